@@ -1,0 +1,7 @@
+//! strongroom: encrypted buckets as a drive.
+//!
+//! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
+
+pub mod crypto;
+pub mod envelope;
+pub mod name;
