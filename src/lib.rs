@@ -5,4 +5,5 @@
 pub mod crypto;
 pub mod envelope;
 pub mod name;
+pub mod object;
 pub mod store;
