@@ -4,4 +4,5 @@
 
 pub mod crypto;
 pub mod envelope;
+pub mod keys;
 pub mod name;
