@@ -4,10 +4,19 @@
 //! This room may assume nothing about files it did not authenticate, knows no bucket directory, object or policy,
 //! and must never let a secret into an error, a log line or `Debug`.
 
+mod bucket;
 mod clock;
+mod derive;
+#[cfg(test)]
+mod fake;
+mod hexbytes;
 mod master;
 mod state;
 
+pub use bucket::{
+    BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
+    SealedBucketKey,
+};
 pub use clock::{Clock, SystemClock};
 pub use master::{Binding, KeyError, MasterKey};
 pub use state::KeyState;
