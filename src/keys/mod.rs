@@ -10,6 +10,7 @@ mod derive;
 #[cfg(test)]
 mod fake;
 mod hexbytes;
+mod keyring;
 mod master;
 mod state;
 
@@ -18,5 +19,9 @@ pub use bucket::{
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use keyring::{
+    Backup, KeyInfo, Keyring, KeyringError, NewSlot, Passphrase, SERVICE_KEY, SlotInfo, StateChange, Unlock,
+    create_key_file,
+};
 pub use master::{Binding, KeyError, MasterKey};
 pub use state::KeyState;
