@@ -86,7 +86,7 @@ impl Document {
     /// Seals every key afresh and authenticates the whole.
     pub(super) fn seal(contents: &Contents, krk: &Secret<32>) -> Result<Vec<u8>, CryptoError> {
         let keys = contents.keys.iter().map(|key| KeyEntry::seal(key, krk)).collect::<Result<_, _>>()?;
-        let mut document = Self {
+        let document = Self {
             format: FORMAT.to_owned(),
             store_id: contents.store,
             generation: contents.generation,
@@ -94,8 +94,12 @@ impl Document {
             keys,
             mac: HexArray([0; 32]),
         };
-        document.mac = HexArray(document.expected_mac(krk));
-        Ok(document.encode())
+        Ok(document.with_mac(krk).encode())
+    }
+
+    pub(super) fn with_mac(self, krk: &Secret<32>) -> Self {
+        let mac = HexArray(self.expected_mac(krk));
+        Self { mac, ..self }
     }
 
     fn expected_mac(&self, krk: &Secret<32>) -> [u8; 32] {

@@ -29,6 +29,8 @@ pub use file::Backup;
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
+use zeroize::Zeroizing;
+
 use super::{Clock, SystemClock};
 use crate::{crypto::Secret, envelope::Id};
 use contents::Contents;
@@ -168,7 +170,13 @@ impl Keyring {
     }
 
     fn open_file(path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
-        let document = load(&place, &path)?;
+        let bytes = read(&place, &path)?;
+        Self::open_bytes(&bytes, path, place, unlock)
+    }
+
+    fn open_bytes(bytes: &[u8], path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let parsed = Document::parse(bytes);
+        let document = parsed.map_err(|damage| damaged(&place, &path, damage))?;
         let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
         let contents = document.open(&krk).map_err(|damage| damaged(&place, &path, damage))?;
         let clock = Arc::new(SystemClock::new());
@@ -216,8 +224,9 @@ impl Keyring {
 
     fn read_current(&self) -> Result<Contents, KeyringError> {
         let path = self.place.keyring();
-        let document = load(&self.place, &path)?;
-        let contents = document.open(&self.krk).map_err(|damage| damaged(&self.place, &path, damage))?;
+        let parsed = Document::parse(&read(&self.place, &path)?);
+        let opened = parsed.and_then(|document| document.open(&self.krk));
+        let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
         let seen = self.generation();
         if contents.generation < seen {
             return Err(KeyringError::RolledBack { seen, found: contents.generation });
@@ -239,9 +248,10 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-fn load(place: &Place, path: &Path) -> Result<Document, KeyringError> {
+/// The bytes of a keyring file; a missing or impossible file counts as damaged.
+fn read(place: &Place, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     use std::io::ErrorKind::{InvalidData, NotFound};
-    let bytes = read_private(path, MAX_FILE).map_err(|error| match error {
+    read_private(path, MAX_FILE).map_err(|error| match error {
         KeyringError::Io { source, .. } if source.kind() == NotFound => {
             damaged(place, path, Damage("it is missing".to_owned()))
         }
@@ -249,8 +259,7 @@ fn load(place: &Place, path: &Path) -> Result<Document, KeyringError> {
             damaged(place, path, Damage(source.to_string()))
         }
         other => other,
-    })?;
-    Document::parse(&bytes).map_err(|damage| damaged(place, path, damage))
+    })
 }
 
 fn damaged(place: &Place, path: &Path, damage: Damage) -> KeyringError {
