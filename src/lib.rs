@@ -4,6 +4,7 @@
 
 pub mod crypto;
 pub mod envelope;
+pub mod keys;
 pub mod name;
 pub mod object;
 pub mod store;
