@@ -5,3 +5,4 @@
 pub mod crypto;
 pub mod envelope;
 pub mod name;
+pub mod policy;
