@@ -3,8 +3,10 @@
 //! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
 
 pub mod crypto;
+pub mod engine;
 pub mod envelope;
 pub mod keys;
 pub mod name;
 pub mod object;
+pub mod policy;
 pub mod store;
