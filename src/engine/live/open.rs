@@ -10,14 +10,16 @@ use crate::{
 };
 
 impl LiveObject {
-    /// A new, empty object in the empty `file`. Its header is stored with its first commit.
+    /// A new, empty object in `file`, over the `stored_len` bytes that are there. Its header is stored with its first
+    /// commit.
     pub fn create(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
         new: NewObject,
+        stored_len: u64,
         budget: Arc<Budget>,
-    ) -> Self {
+    ) -> Result<Self> {
         let geometry = new.identity.geometry;
         let segment0 = Segment::blank(&geometry, 0);
         let mut inner = Inner {
@@ -29,13 +31,13 @@ impl LiveObject {
             keys: new.keys,
             tags: TagTable::new(Tags::stored(segment0, None)),
             dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
-            stored_len: 0,
+            stored_len,
             freed: Vec::new(),
             unsaved_since: None,
             mtime: None,
         };
-        inner.mark_unsaved();
-        Self { bucket, node, geometry, budget, inner: RwLock::new(inner) }
+        inner.touch();
+        Ok(Self { bucket, node, geometry, budget, inner: RwLock::new(inner) })
     }
 
     /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.

@@ -45,6 +45,10 @@ impl LiveObject {
         if inner.unsaved_since.is_none() {
             return Ok(());
         }
+        let mtime = match inner.mtime {
+            Some(written) => written,
+            None => inner.file.stat()?.mtime,
+        };
         let head = self.save_blocks(inner)?;
         self.limit_null_extents(inner)?;
         self.save_tag_pages(inner)?;
@@ -53,10 +57,8 @@ impl LiveObject {
         for range in std::mem::take(&mut inner.freed) {
             inner.file.punch(range.start, range.end - range.start)?;
         }
-        if let Some(mtime) = inner.mtime {
-            inner.file.set_mtime(mtime)?;
-            inner.mtime = None;
-        }
+        inner.file.set_mtime(mtime)?;
+        inner.mtime = None;
         inner.dirty.clear();
         inner.tags.mark_saved();
         inner.unsaved_since = None;

@@ -7,6 +7,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -120,6 +121,17 @@ impl LocalNode {
             drop(before);
             self.handles.unpin(&self.handle);
         }
+    }
+
+    /// The names from the root down to this node.
+    pub(super) fn place_names(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut place = lock(&self.place).clone();
+        while let Some(here) = place {
+            names.push(here.name.clone());
+            place = lock(&here.dir.place).clone();
+        }
+        names.iter().rev().map(FileName::as_os_str).collect()
     }
 
     fn place(&self) -> io::Result<Arc<Place>> {

@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::unix::ffi::OsStringExt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -27,6 +28,10 @@ use crate::{
 impl Node for LocalNode {
     fn key(&self) -> NodeKey {
         self.key
+    }
+
+    fn path(&self) -> PathBuf {
+        self.place_names()
     }
 
     fn stat(&self) -> io::Result<Stat> {
