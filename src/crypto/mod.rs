@@ -21,6 +21,8 @@ pub use harden::harden_process;
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;
+pub use zeroize::Zeroizing;
+
 pub use wrap::{WRAP_OVERHEAD, open_wrap, seal_wrap};
 
 /// A cryptographic operation was refused.

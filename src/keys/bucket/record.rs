@@ -192,11 +192,11 @@ fn damaged(why: impl std::fmt::Display) -> BucketKeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fake::FakeMaster;
+    use crate::{envelope::EncryptionContext, keys::fake::FakeMaster};
 
     fn made(master: &FakeMaster) -> (BucketKey, Vec<u8>) {
         let bucket = Id::random().unwrap();
-        let key = BucketKey::create(master, "service", bucket, &Default::default(), 1000).unwrap();
+        let key = BucketKey::create(master, "service", bucket, &EncryptionContext::default(), 1000).unwrap();
         let bytes = key.encode_record();
         (key, bytes)
     }
@@ -212,7 +212,7 @@ mod tests {
         let back = open(&bytes, &key, &master).unwrap();
         assert_eq!(back.record(), key.record());
         let (object, data_key) = (Id::random().unwrap(), Secret::random().unwrap());
-        let wrapped = key.wrap_data_key(object, &data_key, &Default::default(), 1000).unwrap();
+        let wrapped = key.wrap_data_key(object, &data_key, &EncryptionContext::default(), 1000).unwrap();
         assert_eq!(back.unwrap_data_key(&wrapped, object).unwrap().expose(), data_key.expose());
     }
 
@@ -237,7 +237,8 @@ mod tests {
         let master = FakeMaster::new();
         let (key, _) = made(&master);
         let bucket = key.record().bucket;
-        let other = BucketKey::create(&master, "service", bucket, &Default::default(), 1000).unwrap();
+        let other =
+            BucketKey::create(&master, "service", bucket, &EncryptionContext::default(), 1000).unwrap();
         let mac = other.record().mac(&Secret::zero());
         let mixed = BucketKeyRecord { wrapped: key.embedded(), ..other.record().clone() };
         let sealed = SealedBucketKey { record: mixed, mac };

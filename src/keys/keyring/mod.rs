@@ -29,10 +29,11 @@ pub use file::Backup;
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
-use zeroize::Zeroizing;
-
 use super::{Clock, SystemClock};
-use crate::{crypto::Secret, envelope::Id};
+use crate::{
+    crypto::{Secret, Zeroizing},
+    envelope::Id,
+};
 use contents::Contents;
 use document::{Damage, Document};
 use file::{MAX_FILE, Place, read_private};
@@ -76,14 +77,14 @@ impl Keyring {
     /// Opens the keyring in `dir`. A passphrase is tried against every passphrase slot.
     pub fn open(dir: &Path, unlock: &Unlock) -> Result<Self, KeyringError> {
         let place = Place::new(dir);
-        Self::open_file(place.keyring(), place, unlock)
+        Self::open_file(&place.keyring(), place, unlock)
     }
 
     /// Opens a backup of the keyring in `dir`, to unwrap with it when the keyring itself is lost.
     ///
     /// Changes still go to the keyring itself, and are refused while that is damaged.
     pub fn open_backup(dir: &Path, backup: &Backup, unlock: &Unlock) -> Result<Self, KeyringError> {
-        Self::open_file(backup.path.clone(), Place::new(dir), unlock)
+        Self::open_file(&backup.path, Place::new(dir), unlock)
     }
 
     /// The backups in `dir`, newest first.
@@ -169,16 +170,16 @@ impl Keyring {
         Ok(changed)
     }
 
-    fn open_file(path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
-        let bytes = read(&place, &path)?;
+    fn open_file(path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let bytes = read(&place, path)?;
         Self::open_bytes(&bytes, path, place, unlock)
     }
 
-    fn open_bytes(bytes: &[u8], path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+    fn open_bytes(bytes: &[u8], path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
         let parsed = Document::parse(bytes);
-        let document = parsed.map_err(|damage| damaged(&place, &path, damage))?;
+        let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
         let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
-        let contents = document.open(&krk).map_err(|damage| damaged(&place, &path, damage))?;
+        let contents = document.open(&krk).map_err(|damage| damaged(&place, path, damage))?;
         let clock = Arc::new(SystemClock::new());
         Ok(Self { place, krk, clock, contents: RwLock::new(contents) })
     }
@@ -223,11 +224,12 @@ impl Keyring {
     }
 
     fn read_current(&self) -> Result<Contents, KeyringError> {
+        // Before the file: a writer in this process replaces the file first and what is in memory after.
+        let seen = self.generation();
         let path = self.place.keyring();
         let parsed = Document::parse(&read(&self.place, &path)?);
         let opened = parsed.and_then(|document| document.open(&self.krk));
         let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
-        let seen = self.generation();
         if contents.generation < seen {
             return Err(KeyringError::RolledBack { seen, found: contents.generation });
         }

@@ -177,7 +177,7 @@ fn every_flipped_bit_and_every_cut_of_the_file_is_refused() {
     keyring.rotate_service_key().unwrap();
     let (path, unlock) = (bench.file("keyring"), bench.key_file("key"));
     let good = fs::read(&path).unwrap();
-    let open = |bytes: &[u8]| Keyring::open_bytes(bytes, path.clone(), Place::new(&bench.dir()), &unlock);
+    let open = |bytes: &[u8]| Keyring::open_bytes(bytes, &path, Place::new(&bench.dir()), &unlock);
     assert!(open(&good).is_ok());
     for at in 0..good.len() {
         for bit in 0..8 {
@@ -436,6 +436,17 @@ fn concurrent_writers_lose_nothing() {
     });
     assert!(keyring.reload().unwrap());
     assert_eq!((keyring.keys().len(), keyring.generation()), (21, 21));
+}
+
+#[test]
+fn reloading_while_another_thread_writes_never_looks_like_a_rollback() {
+    let (_bench, keyring) = Bench::with_keyring();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..20).for_each(|_| assert!(keyring.rotate_service_key().is_ok())));
+        while !writer.is_finished() {
+            keyring.reload().unwrap();
+        }
+    });
 }
 
 #[test]
