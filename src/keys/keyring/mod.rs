@@ -19,7 +19,7 @@ mod tests;
 mod unlock;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 

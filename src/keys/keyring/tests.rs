@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -217,6 +217,20 @@ fn passphrases_and_key_files_open_their_slots_and_nothing_else_does() {
     assert!(matches!(wrong, Err(KeyringError::WrongPassphrase)));
     let wrong = Keyring::open(&bench.dir(), &bench.key_file("another"));
     assert!(matches!(wrong, Err(KeyringError::WrongKeyFile(_))));
+}
+
+#[test]
+fn a_slot_opens_only_under_its_own_number_and_store() {
+    let bench = Bench::new();
+    let krk = Secret::random().unwrap();
+    let new = bench.key_file_slot("key");
+    let slot = slot::Slot::seal(&bench.store, (1, 0), &new, &krk).unwrap();
+    let open = |slot: slot::Slot, store: &Id| slot::open_any(&[slot], store, &bench.key_file("key"));
+    assert_eq!(open(slot.clone(), &bench.store).unwrap().expose(), krk.expose());
+    assert!(open(slot.clone(), &Id::from_bytes([1; 16])).is_err());
+    let mut renumbered = slot;
+    renumbered.id = 2;
+    assert!(open(renumbered, &bench.store).is_err());
 }
 
 #[test]
