@@ -64,7 +64,7 @@ pub(super) struct Version {
 
 impl Contents {
     pub(super) fn new(store: Id) -> Self {
-        Self { store, generation: 0, slots: Vec::new(), keys: Vec::new() }
+        Self { store, generation: 1, slots: Vec::new(), keys: Vec::new() }
     }
 
     pub(super) fn slot_infos(&self) -> Vec<SlotInfo> {
@@ -89,6 +89,20 @@ impl Contents {
         let id = highest.checked_add(1).ok_or(KeyringError::Full("a slot number above 2^32"))?;
         self.slots.push(Slot::seal(&self.store, (id, now), new, krk)?);
         Ok(id)
+    }
+
+    /// Puts `new` in place of every slot.
+    pub(super) fn replace_slots(
+        &mut self,
+        new: &[NewSlot],
+        krk: &Secret<32>,
+        now: u64,
+    ) -> Result<(), KeyringError> {
+        if new.is_empty() {
+            return Err(KeyringError::NoSlot);
+        }
+        self.slots.clear();
+        new.iter().try_for_each(|slot| self.add_slot(slot, krk, now).map(|_| ()))
     }
 
     pub(super) fn remove_slot(&mut self, id: u32) -> Result<(), KeyringError> {

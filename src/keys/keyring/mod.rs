@@ -4,9 +4,9 @@
 //! KRK under one way to unlock. The file is replaced as a whole (see `file`), never changed in place, and its ten
 //! predecessors stay as `keyring.bak.<generation>`.
 //!
-//! The KRK never changes. Whoever had an old copy of the file *and* its passphrase keeps access to the keys in that
-//! copy after the slot was removed or changed: after a passphrase leaked, also delete the backups, rotate, and
-//! re-encrypt what must stay secret.
+//! Removing or changing a slot keeps the KRK. Whoever has an old copy of the file *and* its passphrase therefore still
+//! opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes another KRK; then delete
+//! the backups, rotate the keys, and re-encrypt what must stay secret.
 
 mod contents;
 mod document;
@@ -59,15 +59,9 @@ impl Keyring {
         if place.keyring().symlink_metadata().is_ok() || !place.backups()?.is_empty() {
             return Err(KeyringError::Exists(place.keyring()));
         }
-        if slots.is_empty() {
-            return Err(KeyringError::NoSlot);
-        }
         let now = clock.unix_seconds();
         let mut contents = Contents::new(store_id);
-        contents.generation = 1;
-        for slot in slots {
-            contents.add_slot(slot, &krk, now)?;
-        }
+        contents.replace_slots(slots, &krk, now)?;
         contents.create_key(SERVICE_KEY, now)?;
         let keyring = Self { place, krk, clock: Arc::new(clock), contents: RwLock::new(contents) };
         keyring.write(&lock, None, &keyring.read())?;
@@ -156,6 +150,20 @@ impl Keyring {
         change: StateChange,
     ) -> Result<(), KeyringError> {
         self.change(|contents, now| contents.change_state(key, version, change, now))
+    }
+
+    /// Seals everything under a new KRK, with `slots` in place of all present ones.
+    ///
+    /// Other processes that have the keyring open must open it again. The backups still open with the old slots.
+    pub fn renew(self, slots: &[NewSlot]) -> Result<Self, KeyringError> {
+        let lock = self.place.lock()?;
+        let mut contents = self.read_current()?;
+        let (old, now, krk) = (contents.generation, self.clock.unix_seconds(), Secret::random()?);
+        contents.generation = self.next_generation(old)?;
+        contents.replace_slots(slots, &krk, now)?;
+        let renewed = Self { krk, contents: RwLock::new(contents), ..self };
+        renewed.write(&lock, Some(old), &renewed.read())?;
+        Ok(renewed)
     }
 
     /// Reads the file again, to see changes of other processes. Returns whether it changed.

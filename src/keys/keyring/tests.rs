@@ -245,6 +245,25 @@ fn a_changed_passphrase_replaces_the_old_one() {
 }
 
 #[test]
+fn a_renewed_keyring_shuts_out_who_knows_the_old_unlock() {
+    let (bench, keyring) = Bench::with_keyring();
+    let secret = Secret::random().unwrap();
+    let wrapped = wrap(&keyring, &secret);
+    let running = bench.open().unwrap();
+    let old_krk = keyring.krk.duplicate();
+    let renewed = keyring.renew(&[bench.key_file_slot("new")]).unwrap();
+    assert!(unwraps_to(&renewed, &wrapped, &secret));
+    assert!(matches!(bench.open(), Err(KeyringError::WrongKeyFile(_))));
+    let bytes = fs::read(bench.file("keyring")).unwrap();
+    assert!(Document::parse(&bytes).unwrap().open(&old_krk).is_err());
+    let reopened = Keyring::open(&bench.dir(), &bench.key_file("new")).unwrap();
+    assert!(unwraps_to(&reopened, &wrapped, &secret));
+    assert!(running.rotate_service_key().is_err(), "another process must open it again first");
+    assert!(matches!(reopened.renew(&[]), Err(KeyringError::NoSlot)));
+    assert!(Keyring::open(&bench.dir(), &bench.key_file("new")).is_ok());
+}
+
+#[test]
 fn the_last_slot_cannot_be_removed() {
     let (bench, keyring) = Bench::with_keyring();
     assert!(matches!(keyring.remove_slot(1), Err(KeyringError::LastSlot(1))));
