@@ -49,7 +49,8 @@ impl Condition {
             for (key_text, values) in keys.members()? {
                 let condition = Self::parse(operator.clone(), key_text, &values, variables)?;
                 if conditions.iter().any(|c| c.operator == condition.operator && c.key == condition.key) {
-                    return Err(values.wrong_name("the key is written twice (its case does not count): merge the values"));
+                    return Err(values
+                        .wrong_name("the key is written twice (its case does not count): merge the values"));
                 }
                 conditions.push(condition);
             }
@@ -57,7 +58,12 @@ impl Condition {
         Ok(conditions)
     }
 
-    fn parse(operator: Operator, key: &str, values: &Element<'_>, variables: bool) -> Result<Self, PolicyError> {
+    fn parse(
+        operator: Operator,
+        key: &str,
+        values: &Element<'_>,
+        variables: bool,
+    ) -> Result<Self, PolicyError> {
         if !key.contains(':') {
             return Err(values.wrong_name(format!(
                 "`{}` is not a condition key: write prefix and name, such as `aws:username`",
@@ -68,11 +74,19 @@ impl Condition {
         let mut wanted_text = Vec::new();
         for value in values.one_or_many()? {
             let text = value.scalar()?;
-            wanted.push(Wanted::parse(operator.test, text, variables).map_err(|problem| value.wrong(problem))?);
+            wanted
+                .push(Wanted::parse(operator.test, text, variables).map_err(|problem| value.wrong(problem))?);
             wanted_text.push(text.to_owned());
         }
         let place = values.place();
-        Ok(Self { operator, key: ConditionKey::parse(key), key_text: key.to_owned(), wanted_text, place, wanted })
+        Ok(Self {
+            operator,
+            key: ConditionKey::parse(key),
+            key_text: key.to_owned(),
+            wanted_text,
+            place,
+            wanted,
+        })
     }
 
     /// Whether the condition is fulfilled.
@@ -140,15 +154,19 @@ impl Wanted {
             }
             Test::Arn => Template::parse(text, Reading { wildcards: true, variables, ignore_case: false })
                 .map(|template| Self::Arn(template.arn_components())),
-            Test::Number(order) => Number::parse(text)
-                .map(|number| Self::Number(order, number))
-                .ok_or_else(|| refused("a number: write digits, with at most 9 after the point and no exponent")),
+            Test::Number(order) => {
+                Number::parse(text).map(|number| Self::Number(order, number)).ok_or_else(|| {
+                    refused("a number: write digits, with at most 9 after the point and no exponent")
+                })
+            }
             Test::Date(order) => Moment::parse(text)
                 .map(|moment| Self::Moment(order, moment))
                 .ok_or_else(|| refused("a date: write `2026-01-31T00:00:00Z` or seconds since 1970")),
             Test::Bool => flag().map(Self::Bool),
             Test::Null => flag().map(Self::Absent),
-            Test::Binary => base64(text).map(Self::Bytes).ok_or_else(|| refused("Base64: write it with its padding")),
+            Test::Binary => {
+                base64(text).map(Self::Bytes).ok_or_else(|| refused("Base64: write it with its padding"))
+            }
             Test::Ip => Network::parse(text)
                 .map(Self::Network)
                 .ok_or_else(|| refused("an IP range: write CIDR such as `203.0.113.0/24`")),

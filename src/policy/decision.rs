@@ -181,7 +181,9 @@ impl fmt::Display for Denial {
         write!(f, "{} on `{resource}` by `{principal}` denied ", self.action)?;
         match (self.cause, &self.statement) {
             (Cause::ExplicitDeny, Some(statement)) => write!(f, "by {statement}")?,
-            (Cause::NoAllow, Some(statement)) => write!(f, "because no statement allows it; nearest is {statement}")?,
+            (Cause::NoAllow, Some(statement)) => {
+                write!(f, "because no statement allows it; nearest is {statement}")?
+            }
             (Cause::NoAllow | Cause::ExplicitDeny, None) => f.write_str("because no statement allows it")?,
             (Cause::ForeignBucket, _) => f.write_str("because the policy belongs to another bucket")?,
         }
