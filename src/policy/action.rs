@@ -29,7 +29,8 @@ macro_rules! actions {
                 }
             }
 
-            fn level(self) -> Level {
+            /// Whether the action acts on the bucket itself or on an object in it.
+            pub(super) fn level(self) -> Level {
                 match self {
                     $(Self::$name => Level::$level),+
                 }

@@ -74,8 +74,8 @@ impl PolicyDocument {
     ///
     /// The owner of the mount is exempt for the three policy verbs, so that no policy can lock him out.
     pub fn evaluate(&self, request: &Request<'_>, mode: Mode) -> Decision {
-        if *request.bucket != self.bucket {
-            return Decision::Deny(Denial::foreign_bucket(request));
+        if *request.bucket != self.bucket || !request.fits_together() {
+            return Decision::Deny(Denial::misdirected(request));
         }
         if owner_is_exempt(request) {
             return Decision::Allow(Grant::mint(request));
@@ -102,6 +102,7 @@ impl PolicyDocument {
 pub fn evaluate(policy: Option<&PolicyDocument>, request: &Request<'_>, mode: Mode) -> Decision {
     match policy {
         Some(policy) => policy.evaluate(request, mode),
+        None if !request.fits_together() => Decision::Deny(Denial::misdirected(request)),
         None if mode == Mode::Open || owner_is_exempt(request) => Decision::Allow(Grant::mint(request)),
         None => Decision::Deny(Denial::implicit(request, None)),
     }

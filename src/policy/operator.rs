@@ -26,7 +26,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    pub(super) fn holds<T: PartialOrd>(self, seen: T, wanted: T) -> bool {
+    pub(super) fn holds<T: PartialOrd>(self, seen: &T, wanted: &T) -> bool {
         match self {
             Self::Equal => seen == wanted,
             Self::Less => seen < wanted,

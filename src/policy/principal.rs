@@ -1,6 +1,6 @@
 //! Who asks ([`Principal`]), and the `Principal` element of a statement that names who is meant.
 //!
-//! IAM user guide, "AWS JSON policy elements: Principal" and "… NotPrincipal".
+//! IAM user guide, "AWS JSON policy elements: Principal" and "AWS JSON policy elements: `NotPrincipal`".
 
 use std::fmt;
 

@@ -119,6 +119,23 @@ fn j10_a_variable_without_value_never_grants() {
 }
 
 #[test]
+fn j10_an_unfilled_resource_exception_never_grants_and_never_spares() {
+    let excepted = |effect: &str| {
+        statement(effect, "s3:PutObject", "").replace(
+            r#""Resource": "arn:aws:s3:::docs/*""#,
+            r#""NotResource": "arn:aws:s3:::docs/${test:none}/*""#,
+        )
+    };
+    assert!(!may_put(&policy(&[excepted("Deny")]), context()));
+    let allow = policy(&[excepted("Allow")]);
+    assert!(!decide(&allow, Mode::Closed, Action::PutObject, context()).is_allowed());
+    assert!(decide(&allow, Mode::Closed, Action::PutObject, context().with("test:none", ["b"])).is_allowed());
+    assert!(
+        !decide(&allow, Mode::Closed, Action::PutObject, context().with("test:none", ["a"])).is_allowed()
+    );
+}
+
+#[test]
 fn j10_a_key_with_many_values_fills_no_variable() {
     let request = context().with("test:many", ["x", "y"]).prefix(Some("x"));
     assert!(!holds("StringEquals", "s3:prefix", r#""${test:many}""#, &request));

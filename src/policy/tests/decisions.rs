@@ -133,7 +133,19 @@ fn j12_a_policy_of_another_bucket_denies_everything() {
         context: context(),
     };
     let denial = denial(policy(&[statement("Allow", "s3:*", "")]).evaluate(&request, Mode::Open));
-    assert_eq!(denial.cause, Cause::ForeignBucket);
+    assert_eq!(denial.cause, Cause::Misdirected);
+}
+
+#[test]
+fn an_action_on_the_wrong_kind_of_resource_is_denied_instead_of_passing_by_every_statement() {
+    let (principal, bucket, object) = (ann(), bucket(), object("x"));
+    let deny_puts = policy(&[statement("Deny", "s3:PutObject", "")]);
+    for (action, object) in [(Action::PutObject, None), (Action::ListBucket, Some(&object))] {
+        let request = Request { principal: &principal, action, bucket: &bucket, object, context: context() };
+        for policy in [Some(&deny_puts), None] {
+            assert_eq!(denial(evaluate(policy, &request, Mode::Open)).cause, Cause::Misdirected);
+        }
+    }
 }
 
 #[test]

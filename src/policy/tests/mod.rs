@@ -35,7 +35,7 @@ fn ann() -> Principal {
 
 /// 2026-01-01T00:00:00Z.
 fn context() -> Context<'static> {
-    Context::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+    Context::at(SystemTime::UNIX_EPOCH + Duration::from_hours(490_896))
 }
 
 fn parse(text: &str) -> PolicyDocument {
