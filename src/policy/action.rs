@@ -29,7 +29,8 @@ macro_rules! actions {
                 }
             }
 
-            fn level(self) -> Level {
+            /// Whether the action acts on the bucket itself or on an object in it.
+            pub(super) fn level(self) -> Level {
                 match self {
                     $(Self::$name => Level::$level),+
                 }
@@ -158,7 +159,8 @@ impl Name {
                 text.escape_debug()
             )));
         }
-        let known = Action::ALL.iter().map(|a| a.as_str()).chain(OTHER_BUCKET_ACTIONS).chain(OTHER_OBJECT_ACTIONS);
+        let known =
+            Action::ALL.iter().map(|a| a.as_str()).chain(OTHER_BUCKET_ACTIONS).chain(OTHER_OBJECT_ACTIONS);
         if !known.into_iter().any(|k| name.fits(k)) {
             return Err(element.wrong(format!(
                 "no S3 action of a bucket or object matches `{}`: check the spelling",
@@ -182,7 +184,7 @@ fn token(c: char) -> Token {
 }
 
 /// Bucket actions that a policy may name and no request here carries.
-const OTHER_BUCKET_ACTIONS: [&str; 50] = [
+const OTHER_BUCKET_ACTIONS: [&str; 51] = [
     "s3:CreateBucketMetadataTableConfiguration",
     "s3:DeleteBucketMetadataTableConfiguration",
     "s3:DeleteBucketWebsite",
@@ -210,6 +212,7 @@ const OTHER_BUCKET_ACTIONS: [&str; 50] = [
     "s3:ListBucketMultipartUploads",
     "s3:ListBucketVersions",
     "s3:ListTagsForResource",
+    "s3:PauseReplication",
     "s3:PutAccelerateConfiguration",
     "s3:PutAnalyticsConfiguration",
     "s3:PutBucketAbac",
