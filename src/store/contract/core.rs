@@ -402,7 +402,7 @@ pub(in crate::store) fn a_listing_bears_deletions_behind_and_before_it(root: &No
     while let Some(entry) = entries.next().unwrap() {
         let number: u32 = entry.name.to_str().unwrap().parse().unwrap();
         assert!(seen.insert(number), "{number} came twice");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             root.unlink(&name(&entry.name)).unwrap();
         }
         entries.seek(entry.next).unwrap();
