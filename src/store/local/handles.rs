@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_is_in_time_until_the_very_close() {
+        let handles = Handles::new(4);
+        let handle = opened(&handles);
+        let victim = lock(&handles.clock).take_victim().unwrap();
+        assert!(handles.pin(&handle));
+        assert!(victim.evict().is_none());
+        assert!(handle.get().is_some());
+    }
+
+    #[test]
     fn forgotten_handles_free_their_room() {
         let handles = Handles::new(4);
         let all: Vec<_> = (0..4).map(|_| opened(&handles)).collect();
