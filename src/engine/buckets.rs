@@ -10,8 +10,7 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Result,
-    clock,
+    Bucket, EngineError, NewBucket, Result, clock,
     settings::{MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -140,7 +139,8 @@ impl Buckets {
         let settings = Settings::new(id, new, plaintext);
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
-        let bucket = Bucket::open(name, settings, reserved, self.master.clone(), Arc::new(SystemClock::new()))?;
+        let bucket =
+            Bucket::open(name, settings, reserved, self.master.clone(), Arc::new(SystemClock::new()))?;
         bucket.make_key(clock::now_secs())?;
         Ok(dir.sync_dir()?)
     }

@@ -19,7 +19,8 @@ impl Committer {
     pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let (signal, shared) = (stop.clone(), Arc::downgrade(shared));
-        let thread = std::thread::Builder::new().name("committer".into()).spawn(move || run(&signal, &shared))?;
+        let thread =
+            std::thread::Builder::new().name("committer".into()).spawn(move || run(&signal, &shared))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 

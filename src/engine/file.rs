@@ -62,9 +62,7 @@ impl OpenFile {
                 file.write_at(&[IoSlice::new(data)], offset)?;
                 Ok(data.len())
             }
-            Content::Encrypted(object) => {
-                object.write_at((!self.flags.append).then_some(offset), data)
-            }
+            Content::Encrypted(object) => object.write_at((!self.flags.append).then_some(offset), data),
         }
     }
 
@@ -114,7 +112,6 @@ impl OpenFile {
             Content::Encrypted(object) => object.seek(offset, data),
         }
     }
-
 }
 
 impl Drop for OpenFile {

@@ -57,7 +57,14 @@ impl Item {
     }
 
     fn new(node: NodeRef, kind: Kind, bucket: Option<Arc<Bucket>>, is_bucket: bool) -> Self {
-        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form: RwLock::new(None), plain_opens: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner {
+            node,
+            kind,
+            bucket,
+            is_bucket,
+            form: RwLock::new(None),
+            plain_opens: AtomicUsize::new(0),
+        }))
     }
 
     /// Identity of the stored file.

@@ -43,7 +43,9 @@ pub use settings::{DefaultEncryption, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable};
+use self::{
+    buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
+};
 use crate::{
     policy::AccountId,
     store::{NodeRef, StoreLock},

@@ -3,11 +3,8 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr,
-    buckets::file_name,
-    file::Content,
-    item::Form,
-    live::Sync,
+    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::file_name, file::Content,
+    item::Form, live::Sync,
 };
 use crate::{
     name::{BucketName, FileName},
@@ -169,7 +166,13 @@ impl Engine {
     }
 
     /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(&self, caller: &Caller, dir: &Item, name: &OsStr, target: &OsStr) -> Result<(Item, Attr)> {
+    pub fn make_symlink(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        target: &OsStr,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let name = self.usable_name(dir, name)?;
         let (node, stat) = dir.node().create_symlink(&name, target, &birth(caller, 0o777))?;
@@ -202,7 +205,14 @@ impl Engine {
     }
 
     /// Moves a name within its bucket.
-    pub fn rename(&self, dir: &Item, name: &OsStr, to: &Item, to_name: &OsStr, mode: RenameMode) -> Result<()> {
+    pub fn rename(
+        &self,
+        dir: &Item,
+        name: &OsStr,
+        to: &Item,
+        to_name: &OsStr,
+        mode: RenameMode,
+    ) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() && to.is_root() {
             return Err(EngineError::RootHoldsBuckets);

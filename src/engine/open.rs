@@ -40,7 +40,13 @@ impl Engine {
         let object = shared.objects.acquire(item.key(), || {
             let file = item.node().open(access)?;
             let writable = access == Access::ReadWrite;
-            LiveObject::open(item.bucket()?.clone(), item.node().clone(), file, writable, shared.budget.clone())
+            LiveObject::open(
+                item.bucket()?.clone(),
+                item.node().clone(),
+                file,
+                writable,
+                shared.budget.clone(),
+            )
         })?;
         if access == Access::ReadWrite
             && let Err(error) = object.make_writable(|| item.node().open(access))
@@ -147,7 +153,10 @@ impl Engine {
             if object.unsaved_since().is_some()
                 && let Err(error) = object.commit(Sync::Store)
             {
-                log::error!("could not save `{}`, trying again later: {error}", file.item().node().path().display());
+                log::error!(
+                    "could not save `{}`, trying again later: {error}",
+                    file.item().node().path().display()
+                );
             }
             self.release(file.item());
         }

@@ -75,7 +75,9 @@ struct File {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// Not a settings file.
-    #[error("the settings file is damaged ({0}): restore `.eob/bucket` of this bucket from a copy of the store")]
+    #[error(
+        "the settings file is damaged ({0}): restore `.eob/bucket` of this bucket from a copy of the store"
+    )]
     Damaged(String),
     /// From the future.
     #[error("the settings file has version {0}: use a newer strongroom")]

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Committer, Engine, Options, Shared, buckets::Buckets, live::Budget, principals::Principals, table::ObjectTable};
+use super::{
+    Committer, Engine, Options, Shared, buckets::Buckets, live::Budget, principals::Principals,
+    table::ObjectTable,
+};
 use crate::{
     envelope::Id,
     keys::{Keyring, KeyringError, NewSlot},
@@ -48,7 +51,7 @@ impl Engine {
     /// Opens the store at `path` with its unlocked `keyring`; `purpose` tells others who holds it.
     ///
     /// Starts a thread: fork before, not after.
-    pub fn open(path: &Path, keyring: Keyring, purpose: &str, options: Options) -> Result<Self, StartError> {
+    pub fn start(path: &Path, keyring: Keyring, purpose: &str, options: Options) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
         let store = LocalStore::open(path).map_err(io)?;
         let id = layout::open_store(&store.root())?;

@@ -26,7 +26,10 @@ struct Shard {
 enum Slot {
     /// One thread is opening it; others wait.
     Opening,
-    Open { object: Arc<LiveObject>, opens: usize },
+    Open {
+        object: Arc<LiveObject>,
+        opens: usize,
+    },
 }
 
 impl ObjectTable {

@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use super::{
-    Bucket, Engine, EngineError, Item, Result,
-    item::Form,
-    live::LiveObject,
-};
+use super::{Bucket, Engine, EngineError, Item, Result, item::Form, live::LiveObject};
 use crate::{
     name::BucketName,
     store::{Access, Kind},

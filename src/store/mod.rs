@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod contract;
 mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod layout;
 mod local;
 mod lock;

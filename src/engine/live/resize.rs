@@ -12,7 +12,7 @@ use crate::{
 
 impl LiveObject {
     /// Sets the size: cuts, or extends with a hole.
-    pub fn set_size(&self, size: u64) -> Result<()> {
+    pub(crate) fn set_size(&self, size: u64) -> Result<()> {
         self.set_size_with(size, |_, _| true)
     }
 
@@ -38,7 +38,7 @@ impl LiveObject {
     }
 
     /// Makes the object at least `size` bytes long.
-    pub fn grow_to(&self, size: u64) -> Result<()> {
+    pub(crate) fn grow_to(&self, size: u64) -> Result<()> {
         if self.size() < size { self.set_size_with(size, |now, wanted| now < wanted) } else { Ok(()) }
     }
 
@@ -63,9 +63,7 @@ impl LiveObject {
     /// The new last block keeps its first `len` bytes; the rest must read as zero if the object grows again.
     fn cut_tail(&self, inner: &mut Inner, tail: u64, len: usize) -> Result<()> {
         self.load_segment(inner, self.geometry.segment_of(tail).0)?;
-        if !inner.dirty.contains(tail)
-            && matches!(inner.stored_block(&self.geometry, tail), Stored::Hole)
-        {
+        if !inner.dirty.contains(tail) && matches!(inner.stored_block(&self.geometry, tail), Stored::Hole) {
             return Ok(());
         }
         self.load_block(inner, tail)?;
@@ -76,7 +74,7 @@ impl LiveObject {
     }
 
     /// Reserves room in the store for the bytes of a range, tag pages included.
-    pub fn reserve(&self, offset: u64, len: u64) -> Result<()> {
+    pub(crate) fn reserve(&self, offset: u64, len: u64) -> Result<()> {
         let end = offset.checked_add(len).filter(|end| *end <= self.geometry.max_size());
         let end = end.ok_or(EngineError::TooLarge)?;
         let start = self.geometry.block_offset(offset / self.geometry.block_size());

@@ -7,7 +7,7 @@ use crate::{engine::scratch, object::Header};
 
 /// How far a commit goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
+pub(crate) enum Sync {
     /// To the backing file system: safe from a crash of the daemon, not from a power cut.
     Store,
     /// To the disk, as `fdatasync`.
@@ -23,7 +23,7 @@ const RUN_BYTES: usize = 1 << 20;
 
 impl LiveObject {
     /// Saves what is unsaved and, if asked, waits for the disk.
-    pub fn commit(&self, sync: Sync) -> Result<()> {
+    pub(crate) fn commit(&self, sync: Sync) -> Result<()> {
         let file = {
             let mut inner = self.write_lock();
             if sync != Sync::Store && inner.state.birth && inner.writable {

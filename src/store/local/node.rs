@@ -31,7 +31,7 @@ pub(super) struct LocalNode {
     pub(super) key: NodeKey,
     pub(super) kind: Kind,
     handle: Arc<Handle>,
-    handles: Arc<Handles>,
+    pub(super) handles: Arc<Handles>,
     /// `None` for the root only. Locked for the moment of a copy, with no other lock.
     place: Mutex<Option<Arc<Place>>>,
 }
@@ -167,7 +167,7 @@ impl LocalNode {
     }
 
     fn reopen(&self, dir: impl AsFd, name: &FileName) -> io::Result<SharedFd> {
-        let fd = open_path(dir, name).map_err(gone)?;
+        let fd = self.handles.with_room(|| Ok(open_path(&dir, name).map_err(gone)?))?;
         if key_of(&fstat(&fd)?) == self.key {
             Ok(self.handles.keep(&self.handle, fd))
         } else {
