@@ -3,6 +3,7 @@
 //! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
 
 pub mod crypto;
+pub mod engine;
 pub mod envelope;
 pub mod name;
 pub mod store;
