@@ -6,4 +6,5 @@ pub mod crypto;
 pub mod engine;
 pub mod envelope;
 pub mod name;
+pub mod object;
 pub mod store;

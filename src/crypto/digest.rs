@@ -2,6 +2,43 @@
 
 use aws_lc_rs::{digest, hmac};
 
+use super::Secret;
+
+/// An HMAC-SHA-256 key with its inner and outer state prepared, for keys that are used often.
+pub struct MacKey(hmac::Key);
+
+impl MacKey {
+    /// Prepares `key`. AWS-LC wipes the prepared state when it is freed.
+    pub fn new(key: &Secret<32>) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+    }
+
+    /// HMAC-SHA-256 over the concatenation of `parts`.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        array(context.sign().as_ref())
+    }
+
+    /// HKDF-Expand (RFC 5869) to 32 bytes with this key as the pseudorandom key.
+    pub fn expand(&self, parts: &[&[u8]]) -> Secret<32> {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        context.update(&[1]);
+        Secret::copy_from(&array(context.sign().as_ref()))
+    }
+}
+
+impl std::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MacKey(redacted)")
+    }
+}
+
 /// HMAC-SHA-256 (RFC 2104) over the concatenation of `parts`.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));

@@ -13,7 +13,7 @@ mod secret;
 mod wrap;
 
 pub use aead::{BlockCipher, NONCE_LEN, TAG_LEN};
-pub use digest::{crc32c, equal, frame_digest, hkdf_expand, hmac_sha256, sha256};
+pub use digest::{MacKey, crc32c, equal, frame_digest, hkdf_expand, hmac_sha256, sha256};
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;

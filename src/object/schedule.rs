@@ -1,0 +1,147 @@
+//! The key schedule (format section 10.5) and everything that is authenticated with its keys.
+
+use std::fmt;
+
+use super::{
+    FormatError, Header, Identity, Page, SALT_LEN, Segment, Stamp,
+    header::{ENTRIES, MAC},
+};
+use crate::{
+    crypto::{self, BlockCipher, CryptoError, MacKey, Secret},
+    envelope::DataKey,
+};
+
+/// The keys of one object, derived from its data key. Exists only after the commitment was checked.
+pub struct ObjectKeys {
+    prk: MacKey,
+    context: [u8; 37],
+    header: MacKey,
+    tag_page: MacKey,
+    accumulator: MacKey,
+}
+
+impl ObjectKeys {
+    /// Derives the keys of a new object and writes the commitment into `identity`.
+    pub fn create(data_key: &DataKey, identity: &mut Identity) -> Self {
+        let (keys, commitment) = Self::derive(data_key, identity);
+        identity.commitment = commitment;
+        keys
+    }
+
+    /// Derives the keys of a stored object; refuses a data key the object does not commit to.
+    pub fn open(data_key: &DataKey, identity: &Identity) -> Result<Self, FormatError> {
+        let (keys, commitment) = Self::derive(data_key, identity);
+        if crypto::equal(&commitment, &identity.commitment) { Ok(keys) } else { Err(FormatError::Commitment) }
+    }
+
+    fn derive(data_key: &DataKey, identity: &Identity) -> (Self, [u8; 32]) {
+        let prk = Secret::copy_from(&crypto::hmac_sha256(&identity.salt, &[data_key.expose()]));
+        let prk = MacKey::new(&prk);
+        let context = identity.key_context(1);
+        let key = |label: &[u8]| MacKey::new(&prk.expand(&[b"EOB1/", label, &context]));
+        let commitment = *prk.expand(&[b"EOB1/commit", &context]).expose();
+        let (header, tag_page, accumulator) = (key(b"header"), key(b"tagpage"), key(b"acc"));
+        (Self { prk, context, header, tag_page, accumulator }, commitment)
+    }
+
+    /// The cipher for the blocks of segment `g` under `salt`.
+    pub fn segment_cipher(&self, g: u64, salt: &[u8; SALT_LEN]) -> SegmentCipher {
+        let key = self.prk.expand(&[b"EOB1/segment", &self.context, &g.to_be_bytes(), salt]);
+        SegmentCipher(BlockCipher::new(&key))
+    }
+
+    /// The authenticated header page.
+    pub fn seal_header(&self, header: &Header) -> Result<Box<Page>, FormatError> {
+        let mut page = header.encode_unsigned()?;
+        let mac = self.header_mac(&page);
+        page[MAC..MAC + 32].copy_from_slice(&mac);
+        Ok(page)
+    }
+
+    /// Checks the header MAC of page 0 and that the stored length belongs to the size it names.
+    pub fn check_header(&self, page: &Page, header: &Header, stored: u64) -> Result<(), FormatError> {
+        if !crypto::equal(&self.header_mac(page), &page[MAC..MAC + 32]) {
+            return Err(FormatError::HeaderMac);
+        }
+        let (geometry, size) = (&header.identity.geometry, header.state.size);
+        if size > geometry.max_size() || geometry.stored_len(size) != stored {
+            return Err(FormatError::Length { stored, size });
+        }
+        let segments = geometry.segments(size);
+        if header.state.null_extents.runs().last().is_some_and(|run| run.end > segments) {
+            return Err(FormatError::Malformed("null extents"));
+        }
+        Ok(())
+    }
+
+    fn header_mac(&self, page: &Page) -> [u8; 32] {
+        self.header.mac(&[b"EOB1/hdr", &page[..MAC], &page[ENTRIES..]])
+    }
+
+    /// The authenticated tag page of `segment` (at least 1).
+    pub fn seal_segment(&self, segment: &Segment) -> Box<Page> {
+        let mut page = segment.encode_page();
+        let mac = self.segment_mac(&page);
+        page[480..512].copy_from_slice(&mac);
+        page
+    }
+
+    /// Reads the tag page of segment `g` (at least 1) after checking its MAC.
+    pub fn open_segment(&self, header: &Identity, g: u64, page: &Page) -> Result<Segment, FormatError> {
+        if !crypto::equal(&self.segment_mac(page), &page[480..512]) {
+            return Err(FormatError::TagPage(g));
+        }
+        Segment::decode_page(&header.geometry, g, page)
+    }
+
+    fn segment_mac(&self, page: &Page) -> [u8; 32] {
+        self.tag_page.mac(&[&page[..480], &page[512..]])
+    }
+
+    /// What the tag page of segment `g` adds to the accumulator.
+    pub fn accumulator_term(&self, g: u64, page: &Page) -> [u8; 32] {
+        self.accumulator.mac(&[&g.to_be_bytes(), &page[480..512]])
+    }
+}
+
+impl fmt::Debug for ObjectKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObjectKeys(redacted)")
+    }
+}
+
+/// Seals and opens the blocks of one segment (format section 10.6).
+#[derive(Debug)]
+pub struct SegmentCipher(BlockCipher);
+
+impl SegmentCipher {
+    /// Encrypts block `i` in place under a fresh random nonce.
+    pub fn seal(&self, i: u64, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
+        loop {
+            let nonce = crypto::random()?;
+            if nonce != [0; 12] {
+                return Ok(self.seal_with(i, nonce, buf));
+            }
+        }
+    }
+
+    /// Encrypts block `i` in place under `nonce`, which must not have been used in this segment and salt.
+    pub(super) fn seal_with(&self, i: u64, nonce: [u8; 12], buf: &mut [u8]) -> Stamp {
+        Stamp { nonce, tag: self.0.seal(nonce, &block_aad(i), buf) }
+    }
+
+    /// Decrypts block `i` into `out` (equal length), which is zeroed when the block is not authentic.
+    pub fn open(&self, i: u64, stamp: &Stamp, ciphertext: &[u8], out: &mut [u8]) -> Result<(), FormatError> {
+        self.0
+            .open(stamp.nonce, &block_aad(i), ciphertext, &stamp.tag, out)
+            .map_err(|_| FormatError::Block(i))
+    }
+}
+
+/// `"EOB1" ‖ 01 ‖ 000000 ‖ be64(i)`.
+fn block_aad(i: u64) -> [u8; 16] {
+    let mut aad = [0; 16];
+    aad[..5].copy_from_slice(b"EOB1\x01");
+    aad[8..].copy_from_slice(&i.to_be_bytes());
+    aad
+}
