@@ -151,15 +151,7 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn mkdir(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        reply: ReplyEntry,
-    ) {
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let caller = creator(req, umask);
         self.serve("mkdir", || self.reply_entry(self.ops.make_dir(&caller, parent.0, name, mode), reply));
     }
@@ -506,11 +498,8 @@ fn wanted(terms: &Terms) -> InitFlags {
         | InitFlags::FUSE_CACHE_SYMLINKS
         | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP;
     // With gathered writes the kernel clears set-id bits itself, before it gathers; the two do not go together.
-    flags |= if terms.writeback {
-        InitFlags::FUSE_WRITEBACK_CACHE
-    } else {
-        InitFlags::FUSE_HANDLE_KILLPRIV_V2
-    };
+    flags |=
+        if terms.writeback { InitFlags::FUSE_WRITEBACK_CACHE } else { InitFlags::FUSE_HANDLE_KILLPRIV_V2 };
     if terms.posix_acl {
         flags |= InitFlags::FUSE_POSIX_ACL;
     }

@@ -13,10 +13,12 @@ use std::{
 
 /// Open things by handle number.
 pub(super) struct Handles<T> {
-    shards: Box<[Mutex<HashMap<u64, Arc<T>>>]>,
+    shards: Box<[Shard<T>]>,
     issued: AtomicU64,
     open: AtomicU64,
 }
+
+type Shard<T> = Mutex<HashMap<u64, Arc<T>>>;
 
 impl<T> Handles<T> {
     /// No handles.

@@ -154,7 +154,7 @@ impl<I> Inodes<I> {
         }
         // The low bits of the inode number keep both indexes of an item in one shard.
         let issued = self.issued.fetch_add(1, Ordering::Relaxed);
-        ARTIFICIAL | (issued * SHARDS) & !ARTIFICIAL | key.ino % SHARDS
+        ARTIFICIAL | ((issued * SHARDS) & !ARTIFICIAL) | (key.ino % SHARDS)
     }
 
     fn shard(&self, number: u64) -> MutexGuard<'_, Shard<I>> {

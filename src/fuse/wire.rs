@@ -85,8 +85,7 @@ pub(super) fn set_time(time: Option<TimeOrNow>) -> SetTime {
 
 fn system_time(time: Timestamp) -> SystemTime {
     let seconds = Duration::from_secs(time.sec.unsigned_abs());
-    let whole =
-        if time.sec < 0 { UNIX_EPOCH.checked_sub(seconds) } else { UNIX_EPOCH.checked_add(seconds) };
+    let whole = if time.sec < 0 { UNIX_EPOCH.checked_sub(seconds) } else { UNIX_EPOCH.checked_add(seconds) };
     whole.and_then(|t| t.checked_add(Duration::from_nanos(time.nsec.into()))).unwrap_or(UNIX_EPOCH)
 }
 

@@ -70,8 +70,8 @@ impl Ops {
     ) -> Result<Created> {
         let wanted = open_flags(flags, self.writeback)?;
         let dir = self.inode(parent)?;
-        let made = self.engine.create(caller, dir.item(), name, mode & super::names::PERMISSIONS, wanted);
-        let (item, attr, file) = made.map_err(|error| race_lost(error.into(), flags))?;
+        let outcome = self.engine.create(caller, dir.item(), name, mode & super::names::PERMISSIONS, wanted);
+        let (item, attr, file) = outcome.map_err(|error| race_lost(error.into(), flags))?;
         let entry = self.entry(&dir, name, item, attr);
         let opened = self.opened(self.inode(entry.id)?, file, wanted);
         Ok(Created { entry, opened })

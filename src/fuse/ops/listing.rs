@@ -74,19 +74,13 @@ impl Ops {
         listing.read(position, |line| self.add_plus(&open.inode, line, &mut add))
     }
 
-    fn add_plus(
-        &self,
-        dir: &Inode<Item>,
-        line: &Line,
-        add: &mut impl FnMut(PlusLine<'_>) -> bool,
-    ) -> Step {
+    fn add_plus(&self, dir: &Inode<Item>, line: &Line, add: &mut impl FnMut(PlusLine<'_>) -> bool) -> Step {
         let entry = if is_dot(&line.name) { None } else { Some(self.lookup_in(dir, &line.name)) };
         let found = match entry {
-            None => None,
             Some(Ok(entry)) => Some((entry.id, entry.attr)),
             Some(Err(Errno(libc::ENOENT))) => return Step::Skipped,
             // An object that cannot be opened must not hide its neighbours, nor itself.
-            Some(Err(_)) => None,
+            Some(Err(_)) | None => None,
         };
         if !add(PlusLine { line, found }) {
             return Step::Added;
@@ -105,7 +99,7 @@ impl Ops {
     /// Makes the names in the directory durable.
     pub(in crate::fuse) fn sync_dir(&self, handle: u64) -> Result<()> {
         let open = self.listing(handle)?;
-        let mut listing = open.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        let listing = open.listing.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(listing.source.sync()?)
     }
 

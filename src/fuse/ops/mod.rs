@@ -27,8 +27,7 @@ use super::{
     inodes::{Inode, Inodes},
 };
 
-pub(super) use files::{Created, Opened};
-pub(super) use listing::{Line, PlusLine};
+pub(super) use files::Opened;
 
 use files::OpenObject;
 use listing::OpenListing;

@@ -94,13 +94,7 @@ impl Ops {
     }
 
     /// Gives `id` the further name `name` in `parent`.
-    pub(in crate::fuse) fn link(
-        &self,
-        caller: &Caller,
-        id: u64,
-        parent: u64,
-        name: &OsStr,
-    ) -> Result<Entry> {
+    pub(in crate::fuse) fn link(&self, caller: &Caller, id: u64, parent: u64, name: &OsStr) -> Result<Entry> {
         let (inode, dir) = (self.inode(id)?, self.inode(parent)?);
         let (item, attr) = self.engine.link(caller, inode.item(), dir.item(), name)?;
         Ok(self.entry(&dir, name, item, attr))
@@ -191,7 +185,11 @@ impl Renames {
         }
     }
 
-    fn run<E>(&self, rename: impl FnOnce() -> std::result::Result<(), E>, record: impl FnOnce()) -> std::result::Result<(), E> {
+    fn run<E>(
+        &self,
+        rename: impl FnOnce() -> std::result::Result<(), E>,
+        record: impl FnOnce(),
+    ) -> std::result::Result<(), E> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let done = Done(self);
         rename()?;
@@ -268,8 +266,11 @@ mod tests {
     #[test]
     fn a_place_learnt_during_a_rename_is_not_recorded() {
         let renames = Renames::default();
-        let mark = || renames.unless_since(renames.mark(), || panic!("a rename is under way"));
-        renames.run(|| Ok::<(), ()>(mark()), || ()).unwrap();
+        let rename = || {
+            renames.unless_since(renames.mark(), || panic!("a rename is under way"));
+            Ok::<(), ()>(())
+        };
+        renames.run(rename, || ()).unwrap();
     }
 
     #[test]
