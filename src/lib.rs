@@ -5,6 +5,7 @@
 pub mod crypto;
 pub mod engine;
 pub mod envelope;
+pub mod fuse;
 pub mod keys;
 pub mod name;
 pub mod object;

@@ -125,14 +125,14 @@ fn the_reserved_directory_cannot_be_reached() {
         matches!(engine.lookup(&bucket, name), Err(EngineError::Store(e)) if e.raw_os_error() == Some(2))
     );
     assert!(matches!(engine.make_dir(&caller(), &bucket, name, 0o755), Err(EngineError::Reserved(_))));
-    assert!(matches!(engine.unlink(&bucket, name), Err(EngineError::Reserved(_))));
+    assert!(matches!(engine.unlink(&caller(), &bucket, name), Err(EngineError::Reserved(_))));
     let mode = crate::store::RenameMode::Replace;
     assert!(matches!(
-        engine.rename(&bucket, name, &bucket, OsStr::new("x"), mode),
+        engine.rename(&caller(), (&bucket, name), (&bucket, OsStr::new("x")), mode),
         Err(EngineError::Reserved(_))
     ));
     assert!(engine.lookup(&engine.root(), OsStr::new(".strongroom")).is_err());
-    let mut listing = engine.open_dir(&bucket).unwrap();
+    let mut listing = engine.open_dir(&caller(), &bucket).unwrap();
     assert_eq!(listing.next().unwrap(), None);
 }
 
@@ -148,7 +148,7 @@ fn buckets_are_made_listed_and_deleted_only_when_empty() {
     engine.close(create(&engine, "x"));
     let refused = engine.remove_dir(&root, OsStr::new("data")).unwrap_err();
     assert!(matches!(refused, EngineError::Store(e) if e.raw_os_error() == Some(libc::ENOTEMPTY)));
-    engine.unlink(&data(&engine), OsStr::new("x")).unwrap();
+    engine.unlink(&caller(), &data(&engine), OsStr::new("x")).unwrap();
     engine.remove_dir(&root, OsStr::new("data")).unwrap();
     assert!(engine.lookup(&root, OsStr::new("data")).is_err());
     let left: Vec<_> = std::fs::read_dir(fixture.store().join(".strongroom"))
