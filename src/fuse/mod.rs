@@ -21,6 +21,7 @@ mod notify;
 mod ops;
 mod options;
 mod session;
+mod terms;
 mod watchdog;
 mod wire;
 

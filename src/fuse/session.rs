@@ -24,11 +24,12 @@ use crate::engine::{Engine, EngineError};
 
 use super::{
     activity::Activity,
-    adapter::{Adapter, Terms},
+    adapter::Adapter,
     mount::{self, Device, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
     options::MountOptions,
+    terms::Terms,
 };
 
 /// Why a mount did not come up, or did not end well.
