@@ -10,8 +10,8 @@ use super::{
     item::Form, live::Sync,
 };
 use crate::{
-    policy::Action,
     name::{BucketName, FileName},
+    policy::Action,
     store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode, layout::BUCKET_DIR},
 };
 
@@ -197,8 +197,7 @@ impl Engine {
     pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = self.usable_name(dir, name)?;
-        let _granted =
-            self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
+        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
         Ok(dir.node().unlink(&gone)?)
     }
 
@@ -232,13 +231,19 @@ impl Engine {
             if mode == RenameMode::Exchange {
                 self.admit_move(caller, (to, to_name), (dir, name))?;
             } else if to.node().lookup(&new).is_ok() {
-                let _granted = self.admit(caller, to, Action::DeleteObject, Form::Plain, &|| to.path_of(to_name))?;
+                let _granted =
+                    self.admit(caller, to, Action::DeleteObject, Form::Plain, &|| to.path_of(to_name))?;
             }
         }
         Ok(dir.node().rename(&old, to.node(), &new, mode)?)
     }
 
-    fn admit_move(&self, caller: &Caller, (dir, name): (&Item, &OsStr), (to, to_name): (&Item, &OsStr)) -> Result<()> {
+    fn admit_move(
+        &self,
+        caller: &Caller,
+        (dir, name): (&Item, &OsStr),
+        (to, to_name): (&Item, &OsStr),
+    ) -> Result<()> {
         let (moving, _) = self.lookup(dir, name)?;
         let (old, new) = (|| dir.path_of(name), || to.path_of(to_name));
         self.admit_copy(caller, &moving, &old, to, &new)?;

@@ -143,7 +143,7 @@ impl Filesystem for Adapter {
         self.serve("unlink", || reply_empty(self.ops.unlink(&caller(req), parent.0, name), reply));
     }
 
-    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve("rmdir", || reply_empty(self.ops.remove_dir(parent.0, name), reply));
     }
 
@@ -329,7 +329,7 @@ impl Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        req: &Request,
+        _req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -350,7 +350,7 @@ impl Filesystem for Adapter {
         self.serve("listxattr", || reply_xattr(self.ops.xattrs(ino.0), size, reply));
     }
 
-    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve("removexattr", || {
             reply_empty(self.ops.remove_xattr(ino.0, name), reply);
         });

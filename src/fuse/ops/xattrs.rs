@@ -16,13 +16,7 @@ impl Ops {
     }
 
     /// Sets `name`; `flags` are those of `setxattr(2)`.
-    pub(in crate::fuse) fn set_xattr(
-        &self,
-        id: u64,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-    ) -> Result<()> {
+    pub(in crate::fuse) fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Result<()> {
         let mode = xattr_mode(flags)?;
         Ok(self.engine.set_xattr(self.inode(id)?.item(), name, value, mode)?)
     }
