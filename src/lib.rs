@@ -2,6 +2,7 @@
 //!
 //! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
 
+pub mod config;
 pub mod crypto;
 pub mod envelope;
 pub mod name;
