@@ -4,7 +4,10 @@
 
 pub mod config;
 pub mod crypto;
+pub mod engine;
 pub mod envelope;
+pub mod keys;
 pub mod name;
 pub mod object;
+pub mod policy;
 pub mod store;

@@ -6,14 +6,18 @@
 //! It must never print a key, and never hand out bytes that failed authentication.
 
 mod aead;
+mod arena;
 mod digest;
+mod harden;
 mod password;
 mod random;
 mod secret;
 mod wrap;
 
 pub use aead::{BlockCipher, NONCE_LEN, TAG_LEN};
+pub use arena::secrets_locked;
 pub use digest::{MacKey, crc32c, equal, frame_digest, hkdf_expand, hmac_sha256, sha256};
+pub use harden::harden_process;
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;

@@ -9,9 +9,13 @@
 //! - errors are `io::Error`s with the errno of the underlying system, unchanged;
 //! - nothing is durable before `sync_*` returns.
 
+mod local;
+
 use std::{any::Any, ffi::OsStr, ffi::OsString, io, sync::Arc};
 
 use crate::name::FileName;
+
+pub use local::{LocalStore, raise_fd_limit};
 
 /// A shared handle to a [`Node`].
 pub type NodeRef = Arc<dyn Node>;
@@ -179,9 +183,11 @@ pub trait Node: Any + Send + Sync {
     fn key(&self) -> NodeKey;
     /// Current attributes.
     fn stat(&self) -> io::Result<Stat>;
-    /// Keeps the node usable after its last name is gone, until dropped.
+    /// Keeps the node usable when its name is taken away or moved, until it is dropped or [`Self::moved`].
+    /// To be called before the unlink or rename of a known node.
     fn pin(&self) -> io::Result<()>;
-    /// Tells the node that it now stands in `dir` as `name` (after a rename).
+    /// Tells the node that it now stands in `dir` as `name` (after a rename); ends a [`Self::pin`].
+    /// Of several renames of one node, the last must be told last.
     fn moved(&self, dir: &NodeRef, name: &FileName);
 
     /// Sets permission bits (`0o7777`).
@@ -256,6 +262,7 @@ pub trait File: Send + Sync {
     /// Cuts or extends with a hole.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Turns a range into a hole without changing the length.
+    /// A `len` of zero is `EINVAL`, here and for [`Self::reserve`].
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Reserves space without changing the length.
     fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;

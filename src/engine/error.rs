@@ -1,0 +1,74 @@
+//! Why an engine call failed, in terms that a face can map to its own errors.
+
+use std::io;
+
+use crate::{
+    crypto::CryptoError,
+    keys::{BucketKeyError, KeyError},
+    name::NameError,
+    object::FormatError,
+    policy::Denial,
+};
+
+/// Result of an engine call.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// Why an engine call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store's own answer; its errno passes through.
+    #[error(transparent)]
+    Store(#[from] io::Error),
+    /// A bucket policy denies the request.
+    #[error("{0}")]
+    Denied(Box<Denial>),
+    /// Stored bytes failed authentication or are not an object of this bucket. Logged where it was found.
+    #[error("object `{object}`: {reason}")]
+    Integrity {
+        /// Path of the object in the store.
+        object: String,
+        /// What is wrong with it.
+        reason: FormatError,
+    },
+    /// A key could not be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A bucket-key file is damaged or missing.
+    #[error(transparent)]
+    BucketKey(#[from] BucketKeyError),
+    /// A primitive failed; in practice no randomness.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// Settings, policy or marker of a bucket cannot be used.
+    #[error("bucket `{bucket}`: {reason}")]
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A name that belongs to the product.
+    #[error("`{0}` is a reserved name")]
+    Reserved(String),
+    /// A name that cannot be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The mount or the bucket is read-only.
+    #[error("read-only: {0}")]
+    ReadOnly(String),
+    /// A rename or link from one bucket to another.
+    #[error("buckets are separate: copy and delete instead")]
+    CrossBucket,
+    /// Something other than a bucket at the root of the mount.
+    #[error("the root of the mount holds buckets only: make a directory (a bucket) and work inside it")]
+    RootHoldsBuckets,
+    /// No such operation on this kind of object.
+    #[error("not supported here")]
+    Unsupported,
+    /// A wrong argument.
+    #[error("invalid argument: {0}")]
+    Invalid(&'static str),
+    /// A size past what the format can hold.
+    #[error("the object would grow past the largest size of its format")]
+    TooLarge,
+}

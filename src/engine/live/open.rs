@@ -1,0 +1,142 @@
+//! Making a live object: a new one, or one that is stored.
+
+use std::sync::{Arc, RwLock};
+
+use super::{Budget, Inner, LiveObject, Result, blocks::DirtyBlocks, tags::{TagTable, Tags, read_tags}};
+use crate::{
+    engine::{Bucket, bucket::NewObject, item::damaged},
+    object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
+    store::{FileRef, NodeRef},
+};
+
+impl LiveObject {
+    /// A new, empty object in the empty `file`. Its header is stored with its first commit.
+    pub fn create(
+        bucket: Arc<Bucket>,
+        node: NodeRef,
+        file: FileRef,
+        new: NewObject,
+        budget: Arc<Budget>,
+    ) -> Self {
+        let geometry = new.identity.geometry;
+        let segment0 = Segment::blank(&geometry, 0);
+        let mut inner = Inner {
+            file,
+            writable: true,
+            identity: new.identity,
+            state: ObjectState::new(),
+            key_section: new.key_section,
+            keys: new.keys,
+            tags: TagTable::new(Tags::stored(segment0, None)),
+            dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
+            stored_len: 0,
+            freed: Vec::new(),
+            unsaved_since: None,
+            mtime: None,
+        };
+        inner.mark_unsaved();
+        Self { bucket, node, geometry, budget, inner: RwLock::new(inner) }
+    }
+
+    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
+    pub fn open(
+        bucket: Arc<Bucket>,
+        node: NodeRef,
+        file: FileRef,
+        writable: bool,
+        budget: Arc<Budget>,
+    ) -> Result<Self> {
+        let refused = |reason| damaged(&node, reason);
+        let stored_len = file.stat()?.size;
+        let (page, header) = read_header(&file)?.map_err(refused)?;
+        if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
+            return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
+        }
+        let data_key = bucket.data_key(&header)?;
+        let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
+        keys.check_header(&page, &header, stored_len).map_err(refused)?;
+        let geometry = header.identity.geometry;
+        let inner = Inner {
+            file,
+            writable,
+            tags: TagTable::new(Tags::stored(header.segment0, None)),
+            identity: header.identity,
+            state: header.state,
+            key_section: header.keys,
+            keys,
+            dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
+            stored_len,
+            freed: Vec::new(),
+            unsaved_since: None,
+            mtime: None,
+        };
+        let live = Self { bucket, node, geometry, budget, inner: RwLock::new(inner) };
+        if live.size() <= live.budget.limits().strict_open {
+            live.check_freshness()?;
+        }
+        Ok(live)
+    }
+
+    /// Checks every tag page and that together they are the current set.
+    pub fn check_freshness(&self) -> Result<()> {
+        let inner = self.read_lock();
+        let mut sum = Accumulator::default();
+        for g in 1..self.geometry.segments(inner.state.size) {
+            if inner.state.null_extents.contains(g) {
+                continue;
+            }
+            let tags = read_tags(&inner.file, &inner.keys, &inner.identity, g)
+                .map_err(|error| self.load_failed(error))?;
+            sum.add(&tags.term.unwrap_or_default());
+        }
+        let kept = inner.identity.accumulated;
+        if kept && sum != inner.state.accumulator {
+            return Err(self.damaged(FormatError::Accumulator));
+        }
+        Ok(())
+    }
+
+    /// Lets later opens write through `file`, where the object was opened for reading only.
+    pub fn make_writable(&self, file: impl FnOnce() -> std::io::Result<FileRef>) -> Result<()> {
+        let mut inner = self.write_lock();
+        if !inner.writable {
+            inner.file = file()?;
+            inner.writable = true;
+        }
+        Ok(())
+    }
+
+    /// Starts over as the new, empty object `new` (truncation to nothing is a new PUT: a new data key).
+    pub fn replace(&self, new: NewObject) -> Result<()> {
+        let mut inner = self.write_lock();
+        self.require_writable(&inner)?;
+        let birth = inner.state.birth;
+        inner.dirty.clear();
+        inner.freed.clear();
+        inner.tags = TagTable::new(Tags::stored(Segment::blank(&new.identity.geometry, 0), None));
+        inner.state = ObjectState { birth, ..ObjectState::new() };
+        inner.identity = new.identity;
+        inner.key_section = new.key_section;
+        inner.keys = new.keys;
+        inner.touch();
+        Ok(())
+    }
+}
+
+/// Reads and decodes the header of a stored file: page 0 as it stands, and what it says (not yet authentic).
+pub(in crate::engine) fn read_header(
+    file: &FileRef,
+) -> std::io::Result<std::result::Result<(Box<Page>, Header), FormatError>> {
+    let mut page = Box::new([0; 4096]);
+    let got = file.read_at(page.as_mut_slice(), 0)?;
+    let start = page.get(..got).unwrap_or_default();
+    let header = match Header::decode(start) {
+        Err(FormatError::Short) if got == page.len() => {
+            let mut whole = vec![0; HEADER_READ];
+            let got = file.read_at(&mut whole, 0)?;
+            Header::decode(whole.get(..got).unwrap_or_default())
+        }
+        other => other,
+    };
+    Ok(header.map(|header| (page, header)))
+}

@@ -1,0 +1,144 @@
+//! Growing and cutting: sizes, the segments they bring or take, and null extents.
+
+use super::{
+    Inner, LiveObject, Result,
+    read::as_len,
+    tags::{Stored, Tags, read_tags},
+};
+use crate::{
+    engine::EngineError,
+    object::{Accumulator, Geometry, Segment},
+};
+
+impl LiveObject {
+    /// Sets the size: cuts, or extends with a hole.
+    pub fn set_size(&self, size: u64) -> Result<()> {
+        if size > self.geometry.max_size() {
+            return Err(EngineError::TooLarge);
+        }
+        let mut inner = self.write_lock();
+        self.require_writable(&inner)?;
+        if size > inner.state.size {
+            self.finish_tail(&mut inner, size)?;
+            inner.grow(&self.geometry, size);
+            self.limit_null_extents(&mut inner)?;
+        } else if size < inner.state.size {
+            self.cut(&mut inner, size)?;
+        }
+        inner.touch();
+        Ok(())
+    }
+
+    fn cut(&self, inner: &mut Inner, size: u64) -> Result<()> {
+        let bs = self.geometry.block_size();
+        if size % bs != 0 {
+            self.cut_tail(inner, size / bs, as_len(size % bs))?;
+        }
+        let blocks = self.geometry.blocks(size);
+        let segments = self.geometry.segments(size);
+        self.load_segment(inner, segments - 1)?;
+        self.drop_segments(inner, segments)?;
+        inner.dirty.remove_range(blocks..u64::MAX);
+        inner.state.size = size;
+        let slot = as_len(blocks - self.geometry.first_block(segments - 1));
+        if let Some(tags) = inner.tags.get_mut(segments - 1) {
+            tags.dirty |= tags.segment.clear_from(slot);
+        }
+        Ok(())
+    }
+
+    /// The new last block keeps its first `len` bytes; the rest must read as zero if the object grows again.
+    fn cut_tail(&self, inner: &mut Inner, tail: u64, len: usize) -> Result<()> {
+        self.load_segment(inner, self.geometry.segment_of(tail).0)?;
+        if !inner.dirty.contains(tail)
+            && matches!(inner.stored_block(&self.geometry, tail), Stored::Hole)
+        {
+            return Ok(());
+        }
+        self.load_block(inner, tail)?;
+        if let Some(block) = inner.dirty.get_mut(tail) {
+            block.bytes_mut().get_mut(len..).unwrap_or_default().fill(0);
+        }
+        Ok(())
+    }
+
+    /// Forgets segments from `first` on and takes their terms out of the accumulator: by subtraction, or by summing
+    /// what stays where that is less to read.
+    fn drop_segments(&self, inner: &mut Inner, first: u64) -> Result<()> {
+        let old = self.geometry.segments(inner.state.size);
+        let gone = inner.tags.split_off(first);
+        if first <= old - first.min(old) {
+            let mut sum = Accumulator::default();
+            for g in 1..first {
+                if let Some(term) = self.term_of(inner, g)? {
+                    sum.add(&term);
+                }
+            }
+            inner.state.accumulator = sum;
+        } else {
+            let known: std::collections::HashSet<u64> = gone.iter().map(|t| t.segment.index()).collect();
+            for term in gone.iter().filter_map(|tags| tags.term) {
+                inner.state.accumulator.subtract(&term);
+            }
+            for g in (first..old).filter(|g| !known.contains(g)) {
+                if let Some(term) = self.term_of(inner, g)? {
+                    inner.state.accumulator.subtract(&term);
+                }
+            }
+        }
+        inner.state.null_extents.remove(first..u64::MAX);
+        Ok(())
+    }
+
+    /// The accumulator term of segment `g` as last saved; `None` for a hole or a segment never saved.
+    fn term_of(&self, inner: &Inner, g: u64) -> Result<Option<[u8; 32]>> {
+        if let Some(tags) = inner.tags.get(g) {
+            return Ok(tags.term);
+        }
+        if inner.state.null_extents.contains(g) {
+            return Ok(None);
+        }
+        let tags = read_tags(&inner.file, &inner.keys, &inner.identity, g)
+            .map_err(|error| self.load_failed(error))?;
+        Ok(tags.term)
+    }
+
+    /// Keeps the number of null extents within what a header holds, by giving tag pages to the shortest ones.
+    pub(super) fn limit_null_extents(&self, inner: &mut Inner) -> Result<()> {
+        while inner.state.null_extents.overflows() {
+            let Some(run) = inner.state.null_extents.shortest() else { return Ok(()) };
+            for (count, g) in run.clone().enumerate() {
+                let tags = Tags::fresh(Segment::empty(&self.geometry, g)?);
+                inner.state.null_extents.remove(g..g + 1);
+                inner.tags.insert(tags);
+                inner.mark_unsaved();
+                if count % PAGES_BETWEEN_SAVES == PAGES_BETWEEN_SAVES - 1 {
+                    self.save_tag_pages(inner)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// New tag pages kept in memory while a long hole gets its pages.
+const PAGES_BETWEEN_SAVES: usize = 256;
+
+impl Inner {
+    /// Notes a larger size; the segments in between become a null extent where nothing was written to them.
+    pub(super) fn grow(&mut self, geometry: &Geometry, size: u64) {
+        if size <= self.state.size {
+            return;
+        }
+        let (old, new) = (geometry.segments(self.state.size), geometry.segments(size));
+        self.state.size = size;
+        self.mark_unsaved();
+        if new > old {
+            let made: Vec<u64> = self.tags.indices_in(old..new);
+            self.state.null_extents.insert(old..new);
+            for g in made {
+                self.state.null_extents.remove(g..g + 1);
+            }
+        }
+    }
+}

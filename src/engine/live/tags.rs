@@ -1,0 +1,232 @@
+//! The tags of an open object's segments, as far as they are loaded.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use super::Inner;
+use crate::{
+    crypto::CryptoError,
+    object::{FormatError, Geometry, Identity, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher, Stamp},
+    store::FileRef,
+};
+
+/// Tags of one segment in memory.
+pub(super) struct Tags {
+    pub(super) segment: Segment,
+    cipher: OnceLock<SegmentCipher>,
+    /// What the accumulator holds for this segment; `None` for segment 0 and before its first save.
+    pub(super) term: Option<[u8; 32]>,
+    /// Differs from the store.
+    pub(super) dirty: bool,
+}
+
+impl Tags {
+    pub(super) fn stored(segment: Segment, term: Option<[u8; 32]>) -> Self {
+        Self { segment, cipher: OnceLock::new(), term, dirty: false }
+    }
+
+    pub(super) fn fresh(segment: Segment) -> Self {
+        Self { segment, cipher: OnceLock::new(), term: None, dirty: true }
+    }
+
+    pub(super) fn cipher(&self, keys: &ObjectKeys) -> &SegmentCipher {
+        self.cipher.get_or_init(|| keys.segment_cipher(self.segment.index(), &self.segment.salt))
+    }
+
+    /// Seals block `i`, which stands in `slot`, in place and notes its stamp.
+    pub(super) fn seal(
+        &mut self,
+        keys: &ObjectKeys,
+        i: u64,
+        slot: usize,
+        buf: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        if self.segment.salt == [0; SALT_LEN] {
+            self.replace_salt()?;
+        }
+        let stamp = self.cipher(keys).seal(i, buf)?;
+        self.segment.set_stamp(slot, stamp);
+        self.segment.writes += 1;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// A new salt: no block sealed before can be opened any more, so all of them must be sealed again.
+    pub(super) fn replace_salt(&mut self) -> Result<(), CryptoError> {
+        self.segment.salt = crate::crypto::random()?;
+        self.segment.writes = 0;
+        self.cipher = OnceLock::new();
+        self.dirty = true;
+        Ok(())
+    }
+}
+
+/// The loaded segments; segment 0 is always there.
+pub(super) struct TagTable {
+    loaded: HashMap<u64, Tags>,
+}
+
+impl TagTable {
+    /// A table with segment 0.
+    pub(super) fn new(segment0: Tags) -> Self {
+        Self { loaded: HashMap::from([(0, segment0)]) }
+    }
+
+    pub(super) fn get(&self, g: u64) -> Option<&Tags> {
+        self.loaded.get(&g)
+    }
+
+    pub(super) fn get_mut(&mut self, g: u64) -> Option<&mut Tags> {
+        self.loaded.get_mut(&g)
+    }
+
+    pub(super) fn insert(&mut self, tags: Tags) {
+        self.loaded.insert(tags.segment.index(), tags);
+    }
+
+    pub(super) fn segment0(&self) -> &Tags {
+        self.loaded.get(&0).expect("segment 0 is always loaded")
+    }
+
+    /// Loaded segments that differ from the store, ascending, without segment 0.
+    pub(super) fn dirty_pages(&self) -> Vec<u64> {
+        let mut dirty: Vec<u64> =
+            self.loaded.iter().filter(|(g, tags)| **g > 0 && tags.dirty).map(|(g, _)| *g).collect();
+        dirty.sort_unstable();
+        dirty
+    }
+
+    /// Loaded segments in `range`.
+    pub(super) fn indices_in(&self, range: std::ops::Range<u64>) -> Vec<u64> {
+        self.loaded.keys().copied().filter(|g| range.contains(g)).collect()
+    }
+
+    pub(super) fn mark_saved(&mut self) {
+        for tags in self.loaded.values_mut() {
+            tags.dirty = false;
+        }
+    }
+
+    /// Takes out every segment from `first` on.
+    pub(super) fn split_off(&mut self, first: u64) -> Vec<Tags> {
+        let gone: Vec<u64> = self.loaded.keys().copied().filter(|g| *g >= first).collect();
+        gone.into_iter().filter_map(|g| self.loaded.remove(&g)).collect()
+    }
+
+    /// Forgets saved segments while more than `most` are loaded, keeping those in `keep`.
+    fn shrink_to(&mut self, most: usize, keep: &std::ops::RangeInclusive<u64>) {
+        let mut excess = self.loaded.len().saturating_sub(most);
+        self.loaded.retain(|g, tags| {
+            let stays = excess == 0 || *g == 0 || tags.dirty || keep.contains(g);
+            excess -= usize::from(!stays);
+            stays
+        });
+    }
+}
+
+/// What stands at a block's place in the store.
+pub(super) enum Stored {
+    /// Nothing: it reads as zeroes.
+    Hole,
+    /// A sealed block.
+    Sealed(Stamp),
+    /// Its segment's tags are not loaded yet.
+    Unknown,
+}
+
+impl Inner {
+    /// What is stored of block `i` (unsaved plaintext is not considered).
+    pub(super) fn stored_block(&self, geometry: &Geometry, i: u64) -> Stored {
+        let (g, slot) = geometry.segment_of(i);
+        match self.tags.get(g) {
+            Some(tags) if tags.segment.stamp(slot).is_hole() => Stored::Hole,
+            Some(tags) => Stored::Sealed(tags.segment.stamp(slot)),
+            None if self.is_null(geometry, g) => Stored::Hole,
+            None => Stored::Unknown,
+        }
+    }
+
+    /// Whether segment `g` has no tag page.
+    pub(super) fn is_null(&self, geometry: &Geometry, g: u64) -> bool {
+        g >= geometry.segments(self.state.size) || self.state.null_extents.contains(g)
+    }
+
+    /// Whether every segment in `range` is loaded or known to be a hole.
+    pub(super) fn has_tags(&self, geometry: &Geometry, range: &std::ops::RangeInclusive<u64>) -> bool {
+        range.clone().all(|g| self.tags.get(g).is_some() || self.is_null(geometry, g))
+    }
+
+    /// Loads the tags of the segments in `range`, each checked; forgets others when there are too many.
+    pub(super) fn load_tags(
+        &mut self,
+        geometry: &Geometry,
+        range: &std::ops::RangeInclusive<u64>,
+        most: usize,
+    ) -> Result<(), LoadError> {
+        self.tags.shrink_to(most, range);
+        for g in range.clone() {
+            if self.tags.get(g).is_none() && !self.is_null(geometry, g) {
+                let tags = read_tags(&self.file, &self.keys, &self.identity, g)?;
+                self.tags.insert(tags);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tags of segment `g` for writing; a hole segment gets tags of its own.
+    ///
+    /// The caller has loaded it where it exists.
+    pub(super) fn tags_for_writing(
+        &mut self,
+        geometry: &Geometry,
+        g: u64,
+    ) -> Result<&mut Tags, CryptoError> {
+        if self.tags.get(g).is_none() {
+            self.state.null_extents.remove(g..g + 1);
+            self.tags.insert(Tags::fresh(Segment::empty(geometry, g)?));
+        }
+        Ok(self.tags.get_mut(g).expect("it was just put there"))
+    }
+}
+
+/// Why tags could not be loaded.
+pub(super) enum LoadError {
+    Io(std::io::Error),
+    Format(FormatError),
+}
+
+impl From<std::io::Error> for LoadError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FormatError> for LoadError {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl super::LiveObject {
+    pub(super) fn load_failed(&self, error: LoadError) -> super::EngineError {
+        match error {
+            LoadError::Io(error) => error.into(),
+            LoadError::Format(error) => self.damaged(error),
+        }
+    }
+}
+
+/// Reads and checks one tag page.
+pub(super) fn read_tags(
+    file: &FileRef,
+    keys: &ObjectKeys,
+    identity: &Identity,
+    g: u64,
+) -> Result<Tags, LoadError> {
+    let mut page: Page = [0; 4096];
+    let got = file.read_at(&mut page, identity.geometry.tag_page_offset(g))?;
+    if got < page.len() {
+        return Err(FormatError::TagPage(g).into());
+    }
+    let segment = keys.open_segment(identity, g, &page)?;
+    Ok(Tags::stored(segment, Some(keys.accumulator_term(g, &page))))
+}

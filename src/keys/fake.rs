@@ -1,0 +1,63 @@
+//! A master key in memory for tests, with a switch for its failures.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{Binding, KeyError, MasterKey};
+use crate::{
+    crypto::Secret,
+    envelope::{self, EncryptionContext, Provider, WrappedKey},
+};
+
+pub(super) struct FakeMaster {
+    key: Secret<32>,
+    failing: Mutex<Option<KeyError>>,
+    pub(super) calls: AtomicUsize,
+}
+
+impl FakeMaster {
+    pub(super) fn new() -> Self {
+        Self { key: Secret::random().unwrap(), failing: Mutex::new(None), calls: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn fail_with(&self, error: Option<KeyError>) {
+        *self.failing.lock().unwrap() = error;
+    }
+
+    fn call(&self) -> Result<(), KeyError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.failing.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl MasterKey for FakeMaster {
+    fn provider(&self) -> Provider {
+        Provider::Transit
+    }
+
+    fn wrap_key(
+        &self,
+        key: &str,
+        secret: &Secret<32>,
+        user: &EncryptionContext,
+        binding: &Binding,
+    ) -> Result<WrappedKey, KeyError> {
+        self.call()?;
+        let named = (Provider::Transit, key.as_bytes(), 1);
+        let bound = binding.context(user);
+        Ok(envelope::wrap_local(binding.record_type(), named, &self.key, secret, user, &bound).unwrap())
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
+        self.call()?;
+        if (wrapped.key_version, wrapped.kind, wrapped.provider, wrapped.key_id.as_slice())
+            != (1, binding.record_type(), Provider::Transit, b"service".as_slice())
+        {
+            return Err(KeyError::Unknown { key: "fake".into() });
+        }
+        envelope::unwrap_local(wrapped, &self.key, &binding.context(&wrapped.context))
+            .map_err(|_| KeyError::Rejected { key: "fake".into() })
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong with a keyring, each with what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use super::Backup;
+use crate::crypto::CryptoError;
+
+/// Why a keyring could not be made, opened or changed. Never carries a passphrase or a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// No slot opens with this passphrase.
+    #[error(
+        "wrong passphrase: no slot of the keyring opens with it; try again, or use another slot's unlock"
+    )]
+    WrongPassphrase,
+    /// No slot opens with this key file.
+    #[error("no slot of the keyring opens with key file `{}`: use the file that was given when the slot was added", .0.display())]
+    WrongKeyFile(PathBuf),
+    /// There is no slot of this kind.
+    #[error("the keyring has no {0} slot: unlock it another way")]
+    NoSuchKind(&'static str),
+    /// The keyring file is missing, altered or unreadable.
+    #[error("the keyring `{}` is damaged ({why}): {}", path.display(), restore_advice(path, backups))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Its backups, newest first.
+        backups: Vec<Backup>,
+    },
+    /// A keyring, or backups of one, are already there.
+    #[error("there already is a keyring or a backup of one at `{}`: open it instead of making another", .0.display())]
+    Exists(PathBuf),
+    /// The file can be read or written by others.
+    #[error("`{}` can be used by others (mode {mode:04o}): run `chmod 600 {}`", path.display(), quoted(path))]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not usable as a key file.
+    #[error("`{}` cannot serve as key file: {why}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason, and what would be right.
+        why: &'static str,
+    },
+    /// An empty passphrase.
+    #[error("the passphrase is empty: choose one, or use a key file")]
+    EmptyPassphrase,
+    /// The only slot cannot go.
+    #[error("slot {0} is the last one, without it nothing could be opened again: add another slot first")]
+    LastSlot(u32),
+    /// No slot has this number.
+    #[error("the keyring has no slot {0}: see the list of slots")]
+    NoSuchSlot(u32),
+    /// No slot was given for a new keyring.
+    #[error("a keyring needs at least one slot: give a passphrase or a key file")]
+    NoSlot,
+    /// A bound of the file would be exceeded.
+    #[error("the keyring would hold {0}: remove what is not needed any more")]
+    Full(&'static str),
+    /// Not a name for a slot or a key.
+    #[error("`{}` is not a name here: use 1 to 256 bytes without control characters", .0.escape_debug())]
+    BadName(String),
+    /// A key of this name is there already.
+    #[error("the keyring already has a key `{0}`: rotate it to get a new version")]
+    KeyExists(String),
+    /// Not a waiting time for a deletion.
+    #[error("a deletion cannot wait {0} days: choose 7 to 30")]
+    Waiting(u32),
+    /// No such key, or no such version of it.
+    #[error("the keyring has no key `{0}`: see the list of keys")]
+    NoSuchKey(String),
+    /// The state of the key does not allow this.
+    #[error("key `{key}` is {state}: {advice}")]
+    State {
+        /// The key.
+        key: String,
+        /// Its state now.
+        state: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The file on disk is older than the one already seen.
+    #[error(
+        "the keyring went back from generation {seen} to {found}: if you restored a backup on purpose, restart; otherwise find out who replaced it"
+    )]
+    RolledBack {
+        /// Generation already seen.
+        seen: u64,
+        /// Generation on disk.
+        found: u64,
+    },
+    /// A cryptographic operation failed for another reason than a wrong key.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The operating system refused.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+fn restore_advice(path: &Path, backups: &[Backup]) -> String {
+    let Some(newest) = backups.first() else {
+        return "no backup stands beside it, restore the file from your own backup".to_owned();
+    };
+    let names: Vec<_> = backups.iter().map(|b| b.generation.to_string()).collect();
+    // --remove-destination: a plain `cp` would write into the old inode, which a backup may share.
+    format!(
+        "restore the newest backup with `cp -p --remove-destination {} {}` (generations kept: {})",
+        quoted(&newest.path),
+        quoted(path),
+        names.join(", ")
+    )
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,276 @@
+//! The local keyring: master keys in one file, unlocked by passphrases or key files.
+//!
+//! A random 32-byte key-ring key (KRK) seals every key version and authenticates the whole file; each slot seals the
+//! KRK under one way to unlock. The file is replaced as a whole (see `file`), never changed in place, and its ten
+//! predecessors stay as `keyring.bak.<generation>`.
+//!
+//! The KRK never changes. Whoever had an old copy of the file *and* its passphrase keeps access to the keys in that
+//! copy after the slot was removed or changed: after a passphrase leaked, also delete the backups, rotate, and
+//! re-encrypt what must stay secret.
+
+mod contents;
+mod document;
+mod error;
+mod file;
+mod master;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod unlock;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+pub use contents::{KeyInfo, StateChange};
+pub use error::KeyringError;
+pub use file::Backup;
+pub use slot::{NewSlot, SlotInfo};
+pub use unlock::{Passphrase, Unlock, create_key_file};
+
+use zeroize::Zeroizing;
+
+use super::{Clock, SystemClock};
+use crate::{crypto::Secret, envelope::Id};
+use contents::Contents;
+use document::{Damage, Document};
+use file::{MAX_FILE, Place, read_private};
+
+/// Name of the key that SSE-S3 uses; every keyring has it.
+pub const SERVICE_KEY: &str = "service";
+
+/// An opened keyring. Shared between threads; changes by other processes are seen by [`Keyring::reload`].
+pub struct Keyring {
+    place: Place,
+    krk: Secret<32>,
+    clock: Arc<dyn Clock>,
+    contents: RwLock<Contents>,
+}
+
+impl Keyring {
+    /// Makes the keyring of store `store_id` in `dir`, with the service key and one slot for each of `slots`.
+    ///
+    /// Refused when a keyring, or a backup of one, is already there.
+    pub fn create(dir: &Path, store_id: Id, slots: &[NewSlot]) -> Result<Self, KeyringError> {
+        let (place, clock, krk) = (Place::new(dir), SystemClock::new(), Secret::random()?);
+        let lock = place.lock()?;
+        if place.keyring().symlink_metadata().is_ok() || !place.backups()?.is_empty() {
+            return Err(KeyringError::Exists(place.keyring()));
+        }
+        if slots.is_empty() {
+            return Err(KeyringError::NoSlot);
+        }
+        let now = clock.unix_seconds();
+        let mut contents = Contents::new(store_id);
+        contents.generation = 1;
+        for slot in slots {
+            contents.add_slot(slot, &krk, now)?;
+        }
+        contents.create_key(SERVICE_KEY, now)?;
+        let keyring = Self { place, krk, clock: Arc::new(clock), contents: RwLock::new(contents) };
+        keyring.write(&lock, None, &keyring.read())?;
+        Ok(keyring)
+    }
+
+    /// Opens the keyring in `dir`. A passphrase is tried against every passphrase slot.
+    pub fn open(dir: &Path, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let place = Place::new(dir);
+        Self::open_file(place.keyring(), place, unlock)
+    }
+
+    /// Opens a backup of the keyring in `dir`, to unwrap with it when the keyring itself is lost.
+    ///
+    /// Changes still go to the keyring itself, and are refused while that is damaged.
+    pub fn open_backup(dir: &Path, backup: &Backup, unlock: &Unlock) -> Result<Self, KeyringError> {
+        Self::open_file(backup.path.clone(), Place::new(dir), unlock)
+    }
+
+    /// The backups in `dir`, newest first.
+    pub fn backups(dir: &Path) -> Result<Vec<Backup>, KeyringError> {
+        Place::new(dir).backups()
+    }
+
+    /// The same keyring with another source of time.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The store that this keyring belongs to; compare it with the store at hand.
+    pub fn store_id(&self) -> Id {
+        self.read().store
+    }
+
+    /// Counts changes. A generation below the last one seen on this machine means that someone put back an old file.
+    pub fn generation(&self) -> u64 {
+        self.read().generation
+    }
+
+    /// The slots, in the order of their numbers.
+    pub fn slots(&self) -> Vec<SlotInfo> {
+        self.read().slot_infos()
+    }
+
+    /// Every version of every key.
+    pub fn keys(&self) -> Vec<KeyInfo> {
+        self.read().key_infos()
+    }
+
+    /// Adds a slot and returns its number.
+    pub fn add_slot(&self, slot: &NewSlot) -> Result<u32, KeyringError> {
+        self.change(|contents, now| contents.add_slot(slot, &self.krk, now))
+    }
+
+    /// Removes a slot; the last one stays.
+    pub fn remove_slot(&self, id: u32) -> Result<(), KeyringError> {
+        self.change(|contents, _| contents.remove_slot(id))
+    }
+
+    /// Replaces the unlock of slot `id` (a new passphrase).
+    pub fn change_slot(&self, id: u32, slot: &NewSlot) -> Result<(), KeyringError> {
+        self.change(|contents, now| contents.change_slot(id, slot, &self.krk, now))
+    }
+
+    /// Adds a version to the service key and returns it; older versions only unwrap from then on.
+    pub fn rotate_service_key(&self) -> Result<u32, KeyringError> {
+        self.rotate_key(SERVICE_KEY)
+    }
+
+    /// Adds a key with its first version.
+    pub fn create_key(&self, key: &str) -> Result<(), KeyringError> {
+        self.change(|contents, now| contents.create_key(key, now))
+    }
+
+    /// Adds a version to `key` and returns it; older versions only unwrap from then on.
+    pub fn rotate_key(&self, key: &str) -> Result<u32, KeyringError> {
+        self.change(|contents, now| contents.rotate_key(key, now))
+    }
+
+    /// Changes the state of one version of `key`, or of all with `None`. Purge the caches of unwrapped keys afterwards.
+    pub fn change_state(
+        &self,
+        key: &str,
+        version: Option<u32>,
+        change: StateChange,
+    ) -> Result<(), KeyringError> {
+        self.change(|contents, now| contents.change_state(key, version, change, now))
+    }
+
+    /// Reads the file again, to see changes of other processes. Returns whether it changed.
+    pub fn reload(&self) -> Result<bool, KeyringError> {
+        let fresh = self.read_current()?;
+        let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
+        // A writer in this process may have gone ahead since the file was read.
+        let changed = fresh.generation > contents.generation;
+        if changed {
+            *contents = fresh;
+        }
+        Ok(changed)
+    }
+
+    fn open_file(path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let bytes = read(&place, &path)?;
+        Self::open_bytes(&bytes, path, place, unlock)
+    }
+
+    fn open_bytes(bytes: &[u8], path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let parsed = Document::parse(bytes);
+        let document = parsed.map_err(|damage| damaged(&place, &path, damage))?;
+        let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
+        let contents = document.open(&krk).map_err(|damage| damaged(&place, &path, damage))?;
+        let clock = Arc::new(SystemClock::new());
+        Ok(Self { place, krk, clock, contents: RwLock::new(contents) })
+    }
+
+    /// Applies `change` to what stands in the file now, under the lock, and writes the result.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Contents, u64) -> Result<T, KeyringError>,
+    ) -> Result<T, KeyringError> {
+        let lock = self.place.lock()?;
+        let mut contents = self.read_current()?;
+        let old = contents.generation;
+        let value = change(&mut contents, self.clock.unix_seconds())?;
+        contents.generation = self.next_generation(old)?;
+        self.write(&lock, Some(old), &contents)?;
+        *self.contents.write().unwrap_or_else(PoisonError::into_inner) = contents;
+        Ok(value)
+    }
+
+    /// One above every generation that exists, also above the backups that a restored one left behind.
+    fn next_generation(&self, old: u64) -> Result<u64, KeyringError> {
+        let kept = self.place.backups()?.first().map_or(0, |newest| newest.generation);
+        old.max(kept).checked_add(1).ok_or(KeyringError::Full("a generation above 2^64"))
+    }
+
+    fn write(
+        &self,
+        lock: &file::WriteLock,
+        old: Option<u64>,
+        contents: &Contents,
+    ) -> Result<(), KeyringError> {
+        let bytes = Document::seal(contents, &self.krk)?;
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(KeyringError::Full("more than 4 MiB"));
+        }
+        let path = self.place.keyring();
+        let verify = |bytes: &[u8]| {
+            let back = Document::parse(bytes).and_then(|document| document.open(&self.krk));
+            back.map(|_| ()).map_err(|damage| damaged(&self.place, &path, damage))
+        };
+        self.place.replace(lock, old, &bytes, verify)
+    }
+
+    fn read_current(&self) -> Result<Contents, KeyringError> {
+        let path = self.place.keyring();
+        let parsed = Document::parse(&read(&self.place, &path)?);
+        let opened = parsed.and_then(|document| document.open(&self.krk));
+        let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
+        let seen = self.generation();
+        if contents.generation < seen {
+            return Err(KeyringError::RolledBack { seen, found: contents.generation });
+        }
+        Ok(contents)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring")
+            .field("store_id", &self.store_id())
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a keyring file; a missing or impossible file counts as damaged.
+fn read(place: &Place, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    use std::io::ErrorKind::{InvalidData, NotFound};
+    read_private(path, MAX_FILE).map_err(|error| match error {
+        KeyringError::Io { source, .. } if source.kind() == NotFound => {
+            damaged(place, path, Damage("it is missing".to_owned()))
+        }
+        KeyringError::Io { source, .. } if source.kind() == InvalidData => {
+            damaged(place, path, Damage(source.to_string()))
+        }
+        other => other,
+    })
+}
+
+fn damaged(place: &Place, path: &Path, damage: Damage) -> KeyringError {
+    // The damage is the news; a directory that cannot be listed merely shows no backups.
+    let mut backups = place.backups().unwrap_or_default();
+    backups.retain(|backup| backup.path != path);
+    KeyringError::Damaged { path: path.to_owned(), why: damage.0, backups }
+}
+
+/// Names of slots and keys: 1 to 256 bytes without control characters.
+fn check_name(name: &str) -> Result<(), KeyringError> {
+    let good = (1..=256).contains(&name.len()) && !name.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(KeyringError::BadName(name.to_owned())) }
+}

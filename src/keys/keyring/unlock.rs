@@ -1,0 +1,89 @@
+//! What opens a keyring: a passphrase or a key file.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+use super::{
+    KeyringError,
+    file::{create_private, io_error, read_private, sync_dir},
+};
+use crate::crypto::Secret;
+
+/// A passphrase, wiped when dropped and never shown. Its bytes are used as given, without Unicode normalisation.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// Takes over the bytes of a passphrase; an empty one is refused.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, KeyringError> {
+        if bytes.is_empty() { Err(KeyringError::EmptyPassphrase) } else { Ok(Self(bytes)) }
+    }
+
+    pub(super) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(redacted)")
+    }
+}
+
+/// A way to open the keyring.
+#[derive(Debug)]
+pub enum Unlock {
+    /// A passphrase, tried against every passphrase slot (each try costs one argon2id).
+    Passphrase(Passphrase),
+    /// A file with at least 32 bytes of random content, readable by its owner only.
+    KeyFile(PathBuf),
+}
+
+/// An unlock with its key file read.
+pub(super) enum Credential<'a> {
+    Passphrase(&'a Passphrase),
+    KeyFile { path: &'a Path, content: Zeroizing<Vec<u8>> },
+}
+
+impl Unlock {
+    pub(super) fn read(&self) -> Result<Credential<'_>, KeyringError> {
+        match self {
+            Self::Passphrase(passphrase) => Ok(Credential::Passphrase(passphrase)),
+            Self::KeyFile(path) => Ok(Credential::KeyFile { path, content: read_key_file(path)? }),
+        }
+    }
+}
+
+/// Makes a key file with 32 random bytes and mode 0600, unless `path` exists. Returns whether it was made.
+pub fn create_key_file(path: &Path) -> Result<bool, KeyringError> {
+    let content = Secret::<32>::random()?;
+    match create_private(path, content.expose()) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(io_error("create the key file", path)(e)),
+        Ok(()) => {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            sync_dir(dir).map(|()| true)
+        }
+    }
+}
+
+fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    let content = read_private(path, MAX_KEY_FILE)?;
+    if content.len() < MIN_KEY_FILE {
+        let why = "it has fewer than 32 bytes; make one with `head -c 32 /dev/urandom`";
+        return Err(KeyringError::KeyFile { path: path.to_owned(), why });
+    }
+    if content.iter().all(|byte| Some(byte) == content.first()) {
+        let why = "all its bytes are the same; make one with `head -c 32 /dev/urandom`";
+        return Err(KeyringError::KeyFile { path: path.to_owned(), why });
+    }
+    Ok(content)
+}
+
+/// Fewest bytes of a key file.
+const MIN_KEY_FILE: usize = 32;
+/// Most bytes of a key file.
+const MAX_KEY_FILE: u64 = 1024 * 1024;

@@ -1,0 +1,27 @@
+//! Keys: who wraps what, and where wrapping keys live.
+//!
+//! A [`MasterKey`] wraps bucket keys, bucket root secrets and, without bucket keys, data keys.
+//! This room may assume nothing about files it did not authenticate, knows no bucket directory, object or policy,
+//! and must never let a secret into an error, a log line or `Debug`.
+
+mod bucket;
+mod clock;
+mod derive;
+#[cfg(test)]
+mod fake;
+mod hexbytes;
+mod keyring;
+mod master;
+mod state;
+
+pub use bucket::{
+    BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
+    SealedBucketKey,
+};
+pub use clock::{Clock, SystemClock};
+pub use keyring::{
+    Backup, KeyInfo, Keyring, KeyringError, NewSlot, Passphrase, SERVICE_KEY, SlotInfo, StateChange, Unlock,
+    create_key_file,
+};
+pub use master::{Binding, KeyError, MasterKey};
+pub use state::KeyState;

@@ -1,0 +1,36 @@
+//! The S3 bucket policy language: parsed once with places in every error, evaluated for every request.
+//!
+//! May assume checked names from [`crate::name`] and a [`Context`] that says truthfully what the request carried.
+//! Must never look at keys, objects or files, never guess about an element it does not know, and never hand out a
+//! [`Grant`] without an evaluation. Where AWS documents a behaviour, that behaviour decides.
+//!
+//! Beyond what the documentation settles:
+//! - A policy variable without a value matches nothing; in an `Allow`, a negated test of such a value does not hold.
+//! - A key with several values under an operator without `ForAllValues:` or `ForAnyValue:` matches if one value does.
+//! - `Statement` indices count from 0.
+
+mod action;
+mod condition;
+mod context;
+mod decision;
+mod document;
+mod element;
+mod error;
+mod json;
+mod operator;
+mod principal;
+mod remedy;
+mod request;
+mod resource;
+mod statement;
+mod template;
+mod value;
+mod wildcard;
+
+pub use action::Action;
+pub use context::Context;
+pub use decision::{Cause, Decision, DecidingCondition, Denial, Grant, StatementName};
+pub use document::{MAX_POLICY_BYTES, Mode, PolicyDocument, evaluate};
+pub use error::{Place, PolicyError};
+pub use principal::{AccountId, Principal};
+pub use request::Request;

@@ -1,0 +1,191 @@
+//! Who asks ([`Principal`]), and the `Principal` element of a statement that names who is meant.
+//!
+//! IAM user guide, "AWS JSON policy elements: Principal" and "… NotPrincipal".
+
+use std::fmt;
+
+use super::{element::Element, error::PolicyError};
+
+/// A twelve-digit account number; all local users live in one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountId(String);
+
+impl AccountId {
+    /// Checks `text`: twelve digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_account(text).then(|| Self(text.to_owned()))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The local user who makes a request. Build it once per user and share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    uid: u32,
+    gids: Vec<u32>,
+    user: Option<String>,
+    account: AccountId,
+    arn: String,
+    owner: bool,
+}
+
+impl Principal {
+    /// The user `uid` of `account`: `arn:aws:iam::<account>:user/<name>`, or `user/uid:<uid>` without a name.
+    ///
+    /// No account name may hold `:`, so a name can never pass for a bare number.
+    pub fn new(account: AccountId, uid: u32, gids: Vec<u32>, user: Option<&str>) -> Self {
+        let user = user.filter(|name| !name.is_empty() && !name.contains([':', '/'])).map(str::to_owned);
+        let shown = user.clone().unwrap_or_else(|| format!("uid:{uid}"));
+        let arn = format!("arn:aws:iam::{account}:user/{shown}");
+        Self { uid, gids, user, account, arn, owner: false }
+    }
+
+    /// The same user as owner of the mount, whom no policy can lock out of the policy verbs.
+    #[must_use]
+    pub fn as_owner(mut self) -> Self {
+        self.owner = true;
+        self
+    }
+
+    /// Numeric user id.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// All group ids.
+    pub fn gids(&self) -> &[u32] {
+        &self.gids
+    }
+
+    /// User name, if the uid has one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The account.
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The ARN that policies match.
+    pub fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// Whether this is the owner of the mount.
+    pub fn is_owner(&self) -> bool {
+        self.owner
+    }
+}
+
+/// The `Principal` or `NotPrincipal` element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PrincipalSet {
+    listed: Vec<Listed>,
+    inverted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Listed {
+    Everyone,
+    Account(String),
+    Arn(String),
+    /// A service, federated or canonical user: never a local one.
+    Foreign(String),
+}
+
+impl PrincipalSet {
+    /// Parses the element; `inverted` for `NotPrincipal`.
+    pub(super) fn parse(element: &Element<'_>, inverted: bool) -> Result<Self, PolicyError> {
+        let mut listed = Vec::new();
+        if element.is_object() {
+            for (kind, names) in element.members()? {
+                add_kind(kind, &names, &mut listed)?;
+            }
+        } else if element.string()? == "*" {
+            listed.push(Listed::Everyone);
+        }
+        if listed.is_empty() {
+            return Err(element.wrong(r#"a principal is "*" or an object such as {"AWS": "arn:aws:iam::123456789012:user/ann"}"#));
+        }
+        Ok(Self { listed, inverted })
+    }
+
+    /// Whether the statement is about `principal`.
+    pub(super) fn contains(&self, principal: &Principal) -> bool {
+        self.listed.iter().any(|l| l.is(principal)) != self.inverted
+    }
+
+    /// Whether the element is `NotPrincipal`.
+    pub(super) fn is_inverted(&self) -> bool {
+        self.inverted
+    }
+
+    /// The listed names that no local user can have.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().filter_map(|l| if let Listed::Foreign(name) = l { Some(name.as_str()) } else { None })
+    }
+}
+
+impl Listed {
+    fn is(&self, principal: &Principal) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Account(account) => account == principal.account.as_str(),
+            Self::Arn(arn) => *arn == principal.arn,
+            Self::Foreign(_) => false,
+        }
+    }
+}
+
+fn add_kind(kind: &str, names: &Element<'_>, listed: &mut Vec<Listed>) -> Result<(), PolicyError> {
+    for name in names.one_or_many()? {
+        let text = name.string()?;
+        listed.push(match kind {
+            "AWS" => aws(text).map_err(|problem| name.wrong(problem))?,
+            "Service" | "Federated" | "CanonicalUser" => Listed::Foreign(text.to_owned()),
+            _ => {
+                return Err(names.wrong_name("unknown kind of principal: write `AWS` (or `Service`, `Federated`, `CanonicalUser`)"));
+            }
+        });
+    }
+    Ok(())
+}
+
+fn aws(text: &str) -> Result<Listed, String> {
+    if text == "*" {
+        return Ok(Listed::Everyone);
+    }
+    if is_account(text) {
+        return Ok(Listed::Account(text.to_owned()));
+    }
+    let shown = text.escape_debug();
+    if text.contains(['*', '?']) || text.contains("${") {
+        return Err(format!(
+            "`{shown}`: a principal takes no wildcards or variables; write \"*\" and a Condition on `aws:PrincipalArn`"
+        ));
+    }
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "iam", "", account, "root"] if is_account(account) => Ok(Listed::Account((*account).to_owned())),
+        ["arn", _, "iam" | "sts", "", account, entity, ..] if is_account(account) && entity.contains('/') => {
+            Ok(Listed::Arn(text.to_owned()))
+        }
+        _ => Err(format!(
+            "`{shown}` is not a principal: write an account number or `arn:aws:iam::<account>:user/<name>`"
+        )),
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}

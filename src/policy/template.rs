@@ -1,0 +1,171 @@
+//! Text of a policy that may hold wildcards and policy variables, compiled once and filled per request.
+//!
+//! IAM user guide, "IAM policy elements: Variables and tags". A filled-in value is always literal: a `*` in a user
+//! name matches a `*` only. A variable that the request does not resolve makes the text match nothing.
+
+use std::borrow::Cow;
+
+use super::{
+    context::ConditionKey,
+    request::Request,
+    wildcard::{self, Token},
+};
+
+/// How the text of a template is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Whether `*` and `?` are wildcards.
+    pub(super) wildcards: bool,
+    /// Whether `${…}` is a variable (policy version 2012-10-17).
+    pub(super) variables: bool,
+    /// Whether letters match in either case.
+    pub(super) ignore_case: bool,
+}
+
+/// Compiled text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    pieces: Vec<Piece>,
+    /// The finished pattern when there is no variable to fill.
+    fixed: Option<Vec<Token>>,
+    ignore_case: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Token(Token),
+    Variable { key: ConditionKey, default: Option<String> },
+}
+
+impl Template {
+    /// Compiles `text`. An error says what is wrong with a variable.
+    pub(super) fn parse(text: &str, reading: Reading) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            if reading.variables && rest.starts_with("${") {
+                let (piece, after) = variable(rest)?;
+                pieces.push(piece);
+                rest = after;
+            } else {
+                pieces.push(Piece::Token(plain(c, reading.wildcards)));
+                rest = rest.get(c.len_utf8()..).unwrap_or("");
+            }
+        }
+        Ok(Self::of(pieces, reading.ignore_case))
+    }
+
+    /// Cuts the template at its first five literal `:` into the six components of an ARN.
+    pub(super) fn arn_components(&self) -> Option<Vec<Self>> {
+        let colon = Piece::Token(Token::Char(':'));
+        let components: Vec<Self> =
+            self.pieces.splitn(6, |p| *p == colon).map(|part| Self::of(part.to_vec(), self.ignore_case)).collect();
+        (components.len() == 6).then_some(components)
+    }
+
+    /// Whether `text` matches once the variables are filled from `request`.
+    pub(super) fn matches(&self, text: &str, request: &Request<'_>) -> bool {
+        let Some(pattern) = self.pattern(request) else { return false };
+        let text = if self.ignore_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
+        wildcard::matches(&pattern, &text)
+    }
+
+    /// Whether every variable has a value in `request`.
+    pub(super) fn resolves(&self, request: &Request<'_>) -> bool {
+        self.pattern(request).is_some()
+    }
+
+    /// The keys of all variables.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &ConditionKey> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Token(_) => None,
+            Piece::Variable { key, .. } => Some(key),
+        })
+    }
+
+    fn of(pieces: Vec<Piece>, ignore_case: bool) -> Self {
+        let token = |piece: &Piece| match piece {
+            Piece::Token(token) => Some(*token),
+            Piece::Variable { .. } => None,
+        };
+        let fixed = pieces.iter().map(token).collect::<Option<Vec<_>>>().map(|t| folded(t, ignore_case));
+        Self { pieces, fixed, ignore_case }
+    }
+
+    fn pattern(&self, request: &Request<'_>) -> Option<Cow<'_, [Token]>> {
+        if let Some(fixed) = &self.fixed {
+            return Some(Cow::Borrowed(fixed));
+        }
+        let mut tokens = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Token(token) => tokens.push(*token),
+                Piece::Variable { key, default } => {
+                    let seen = request.values(key);
+                    let value = seen.only().or(default.as_deref())?;
+                    tokens.extend(value.chars().map(Token::Char));
+                }
+            }
+        }
+        Some(Cow::Owned(folded(tokens, self.ignore_case)))
+    }
+}
+
+fn plain(c: char, wildcards: bool) -> Token {
+    match c {
+        '*' if wildcards => Token::Any,
+        '?' if wildcards => Token::One,
+        c => Token::Char(c),
+    }
+}
+
+fn folded(tokens: Vec<Token>, ignore_case: bool) -> Vec<Token> {
+    if !ignore_case {
+        return tokens;
+    }
+    // Folded as one string, as the other side is: lower case can depend on the neighbours (final sigma). Folding is
+    // for `StringEqualsIgnoreCase`, which has no wildcards.
+    let text: String = tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
+    text.to_lowercase().chars().map(Token::Char).collect()
+}
+
+/// Reads one `${…}` from the front of `text`.
+fn variable(text: &str) -> Result<(Piece, &str), String> {
+    let unclosed = || "`${` opens a variable that no `}` closes: close it, or write `${$}` for a dollar sign".to_owned();
+    let inner = text.get(2..).unwrap_or("");
+    for literal in ['*', '?', '$'] {
+        if let Some(after) = inner.strip_prefix(literal).and_then(|rest| rest.strip_prefix('}')) {
+            return Ok((Piece::Token(Token::Char(literal)), after));
+        }
+    }
+    let end = closing_brace(inner).ok_or_else(unclosed)?;
+    let (body, after) = inner.split_at_checked(end).ok_or_else(unclosed)?;
+    let (name, default) = match body.split_once(',') {
+        Some((name, default)) => (name, Some(quoted(default.trim())?)),
+        None => (body, None),
+    };
+    let name = name.trim();
+    if !name.contains(':') || name.starts_with(':') {
+        return Err(format!(
+            "`${{{}}}` is not a policy variable: write `${{prefix:name}}` such as `${{aws:username}}`",
+            name.escape_debug()
+        ));
+    }
+    let key = ConditionKey::parse(name);
+    Ok((Piece::Variable { key, default }, after.get(1..).unwrap_or("")))
+}
+
+/// Where the `}` is that closes the variable; one inside the quoted default does not.
+fn closing_brace(inner: &str) -> Option<usize> {
+    let mut in_quotes = false;
+    inner.char_indices().find_map(|(at, c)| {
+        in_quotes ^= c == '\'';
+        (c == '}' && !in_quotes).then_some(at)
+    })
+}
+
+fn quoted(default: &str) -> Result<String, String> {
+    default.strip_prefix('\'').and_then(|d| d.strip_suffix('\'')).map(str::to_owned).ok_or_else(|| {
+        format!("the default `{}` of the variable must stand in single quotes: `${{key, 'text'}}`", default.escape_debug())
+    })
+}
