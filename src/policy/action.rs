@@ -29,7 +29,8 @@ macro_rules! actions {
                 }
             }
 
-            fn level(self) -> Level {
+            /// Whether the action acts on the bucket itself or on an object in it.
+            pub(super) fn level(self) -> Level {
                 match self {
                     $(Self::$name => Level::$level),+
                 }
@@ -158,7 +159,8 @@ impl Name {
                 text.escape_debug()
             )));
         }
-        let known = Action::ALL.iter().map(|a| a.as_str()).chain(OTHER_BUCKET_ACTIONS).chain(OTHER_OBJECT_ACTIONS);
+        let known =
+            Action::ALL.iter().map(|a| a.as_str()).chain(OTHER_BUCKET_ACTIONS).chain(OTHER_OBJECT_ACTIONS);
         if !known.into_iter().any(|k| name.fits(k)) {
             return Err(element.wrong(format!(
                 "no S3 action of a bucket or object matches `{}`: check the spelling",

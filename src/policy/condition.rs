@@ -49,7 +49,8 @@ impl Condition {
             for (key_text, values) in keys.members()? {
                 let condition = Self::parse(operator.clone(), key_text, &values, variables)?;
                 if conditions.iter().any(|c| c.operator == condition.operator && c.key == condition.key) {
-                    return Err(values.wrong_name("the key is written twice (its case does not count): merge the values"));
+                    return Err(values
+                        .wrong_name("the key is written twice (its case does not count): merge the values"));
                 }
                 conditions.push(condition);
             }
@@ -57,7 +58,12 @@ impl Condition {
         Ok(conditions)
     }
 
-    fn parse(operator: Operator, key: &str, values: &Element<'_>, variables: bool) -> Result<Self, PolicyError> {
+    fn parse(
+        operator: Operator,
+        key: &str,
+        values: &Element<'_>,
+        variables: bool,
+    ) -> Result<Self, PolicyError> {
         if !key.contains(':') {
             return Err(values.wrong_name(format!(
                 "`{}` is not a condition key: write prefix and name, such as `aws:username`",
@@ -68,11 +74,19 @@ impl Condition {
         let mut wanted_text = Vec::new();
         for value in values.one_or_many()? {
             let text = value.scalar()?;
-            wanted.push(Wanted::parse(operator.test, text, variables).map_err(|problem| value.wrong(problem))?);
+            wanted
+                .push(Wanted::parse(operator.test, text, variables).map_err(|problem| value.wrong(problem))?);
             wanted_text.push(text.to_owned());
         }
         let place = values.place();
-        Ok(Self { operator, key: ConditionKey::parse(key), key_text: key.to_owned(), wanted_text, place, wanted })
+        Ok(Self {
+            operator,
+            key: ConditionKey::parse(key),
+            key_text: key.to_owned(),
+            wanted_text,
+            place,
+            wanted,
+        })
     }
 
     /// Whether the condition is fulfilled.
@@ -127,29 +141,33 @@ impl Condition {
 }
 
 impl Wanted {
-    fn parse(test: Test, text: &str, variables: bool) -> Result<Self, String> {
-        let refused = |what: &str| format!("`{}` is not {what}", text.escape_debug());
-        let flag = || match text {
-            _ if text.eq_ignore_ascii_case("true") => Ok(true),
-            _ if text.eq_ignore_ascii_case("false") => Ok(false),
+    fn parse(test: Test, value: &str, variables: bool) -> Result<Self, String> {
+        let refused = |what: &str| format!("`{}` is not {what}", value.escape_debug());
+        let flag = || match value {
+            _ if value.eq_ignore_ascii_case("true") => Ok(true),
+            _ if value.eq_ignore_ascii_case("false") => Ok(false),
             _ => Err(refused("a boolean: write `true` or `false`")),
         };
         match test {
             Test::Text { wildcards, ignore_case } => {
-                Template::parse(text, Reading { wildcards, variables, ignore_case }).map(Self::Text)
+                Template::parse(value, Reading { wildcards, variables, ignore_case }).map(Self::Text)
             }
-            Test::Arn => Template::parse(text, Reading { wildcards: true, variables, ignore_case: false })
+            Test::Arn => Template::parse(value, Reading { wildcards: true, variables, ignore_case: false })
                 .map(|template| Self::Arn(template.arn_components())),
-            Test::Number(order) => Number::parse(text)
-                .map(|number| Self::Number(order, number))
-                .ok_or_else(|| refused("a number: write digits, with at most 9 after the point and no exponent")),
-            Test::Date(order) => Moment::parse(text)
+            Test::Number(order) => {
+                Number::parse(value).map(|number| Self::Number(order, number)).ok_or_else(|| {
+                    refused("a number: write digits, with at most 9 after the point and no exponent")
+                })
+            }
+            Test::Date(order) => Moment::parse(value)
                 .map(|moment| Self::Moment(order, moment))
                 .ok_or_else(|| refused("a date: write `2026-01-31T00:00:00Z` or seconds since 1970")),
             Test::Bool => flag().map(Self::Bool),
             Test::Null => flag().map(Self::Absent),
-            Test::Binary => base64(text).map(Self::Bytes).ok_or_else(|| refused("Base64: write it with its padding")),
-            Test::Ip => Network::parse(text)
+            Test::Binary => {
+                base64(value).map(Self::Bytes).ok_or_else(|| refused("Base64: write it with its padding"))
+            }
+            Test::Ip => Network::parse(value)
                 .map(Self::Network)
                 .ok_or_else(|| refused("an IP range: write CIDR such as `203.0.113.0/24`")),
         }
@@ -159,8 +177,8 @@ impl Wanted {
         match self {
             Self::Text(template) => template.matches(seen, request),
             Self::Arn(components) => arn_matches(components.as_deref(), seen, request),
-            Self::Number(order, wanted) => Number::parse(seen).is_some_and(|n| order.holds(n, *wanted)),
-            Self::Moment(order, wanted) => Moment::parse(seen).is_some_and(|m| order.holds(m, *wanted)),
+            Self::Number(order, wanted) => Number::parse(seen).is_some_and(|n| order.holds(&n, wanted)),
+            Self::Moment(order, wanted) => Moment::parse(seen).is_some_and(|m| order.holds(&m, wanted)),
             Self::Bool(wanted) => seen.eq_ignore_ascii_case(if *wanted { "true" } else { "false" }),
             Self::Bytes(wanted) => seen.as_bytes() == wanted,
             Self::Network(wanted) => wanted.contains(seen),

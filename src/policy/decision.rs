@@ -39,7 +39,7 @@ impl Decision {
 /// Proof that one action on one bucket was allowed. It can neither be made elsewhere nor copied: carrying the
 /// request out consumes it, so that a forgotten check does not compile.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn twice(grant: strongroom::policy::Grant) -> (strongroom::policy::Grant, strongroom::policy::Grant) {
 ///     (grant.clone(), grant)
 /// }
@@ -104,8 +104,8 @@ pub enum Cause {
     ExplicitDeny,
     /// The bucket needs an explicit `Allow` and no such statement applies.
     NoAllow,
-    /// The policy belongs to another bucket.
-    ForeignBucket,
+    /// The policy belongs to another bucket, or the action does not fit the resource: a defect of the caller.
+    Misdirected,
 }
 
 /// How to find a statement in its policy.
@@ -146,8 +146,8 @@ impl Denial {
         Self { conditions, ..Self::new(request, Cause::NoAllow, nearest) }
     }
 
-    pub(super) fn foreign_bucket(request: &Request<'_>) -> Self {
-        Self::new(request, Cause::ForeignBucket, None)
+    pub(super) fn misdirected(request: &Request<'_>) -> Self {
+        Self::new(request, Cause::Misdirected, None)
     }
 
     fn new(request: &Request<'_>, cause: Cause, statement: Option<(usize, &Statement)>) -> Self {
@@ -180,11 +180,15 @@ impl fmt::Display for Denial {
         let (resource, principal) = (self.resource.escape_debug(), self.principal.escape_debug());
         write!(f, "{} on `{resource}` by `{principal}` denied ", self.action)?;
         match (self.cause, &self.statement) {
-            (Cause::ExplicitDeny, Some(statement)) => write!(f, "by {statement}")?,
-            (Cause::NoAllow, Some(statement)) => write!(f, "because no statement allows it; nearest is {statement}")?,
-            (Cause::NoAllow | Cause::ExplicitDeny, None) => f.write_str("because no statement allows it")?,
-            (Cause::ForeignBucket, _) => f.write_str("because the policy belongs to another bucket")?,
-        }
+            (Cause::ExplicitDeny, Some(statement)) => write!(f, "by {statement}"),
+            (Cause::NoAllow, Some(statement)) => {
+                write!(f, "because no statement allows it; nearest is {statement}")
+            }
+            (Cause::NoAllow | Cause::ExplicitDeny, None) => f.write_str("because no statement allows it"),
+            (Cause::Misdirected, _) => {
+                f.write_str("because this policy cannot judge this action on this resource")
+            }
+        }?;
         for (i, condition) in self.conditions.iter().enumerate() {
             write!(f, "{} {condition}", if i == 0 { ":" } else { ";" })?;
         }

@@ -41,7 +41,9 @@ impl PolicyDocument {
         let node = json::read(text)?;
         let root = Element::root(text, &node);
         let members = root.members()?;
-        if let Some((_, element)) = members.iter().find(|(name, _)| !["Version", "Id", "Statement"].contains(name)) {
+        if let Some((_, element)) =
+            members.iter().find(|(name, _)| !["Version", "Id", "Statement"].contains(name))
+        {
             return Err(element.wrong_name("unknown element: a policy has Version, Id and Statement"));
         }
         let get = |name: &str| members.iter().find(|(key, _)| *key == name).map(|(_, element)| element);
@@ -72,10 +74,10 @@ impl PolicyDocument {
     ///
     /// The owner of the mount is exempt for the three policy verbs, so that no policy can lock him out.
     pub fn evaluate(&self, request: &Request<'_>, mode: Mode) -> Decision {
-        if *request.bucket != self.bucket {
-            return Decision::Deny(Denial::foreign_bucket(request));
+        if *request.bucket != self.bucket || !request.fits_together() {
+            return Decision::Deny(Denial::misdirected(request));
         }
-        if request.principal.is_owner() && request.action.is_policy_verb() {
+        if owner_is_exempt(request) {
             return Decision::Allow(Grant::mint(request));
         }
         let mut allowed = mode == Mode::Open;
@@ -88,20 +90,26 @@ impl PolicyDocument {
                 (false, Effect::Deny) => {}
             }
         }
-        if allowed { Decision::Allow(Grant::mint(request)) } else { Decision::Deny(Denial::implicit(request, nearest)) }
+        if allowed {
+            Decision::Allow(Grant::mint(request))
+        } else {
+            Decision::Deny(Denial::implicit(request, nearest))
+        }
     }
 }
 
 /// Decides about a request to a bucket that may have no policy: without one, `mode` alone decides.
 pub fn evaluate(policy: Option<&PolicyDocument>, request: &Request<'_>, mode: Mode) -> Decision {
-    match (policy, mode) {
-        (Some(policy), _) => policy.evaluate(request, mode),
-        (None, Mode::Open) => Decision::Allow(Grant::mint(request)),
-        (None, Mode::Closed) if request.principal.is_owner() && request.action.is_policy_verb() => {
-            Decision::Allow(Grant::mint(request))
-        }
-        (None, Mode::Closed) => Decision::Deny(Denial::implicit(request, None)),
+    match policy {
+        Some(policy) => policy.evaluate(request, mode),
+        None if !request.fits_together() => Decision::Deny(Denial::misdirected(request)),
+        None if mode == Mode::Open || owner_is_exempt(request) => Decision::Allow(Grant::mint(request)),
+        None => Decision::Deny(Denial::implicit(request, None)),
     }
+}
+
+fn owner_is_exempt(request: &Request<'_>) -> bool {
+    request.principal.is_owner() && request.action.is_policy_verb()
 }
 
 fn has_variables(version: &Element<'_>) -> Result<bool, PolicyError> {
@@ -124,7 +132,8 @@ fn parse_statements(
     for element in list.one_or_many()? {
         let statement = Statement::parse(&element, bucket, variables)?;
         if statement.sid.is_some() && statements.iter().any(|earlier| earlier.sid == statement.sid) {
-            return Err(element.wrong("another statement has the same `Sid`: change one, so that a denial can name it"));
+            return Err(element
+                .wrong("another statement has the same `Sid`: change one, so that a denial can name it"));
         }
         statements.push(statement);
     }

@@ -181,7 +181,8 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Read<Value> {
         let rest = self.rest();
-        let len = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+        let len =
+            rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let spelling = rest.get(..len).unwrap_or(rest);
         // serde_json is the judge of the number grammar, so that both readers agree.
         if serde_json::from_str::<serde_json::Number>(spelling).is_err() {
@@ -193,7 +194,9 @@ impl Reader<'_> {
     }
 
     fn word(&mut self) -> Read<Value> {
-        for (word, value) in [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)] {
+        for (word, value) in
+            [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)]
+        {
             if self.rest().starts_with(word) {
                 self.at += word.len();
                 return Ok(value);
@@ -292,7 +295,23 @@ mod tests {
 
     #[test]
     fn what_json_forbids_is_refused() {
-        for bad in ["", "{", "[", "\"", "\"\u{1}\"", r#""\x""#, r#""\ud800""#, r#""\ud800\u0041""#, "01", "1.", "-", "'a'", "{a:1}", "\u{feff}{}", "nul"] {
+        for bad in [
+            "",
+            "{",
+            "[",
+            "\"",
+            "\"\u{1}\"",
+            r#""\x""#,
+            r#""\ud800""#,
+            r#""\ud800\u0041""#,
+            "01",
+            "1.",
+            "-",
+            "'a'",
+            "{a:1}",
+            "\u{feff}{}",
+            "nul",
+        ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
     }

@@ -17,6 +17,7 @@ mod document;
 mod element;
 mod error;
 mod json;
+mod lint;
 mod operator;
 mod principal;
 mod remedy;
@@ -29,8 +30,12 @@ mod wildcard;
 
 pub use action::Action;
 pub use context::Context;
-pub use decision::{Cause, Decision, DecidingCondition, Denial, Grant, StatementName};
+pub use decision::{Cause, DecidingCondition, Decision, Denial, Grant, StatementName};
 pub use document::{MAX_POLICY_BYTES, Mode, PolicyDocument, evaluate};
 pub use error::{Place, PolicyError};
+pub use lint::{Lint, LintKind, lint};
 pub use principal::{AccountId, Principal};
 pub use request::Request;
+
+#[cfg(test)]
+mod tests;

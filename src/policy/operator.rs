@@ -26,7 +26,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    pub(super) fn holds<T: PartialOrd>(self, seen: T, wanted: T) -> bool {
+    pub(super) fn holds<T: PartialOrd>(self, seen: &T, wanted: &T) -> bool {
         match self {
             Self::Equal => seen == wanted,
             Self::Less => seen < wanted,
@@ -93,7 +93,11 @@ impl Operator {
 fn unknown(name: &str, base: &str) -> String {
     let near = OPERATORS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(base));
     let hint = near.map_or("such as `StringEquals`", |(known, ..)| known);
-    format!("unknown condition operator `{}`: write one that IAM knows, `{}`", name.escape_debug(), hint.trim_matches('`'))
+    format!(
+        "unknown condition operator `{}`: write one that IAM knows, `{}`",
+        name.escape_debug(),
+        hint.trim_matches('`')
+    )
 }
 
 const EQUALS: Test = Test::Text { wildcards: false, ignore_case: false };

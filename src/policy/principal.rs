@@ -1,6 +1,6 @@
 //! Who asks ([`Principal`]), and the `Principal` element of a statement that names who is meant.
 //!
-//! IAM user guide, "AWS JSON policy elements: Principal" and "… NotPrincipal".
+//! IAM user guide, "AWS JSON policy elements: Principal" and "AWS JSON policy elements: `NotPrincipal`".
 
 use std::fmt;
 
@@ -116,7 +116,9 @@ impl PrincipalSet {
             listed.push(Listed::Everyone);
         }
         if listed.is_empty() {
-            return Err(element.wrong(r#"a principal is "*" or an object such as {"AWS": "arn:aws:iam::123456789012:user/ann"}"#));
+            return Err(element.wrong(
+                r#"a principal is "*" or an object such as {"AWS": "arn:aws:iam::123456789012:user/ann"}"#,
+            ));
         }
         Ok(Self { listed, inverted })
     }
@@ -133,7 +135,9 @@ impl PrincipalSet {
 
     /// The listed names that no local user can have.
     pub(super) fn foreign(&self) -> impl Iterator<Item = &str> {
-        self.listed.iter().filter_map(|l| if let Listed::Foreign(name) = l { Some(name.as_str()) } else { None })
+        self.listed
+            .iter()
+            .filter_map(|l| if let Listed::Foreign(name) = l { Some(name.as_str()) } else { None })
     }
 }
 
@@ -155,7 +159,9 @@ fn add_kind(kind: &str, names: &Element<'_>, listed: &mut Vec<Listed>) -> Result
             "AWS" => aws(text).map_err(|problem| name.wrong(problem))?,
             "Service" | "Federated" | "CanonicalUser" => Listed::Foreign(text.to_owned()),
             _ => {
-                return Err(names.wrong_name("unknown kind of principal: write `AWS` (or `Service`, `Federated`, `CanonicalUser`)"));
+                return Err(names.wrong_name(
+                    "unknown kind of principal: write `AWS` (or `Service`, `Federated`, `CanonicalUser`)",
+                ));
             }
         });
     }
@@ -176,7 +182,9 @@ fn aws(text: &str) -> Result<Listed, String> {
         ));
     }
     match text.split(':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "iam", "", account, "root"] if is_account(account) => Ok(Listed::Account((*account).to_owned())),
+        ["arn", _, "iam", "", account, "root"] if is_account(account) => {
+            Ok(Listed::Account((*account).to_owned()))
+        }
         ["arn", _, "iam" | "sts", "", account, entity, ..] if is_account(account) && entity.contains('/') => {
             Ok(Listed::Arn(text.to_owned()))
         }

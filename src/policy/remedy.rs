@@ -4,6 +4,9 @@
 
 use super::{condition::Condition, context::ConditionKey};
 
+/// The values that the encryption header can have.
+pub(super) const ENCRYPTIONS: [&str; 3] = ["AES256", "aws:kms", "aws:kms:dsse"];
+
 /// What the condition should become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -23,9 +26,10 @@ pub(super) fn remedy(condition: &Condition, goal: Goal) -> Option<String> {
     let values = &condition.wanted_text;
     match (&condition.key, needs_match) {
         (ConditionKey::Encryption, true) => Some(request_encryption(values)),
-        (ConditionKey::Encryption, false) => {
-            Some(format!("request an encryption other than {}: mount with another `--sse`", values.join(", ")))
-        }
+        (ConditionKey::Encryption, false) => Some(format!(
+            "request an encryption other than {}: mount with another `--sse`",
+            values.join(", ")
+        )),
         (ConditionKey::KmsKey, true) => Some(format!(
             "use the KMS key {}: mount with `--sse aws:kms` and that key, or make it the bucket default",
             values.join(" or ")
@@ -38,10 +42,18 @@ pub(super) fn remedy(condition: &Condition, goal: Goal) -> Option<String> {
 }
 
 fn request_encryption(values: &[String]) -> String {
-    let options = values.iter().map(|v| format!("`--sse {v}`")).collect::<Vec<_>>().join(" or ");
+    let options: Vec<_> = ENCRYPTIONS
+        .iter()
+        .filter(|e| values.iter().any(|v| v == *e))
+        .map(|e| format!("`--sse {e}`"))
+        .collect();
     let names = values.join(" or ");
+    if options.is_empty() {
+        return format!("request an encryption that matches {names}: mount with `--sse`");
+    }
+    let options = options.join(" or ");
     format!(
-        "request encryption {names}: mount with {options} (or `--sse bucket-default` if the default is {names})"
+        "request encryption {names}: mount with {options} (or `--sse bucket-default` if that is the default)"
     )
 }
 

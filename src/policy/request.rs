@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::{
-    action::Action,
+    action::{Action, Level},
     context::{ConditionKey, Context, Values},
     principal::Principal,
 };
@@ -20,7 +20,7 @@ pub struct Request<'a> {
     pub action: Action,
     /// The bucket acted on.
     pub bucket: &'a BucketName,
-    /// The object acted on; `None` for actions on the bucket itself.
+    /// The object acted on; `None` for actions on the bucket itself. A request that mixes the two is denied.
     pub object: Option<&'a ObjectName>,
     /// Everything else that conditions may test.
     pub context: Context<'a>,
@@ -30,6 +30,11 @@ impl Request<'_> {
     /// The object name as text; bytes that are not UTF-8 are shown as U+FFFD.
     pub(super) fn object_text(&self) -> Option<Cow<'_, str>> {
         self.object.map(|name| name.as_os_str().to_string_lossy())
+    }
+
+    /// Whether an object is named exactly if the action acts on one. Statements about objects would else be passed by.
+    pub(super) fn fits_together(&self) -> bool {
+        self.object.is_some() == (self.action.level() == Level::Object)
     }
 
     /// The values of a condition key. What the caller set goes before what is derived here.

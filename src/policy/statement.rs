@@ -31,7 +31,11 @@ pub(super) struct Statement {
 
 impl Statement {
     /// Parses one statement of the policy of `bucket`; `variables` says whether its version has policy variables.
-    pub(super) fn parse(element: &Element<'_>, bucket: &BucketName, variables: bool) -> Result<Self, PolicyError> {
+    pub(super) fn parse(
+        element: &Element<'_>,
+        bucket: &BucketName,
+        variables: bool,
+    ) -> Result<Self, PolicyError> {
         let parts = Parts::collect(element)?;
         let (actions, inverted) = parts.one_of("Action", "NotAction")?;
         let actions = ActionSet::parse(&actions, inverted)?;
@@ -44,7 +48,8 @@ impl Statement {
                 "no action of the statement acts on this kind of resource: name `arn:aws:s3:::{bucket}` for bucket actions and `arn:aws:s3:::{bucket}/*` for object actions"
             )));
         }
-        let conditions = parts.get("Condition").map(|block| Condition::parse_block(&block, variables)).transpose()?;
+        let conditions =
+            parts.get("Condition").map(|block| Condition::parse_block(&block, variables)).transpose()?;
         Ok(Self {
             sid: parts.get("Sid").map(|sid| sid.string().map(str::to_owned)).transpose()?,
             effect: parts.effect()?,
@@ -70,8 +75,17 @@ impl Statement {
     }
 }
 
-const ELEMENTS: [&str; 9] =
-    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+const ELEMENTS: [&str; 9] = [
+    "Sid",
+    "Effect",
+    "Principal",
+    "NotPrincipal",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+];
 
 /// The members of a statement by name.
 struct Parts<'t> {
@@ -83,7 +97,9 @@ impl<'t> Parts<'t> {
     fn collect(statement: &Element<'t>) -> Result<Self, PolicyError> {
         let members = statement.members()?;
         if let Some((_, member)) = members.iter().find(|(name, _)| !ELEMENTS.contains(name)) {
-            return Err(member.wrong_name(format!("unknown element: a statement has {}", ELEMENTS.join(", "))));
+            return Err(
+                member.wrong_name(format!("unknown element: a statement has {}", ELEMENTS.join(", ")))
+            );
         }
         Ok(Self { statement: statement.clone(), members })
     }
@@ -97,8 +113,12 @@ impl<'t> Parts<'t> {
         match (self.get(name), self.get(inverse)) {
             (Some(element), None) => Ok((element, false)),
             (None, Some(element)) => Ok((element, true)),
-            (Some(_), Some(both)) => Err(both.wrong_name(format!("the statement also has `{name}`: keep one of the two"))),
-            (None, None) => Err(self.statement.wrong(format!("the statement lacks `{name}` (or `{inverse}`): add it"))),
+            (Some(_), Some(both)) => {
+                Err(both.wrong_name(format!("the statement also has `{name}`: keep one of the two")))
+            }
+            (None, None) => {
+                Err(self.statement.wrong(format!("the statement lacks `{name}` (or `{inverse}`): add it")))
+            }
         }
     }
 
@@ -109,7 +129,8 @@ impl<'t> Parts<'t> {
         match element.string()? {
             "Allow" => Ok(Effect::Allow),
             "Deny" => Ok(Effect::Deny),
-            other => Err(element.wrong(format!("`{}` is not an effect: write `Allow` or `Deny`", other.escape_debug()))),
+            other => Err(element
+                .wrong(format!("`{}` is not an effect: write `Allow` or `Deny`", other.escape_debug()))),
         }
     }
 }

@@ -58,8 +58,11 @@ impl Template {
     /// Cuts the template at its first five literal `:` into the six components of an ARN.
     pub(super) fn arn_components(&self) -> Option<Vec<Self>> {
         let colon = Piece::Token(Token::Char(':'));
-        let components: Vec<Self> =
-            self.pieces.splitn(6, |p| *p == colon).map(|part| Self::of(part.to_vec(), self.ignore_case)).collect();
+        let components: Vec<Self> = self
+            .pieces
+            .splitn(6, |p| *p == colon)
+            .map(|part| Self::of(part.to_vec(), self.ignore_case))
+            .collect();
         (components.len() == 6).then_some(components)
     }
 
@@ -125,13 +128,15 @@ fn folded(tokens: Vec<Token>, ignore_case: bool) -> Vec<Token> {
     }
     // Folded as one string, as the other side is: lower case can depend on the neighbours (final sigma). Folding is
     // for `StringEqualsIgnoreCase`, which has no wildcards.
-    let text: String = tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
+    let text: String =
+        tokens.iter().filter_map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect();
     text.to_lowercase().chars().map(Token::Char).collect()
 }
 
 /// Reads one `${…}` from the front of `text`.
 fn variable(text: &str) -> Result<(Piece, &str), String> {
-    let unclosed = || "`${` opens a variable that no `}` closes: close it, or write `${$}` for a dollar sign".to_owned();
+    let unclosed =
+        || "`${` opens a variable that no `}` closes: close it, or write `${$}` for a dollar sign".to_owned();
     let inner = text.get(2..).unwrap_or("");
     for literal in ['*', '?', '$'] {
         if let Some(after) = inner.strip_prefix(literal).and_then(|rest| rest.strip_prefix('}')) {
@@ -166,6 +171,9 @@ fn closing_brace(inner: &str) -> Option<usize> {
 
 fn quoted(default: &str) -> Result<String, String> {
     default.strip_prefix('\'').and_then(|d| d.strip_suffix('\'')).map(str::to_owned).ok_or_else(|| {
-        format!("the default `{}` of the variable must stand in single quotes: `${{key, 'text'}}`", default.escape_debug())
+        format!(
+            "the default `{}` of the variable must stand in single quotes: `${{key, 'text'}}`",
+            default.escape_debug()
+        )
     })
 }

@@ -81,8 +81,12 @@ impl Network {
     pub(super) fn contains(&self, address: &str) -> bool {
         let Ok(address) = address.parse::<IpAddr>() else { return false };
         match (self.address, address, address.to_canonical()) {
-            (IpAddr::V4(net), _, IpAddr::V4(ip)) => same_prefix(net.to_bits().into(), ip.to_bits().into(), 32 - self.prefix),
-            (IpAddr::V6(net), IpAddr::V6(ip), _) => same_prefix(net.to_bits(), ip.to_bits(), 128 - self.prefix),
+            (IpAddr::V4(net), _, IpAddr::V4(ip)) => {
+                same_prefix(net.to_bits().into(), ip.to_bits().into(), 32 - self.prefix)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip), _) => {
+                same_prefix(net.to_bits(), ip.to_bits(), 128 - self.prefix)
+            }
             _ => false,
         }
     }
@@ -135,7 +139,9 @@ mod tests {
         assert_eq!(number("-0"), number("0"));
         assert!(number("-2.5") < number("-2.4"));
         assert!(number("9007199254740993") > number("9007199254740992"));
-        for bad in ["", "-", ".5", "1.", "1e3", "0x1", " 1", "1 ", "1.0000000001", &"9".repeat(28), "1.2.3", "--1"] {
+        for bad in
+            ["", "-", ".5", "1.", "1e3", "0x1", " 1", "1 ", "1.0000000001", &"9".repeat(28), "1.2.3", "--1"]
+        {
             assert_eq!(Number::parse(bad), None, "{bad}");
         }
     }
@@ -143,10 +149,19 @@ mod tests {
     #[test]
     fn moments_are_w3c_dates_or_unix_seconds() {
         let moment = |t: &str| Moment::parse(t).unwrap();
-        for same in ["2026", "2026-01", "2026-01-01", "2026-01-01T00:00Z", "2026-01-01T01:00:00.0+01:00", "1767225600"] {
+        for same in [
+            "2026",
+            "2026-01",
+            "2026-01-01",
+            "2026-01-01T00:00Z",
+            "2026-01-01T01:00:00.0+01:00",
+            "1767225600",
+        ] {
             assert_eq!(moment(same), moment("2026-01-01T00:00:00Z"), "{same}");
         }
-        for bad in ["", "2026-13", "2026-02-30", "yesterday", "2026-01-01T00:00:00", "2026-1-1", "20-20-01", "*"] {
+        for bad in
+            ["", "2026-13", "2026-02-30", "yesterday", "2026-01-01T00:00:00", "2026-1-1", "20-20-01", "*"]
+        {
             assert_eq!(Moment::parse(bad), None, "{bad}");
         }
     }

@@ -9,13 +9,21 @@
 //! - errors are `io::Error`s with the errno of the underlying system, unchanged;
 //! - nothing is durable before `sync_*` returns.
 
+#[cfg(test)]
+mod contract;
+mod error;
+pub mod layout;
 mod local;
+mod lock;
+pub mod small;
 
 use std::{any::Any, ffi::OsStr, ffi::OsString, io, sync::Arc};
 
 use crate::name::FileName;
 
+pub use error::StoreError;
 pub use local::{LocalStore, raise_fd_limit};
+pub use lock::{Holder, StoreLock, holder};
 
 /// A shared handle to a [`Node`].
 pub type NodeRef = Arc<dyn Node>;

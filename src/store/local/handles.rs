@@ -39,13 +39,6 @@ impl Handle {
         })
     }
 
-    /// A handle that no clock knows and that stays open: the root's.
-    pub(super) fn permanent(fd: OwnedFd) -> Arc<Self> {
-        let handle = Self::closed();
-        *lock(&handle.state) = State { fd: Some(Arc::new(fd)), pinned: true };
-        handle
-    }
-
     /// The descriptor, where it is open.
     pub(super) fn get(&self) -> Option<SharedFd> {
         let fd = lock(&self.state).fd.clone();

@@ -13,6 +13,8 @@ mod node;
 mod operations;
 mod proc;
 mod stat;
+#[cfg(test)]
+mod tests;
 mod umask;
 
 use std::{io, path::Path, sync::Arc};
@@ -57,27 +59,4 @@ impl LocalStore {
     pub fn root(&self) -> NodeRef {
         self.root.clone()
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-
-    use super::*;
-    use crate::{
-        name::FileName,
-        store::{Access, contract},
-    };
-
-    const FEW: usize = 8;
-
-    /// A fresh store in a temporary directory that lives as long as the test process.
-    fn fresh(handles: usize) -> NodeRef {
-        let dir = tempfile::tempdir().unwrap();
-        let root = LocalStore::open_with_handles(dir.path(), handles).unwrap().root();
-        LEFTOVERS.lock().unwrap().push(dir);
-        root
-    }
-
-    static LEFTOVERS: std::sync::Mutex<Vec<tempfile::TempDir>> = std::sync::Mutex::new(Vec::new());
 }

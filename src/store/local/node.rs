@@ -45,7 +45,9 @@ impl LocalNode {
     /// The node of the root directory, open for good.
     pub(super) fn root(fd: OwnedFd, handles: Arc<Handles>) -> io::Result<Arc<Self>> {
         let stat = stat_of(&fstat(&fd)?);
-        Ok(Self::new(&stat, Handle::permanent(fd), handles, None))
+        let root = Self::new(&stat, Handle::closed(), handles, None);
+        drop(root.handles.keep(&root.handle, fd));
+        root.pin_open().map(|()| root)
     }
 
     /// The node that was just seen here as `name`; not open yet.
@@ -208,3 +210,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// More ancestors than any real tree has; ends the walk should places ever form a ring.
 const MAX_DEPTH: usize = 1 << 18;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    fn root() -> Arc<LocalNode> {
+        let fd = std::fs::File::open("/").unwrap();
+        LocalNode::root(fd.into(), Arc::new(Handles::new(8))).unwrap()
+    }
+
+    #[test]
+    fn a_chain_deeper_than_the_stack_is_dropped() {
+        let name = FileName::parse(OsStr::new("d")).unwrap();
+        let mut node = root();
+        let stat = node.stat_now().unwrap();
+        for _ in 0..500_000 {
+            node = node.child(&name, &stat);
+        }
+        drop(node);
+    }
+
+    #[test]
+    fn places_that_form_a_ring_are_stale() {
+        let name = FileName::parse(OsStr::new("d")).unwrap();
+        let root = root();
+        let stat = root.stat_now().unwrap();
+        let (above, below) = (root.child(&name, &stat), root.child(&name, &stat));
+        above.settle_at(below.clone(), &name);
+        below.settle_at(above.clone(), &name);
+        assert_eq!(below.fd().unwrap_err().raw_os_error(), Some(libc::ESTALE));
+        above.settle_at(root, &name);
+    }
+}
