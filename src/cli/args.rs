@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    completions::Completions, exit::Exit, init::Init, inspect::Inspect, passwd::Passwd, status::Status, umount::Umount,
 };
 use crate::config::{self, Config, LogLevel};
 
@@ -18,8 +17,8 @@ pub struct Cli {
     /// Configuration [default: $XDG_CONFIG_HOME/strongroom/strongroom.toml, else /etc/strongroom/strongroom.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What goes to the log [default: info, or what the configuration says]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    /// What goes to the log: off, error, warn, info or debug [default: as configured, else info]
+    #[arg(long, global = true, value_name = "LEVEL", hide_possible_values = true)]
     log_level: Option<LogLevel>,
     #[command(subcommand)]
     command: Command,
@@ -28,16 +27,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(Init),
-    Bucket(Bucket),
-    Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
-    Verify(Verify),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
-    #[command(hide = true)]
-    MountHelper(MountHelper),
 }
 
 impl Cli {
@@ -54,15 +48,11 @@ impl Command {
     fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         match self {
             Self::Init(command) => command.run(),
-            Self::Bucket(command) => command.run(config),
-            Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),
-            Self::Verify(command) => command.run(config),
             Self::Passwd(command) => command.run(),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
-            Self::MountHelper(command) => command.run(config),
         }
     }
 }

@@ -4,23 +4,19 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
-mod bucket;
-mod bucket_policy;
 mod completions;
 pub mod exit;
 mod init;
 mod inspect;
 mod log;
-mod mount;
-mod mount_helper;
 mod mount_words;
+mod mounts;
 mod output;
 mod passwd;
 mod status;
 mod store;
 mod umount;
 mod unlock;
-mod verify;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -32,8 +28,8 @@ use exit::Exit;
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let helper = mount_helper::is_called_as_helper(&arguments);
-    let cli = if helper { Cli::parse_from(mount_helper::with_command(arguments)) } else { Cli::parse_from(arguments) };
+    let helper = false;
+    let cli = Cli::parse_from(arguments);
     let exit = cli.run().unwrap_or_else(|error| report(&error));
     let exit = if helper && exit != Exit::Done { Exit::Mount } else { exit };
     exit.into()

@@ -22,10 +22,10 @@ use crate::keys::{Passphrase, Unlock};
 #[group(id = "unlock")]
 pub struct UnlockArgs {
     /// Read the passphrase from FILE (`-`: stdin); one line feed at its end does not count
-    #[arg(long, value_name = "FILE", conflicts_with = "key_file", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file", global = true, help_heading = "Unlocking")]
     pub passphrase_file: Option<PathBuf>,
     /// Unlock with a key file: 32 bytes or more, random, mode 0600
-    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Unlocking")]
     pub key_file: Option<PathBuf>,
 }
 
