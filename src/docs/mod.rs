@@ -15,6 +15,9 @@ pub mod cli {
 /// The configuration file.
 pub mod configuration {
     #![doc = include_str!("configuration.md")]
+    #![doc = "```toml"]
+    #![doc = include_str!("../../config/strongroom.toml")]
+    #![doc = "```"]
 }
 
 /// The bytes of stored objects, buckets and stores.
