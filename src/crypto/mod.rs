@@ -22,6 +22,7 @@ pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;
 pub use wrap::{WRAP_OVERHEAD, open_wrap, seal_wrap};
+pub use zeroize::Zeroizing;
 
 /// A cryptographic operation was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -54,23 +54,34 @@ impl<const N: usize> Secret<N> {
 
     /// The bytes, for a primitive; never for a log.
     pub fn expose(&self) -> &[u8; N] {
-        match &self.0 {
-            Home::Arena(slot) => slot.bytes().first_chunk().expect("an arena secret fits its cell"),
-            Home::Heap(bytes) => bytes,
-        }
+        self.0.bytes()
     }
 
     /// The bytes, to be filled in place.
     pub fn expose_mut(&mut self) -> &mut [u8; N] {
-        match &mut self.0 {
-            Home::Arena(slot) => slot.bytes_mut().first_chunk_mut().expect("an arena secret fits its cell"),
-            Home::Heap(bytes) => bytes,
-        }
+        self.0.bytes_mut()
     }
 
     /// A second copy, spelled out because copies of secrets should be rare.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         Self::copy_from(self.expose())
+    }
+}
+
+impl<const N: usize> Home<N> {
+    fn bytes(&self) -> &[u8; N] {
+        match self {
+            Self::Arena(slot) => slot.bytes().first_chunk().expect("an arena secret fits its cell"),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; N] {
+        match self {
+            Self::Arena(slot) => slot.bytes_mut().first_chunk_mut().expect("an arena secret fits its cell"),
+            Self::Heap(bytes) => bytes,
+        }
     }
 }
 

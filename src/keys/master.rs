@@ -11,7 +11,7 @@ use crate::{
 /// - a wrap is bound to its user context and its [`Binding`]; it opens with exactly these and nothing else;
 /// - wrapping uses the newest version of the named key, unwrapping the version that the record names;
 /// - a record of another provider is [`KeyError::Unknown`], never an attempt to open it;
-/// - errors keep the five causes of [`KeyError`] apart, because callers act on them.
+/// - errors keep the causes of [`KeyError`] apart, because callers act on them.
 ///
 /// A call may take seconds (a network, a token): **callers hold no lock across it.** Implementations are called
 /// from many threads at once. A record read from disk names its own key: callers ask only providers and keys that

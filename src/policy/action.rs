@@ -184,7 +184,7 @@ fn token(c: char) -> Token {
 }
 
 /// Bucket actions that a policy may name and no request here carries.
-const OTHER_BUCKET_ACTIONS: [&str; 50] = [
+const OTHER_BUCKET_ACTIONS: [&str; 51] = [
     "s3:CreateBucketMetadataTableConfiguration",
     "s3:DeleteBucketMetadataTableConfiguration",
     "s3:DeleteBucketWebsite",
@@ -212,6 +212,7 @@ const OTHER_BUCKET_ACTIONS: [&str; 50] = [
     "s3:ListBucketMultipartUploads",
     "s3:ListBucketVersions",
     "s3:ListTagsForResource",
+    "s3:PauseReplication",
     "s3:PutAccelerateConfiguration",
     "s3:PutAnalyticsConfiguration",
     "s3:PutBucketAbac",

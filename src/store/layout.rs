@@ -63,7 +63,8 @@ pub fn create_store(root: &NodeRef, id: StoreId) -> Result<(), StoreError> {
     refuse_foreign_content(root)?;
     let dir = store_dir_for_creation(root)?;
     let marker = Marker { format: FORMAT.into(), version: VERSION, store_id: id.to_string() };
-    let mut text = serde_json::to_vec(&marker).expect("three plain fields are always JSON");
+    let mut text =
+        serde_json::to_vec(&marker).map_err(|error| io_at("word the store marker")(error.into()))?;
     text.push(b'\n');
     small::replace(&dir, &fixed(STORE_FILE), &text, MARKER_MODE).map_err(io_at("write the store marker"))?;
     root.sync_dir().map_err(io_at("sync the root directory"))
@@ -83,6 +84,9 @@ pub fn open_store(root: &NodeRef) -> Result<StoreId, StoreError> {
 }
 
 /// A reserved name of this file, ready for use.
+///
+/// # Panics
+/// On a text that is not a file name; those of this file are.
 pub fn fixed(name: &'static str) -> FileName {
     FileName::parse(OsStr::new(name)).expect("reserved names are file names")
 }

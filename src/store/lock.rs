@@ -71,8 +71,8 @@ impl StoreLock {
 
     /// Writes who holds the lock; again after a fork.
     pub fn describe(&mut self, holder: &Holder) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(holder).expect("a number and a text are always JSON");
         let mut write = || {
+            let text = serde_json::to_vec(holder)?;
             self.file.set_len(0)?;
             self.file.rewind()?;
             self.file.write_all(&text)

@@ -12,12 +12,14 @@
 #[cfg(test)]
 mod contract;
 mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod layout;
 mod local;
 mod lock;
 pub mod small;
 
-use std::{any::Any, ffi::OsStr, ffi::OsString, io, sync::Arc};
+use std::{any::Any, ffi::OsStr, ffi::OsString, io, path::PathBuf, sync::Arc};
 
 use crate::name::FileName;
 
@@ -189,6 +191,8 @@ pub enum XattrMode {
 pub trait Node: Any + Send + Sync {
     /// Identity, known since lookup.
     fn key(&self) -> NodeKey;
+    /// Where it stands, from the root of the store; for policies and messages, not for access.
+    fn path(&self) -> PathBuf;
     /// Current attributes.
     fn stat(&self) -> io::Result<Stat>;
     /// Keeps the node usable when its name is taken away or moved, until it is dropped or [`Self::moved`].

@@ -14,24 +14,24 @@ use super::super::Limits;
 
 /// Counts unsaved bytes of all objects against the configured limits.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     limits: Limits,
     unsaved: AtomicU64,
 }
 
 impl Budget {
     /// A budget with nothing used.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, unsaved: AtomicU64::new(0) }
     }
 
     /// The configured limits.
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// Whether an object with `own` unsaved bytes should save now.
-    pub fn is_spent(&self, own: u64) -> bool {
+    pub(crate) fn is_spent(&self, own: u64) -> bool {
         own >= self.limits.dirty_per_object || self.unsaved.load(Ordering::Relaxed) >= self.limits.dirty_total
     }
 }
@@ -112,10 +112,6 @@ impl DirtyBlocks {
 
     pub(super) fn bytes(&self) -> u64 {
         self.blocks.len() as u64 * self.block_size
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
     }
 
     /// The first unsaved block at or after `i`.

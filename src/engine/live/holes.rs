@@ -5,7 +5,7 @@ use crate::object::Stamp;
 
 impl LiveObject {
     /// Makes `len` bytes from `offset` read as zeroes and gives their space back. Does not change the size.
-    pub fn punch(&self, offset: u64, len: u64) -> Result<()> {
+    pub(crate) fn punch(&self, offset: u64, len: u64) -> Result<()> {
         let mut inner = self.write_lock();
         self.require_writable(&inner)?;
         let end = offset.saturating_add(len).min(inner.state.size);
@@ -81,7 +81,7 @@ impl LiveObject {
     }
 
     /// The next data (`true`) or hole (`false`) at or after `offset`; `None` past the end. The end counts as a hole.
-    pub fn seek(&self, offset: u64, data: bool) -> Result<Option<u64>> {
+    pub(crate) fn seek(&self, offset: u64, data: bool) -> Result<Option<u64>> {
         let mut inner = self.write_lock();
         let size = inner.state.size;
         if offset >= size {
@@ -103,8 +103,8 @@ impl LiveObject {
                 continue;
             }
             self.load_segment(&mut inner, g)?;
-            let present = inner.dirty.contains(i)
-                || matches!(inner.stored_block(&self.geometry, i), Stored::Sealed(_));
+            let present =
+                inner.dirty.contains(i) || matches!(inner.stored_block(&self.geometry, i), Stored::Sealed);
             if present == data {
                 return Ok(Some(offset.max(i * bs)));
             }

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// An open encrypted object, shared by all its opens.
-pub struct LiveObject {
+pub(crate) struct LiveObject {
     bucket: Arc<Bucket>,
     node: NodeRef,
     geometry: Geometry,
@@ -61,29 +61,29 @@ struct Inner {
 
 impl LiveObject {
     /// Plaintext size in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.read_lock().state.size
     }
 
     /// Plaintext size, and the modification time where unsaved writes make it newer than the store's.
-    pub fn size_and_mtime(&self) -> (u64, Option<Timestamp>) {
+    pub(crate) fn size_and_mtime(&self) -> (u64, Option<Timestamp>) {
         let inner = self.read_lock();
         (inner.state.size, inner.mtime)
     }
 
     /// Attributes of the stored file.
-    pub fn stat(&self) -> Result<crate::store::Stat> {
+    pub(crate) fn stat(&self) -> Result<crate::store::Stat> {
         let file = self.read_lock().file.clone();
         Ok(file.stat()?)
     }
 
     /// The bucket it lies in.
-    pub fn bucket(&self) -> &Arc<Bucket> {
+    pub(crate) fn bucket(&self) -> &Arc<Bucket> {
         &self.bucket
     }
 
     /// How long something has been unsaved.
-    pub fn unsaved_since(&self) -> Option<Instant> {
+    pub(crate) fn unsaved_since(&self) -> Option<Instant> {
         self.read_lock().unsaved_since
     }
 

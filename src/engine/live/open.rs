@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::{Budget, Inner, LiveObject, Result, blocks::DirtyBlocks, tags::{TagTable, Tags, read_tags}};
+use super::{
+    Budget, Inner, LiveObject, Result,
+    blocks::DirtyBlocks,
+    tags::{TagTable, Tags, read_tags},
+};
 use crate::{
     engine::{Bucket, bucket::NewObject, item::damaged},
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
@@ -10,14 +14,16 @@ use crate::{
 };
 
 impl LiveObject {
-    /// A new, empty object in the empty `file`. Its header is stored with its first commit.
-    pub fn create(
+    /// A new, empty object in `file`, over the `stored_len` bytes that are there. Its header is stored with its first
+    /// commit.
+    pub(crate) fn create(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
         new: NewObject,
+        stored_len: u64,
         budget: Arc<Budget>,
-    ) -> Self {
+    ) -> Result<Self> {
         let geometry = new.identity.geometry;
         let segment0 = Segment::blank(&geometry, 0);
         let mut inner = Inner {
@@ -29,17 +35,17 @@ impl LiveObject {
             keys: new.keys,
             tags: TagTable::new(Tags::stored(segment0, None)),
             dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
-            stored_len: 0,
+            stored_len,
             freed: Vec::new(),
             unsaved_since: None,
             mtime: None,
         };
-        inner.mark_unsaved();
-        Self { bucket, node, geometry, budget, inner: RwLock::new(inner) }
+        inner.touch();
+        Ok(Self { bucket, node, geometry, budget, inner: RwLock::new(inner) })
     }
 
     /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
-    pub fn open(
+    pub(crate) fn open(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
@@ -78,7 +84,7 @@ impl LiveObject {
     }
 
     /// Checks every tag page and that together they are the current set.
-    pub fn check_freshness(&self) -> Result<()> {
+    pub(crate) fn check_freshness(&self) -> Result<()> {
         let inner = self.read_lock();
         let mut sum = Accumulator::default();
         for g in 1..self.geometry.segments(inner.state.size) {
@@ -97,7 +103,7 @@ impl LiveObject {
     }
 
     /// Lets later opens write through `file`, where the object was opened for reading only.
-    pub fn make_writable(&self, file: impl FnOnce() -> std::io::Result<FileRef>) -> Result<()> {
+    pub(crate) fn make_writable(&self, file: impl FnOnce() -> std::io::Result<FileRef>) -> Result<()> {
         let mut inner = self.write_lock();
         if !inner.writable {
             inner.file = file()?;
@@ -107,7 +113,7 @@ impl LiveObject {
     }
 
     /// Starts over as the new, empty object `new` (truncation to nothing is a new PUT: a new data key).
-    pub fn replace(&self, new: NewObject) -> Result<()> {
+    pub(crate) fn replace(&self, new: NewObject) -> Result<()> {
         let mut inner = self.write_lock();
         self.require_writable(&inner)?;
         let birth = inner.state.birth;

@@ -1,9 +1,6 @@
 //! Reading: unsaved plaintext where there is some, else one read per run of stored blocks and straight into place.
 
-use super::{
-    Inner, LiveObject, Result,
-    tags::Stored,
-};
+use super::{Inner, LiveObject, Result, tags::Stored};
 use crate::{
     engine::scratch,
     object::{FormatError, Geometry},
@@ -13,7 +10,7 @@ impl LiveObject {
     /// Decrypts from `offset` into `out`; the number of bytes, short only at the end of the object.
     ///
     /// A block that fails authentication fails the whole call: nothing of it is handed out.
-    pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.read_lock();
         let Some((len, segments)) = self.clip(&inner, offset, out.len()) else { return Ok(0) };
         if !inner.has_tags(&self.geometry, &segments) {
@@ -35,12 +32,7 @@ impl LiveObject {
     }
 
     /// Bytes of the request inside the object, and the segments it touches.
-    fn clip(
-        &self,
-        inner: &Inner,
-        offset: u64,
-        len: usize,
-    ) -> Option<(usize, std::ops::RangeInclusive<u64>)> {
+    fn clip(&self, inner: &Inner, offset: u64, len: usize) -> Option<(usize, std::ops::RangeInclusive<u64>)> {
         let left = inner.state.size.checked_sub(offset).filter(|left| *left > 0)?;
         let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
         let last = offset + (len as u64).checked_sub(1)?;
@@ -57,7 +49,7 @@ impl LiveObject {
             } else {
                 match inner.stored_block(&self.geometry, i) {
                     Stored::Hole => fill_prefix(out, as_len(bs) - skip),
-                    Stored::Sealed(_) => self.read_run(inner, i, skip, out)?,
+                    Stored::Sealed => self.read_run(inner, i, skip, out)?,
                     Stored::Unknown => unreachable!("tags were loaded for the whole range"),
                 }
             };

@@ -12,12 +12,20 @@ use crate::{
 
 impl LiveObject {
     /// Sets the size: cuts, or extends with a hole.
-    pub fn set_size(&self, size: u64) -> Result<()> {
+    pub(crate) fn set_size(&self, size: u64) -> Result<()> {
+        self.set_size_with(size, |_, _| true)
+    }
+
+    /// Sets the size if `wanted(current, size)` still holds once the object is ours alone.
+    fn set_size_with(&self, size: u64, wanted: impl Fn(u64, u64) -> bool) -> Result<()> {
         if size > self.geometry.max_size() {
             return Err(EngineError::TooLarge);
         }
         let mut inner = self.write_lock();
         self.require_writable(&inner)?;
+        if !wanted(inner.state.size, size) {
+            return Ok(());
+        }
         if size > inner.state.size {
             self.finish_tail(&mut inner, size)?;
             inner.grow(&self.geometry, size);
@@ -27,6 +35,11 @@ impl LiveObject {
         }
         inner.touch();
         Ok(())
+    }
+
+    /// Makes the object at least `size` bytes long.
+    pub(crate) fn grow_to(&self, size: u64) -> Result<()> {
+        if self.size() < size { self.set_size_with(size, |now, wanted| now < wanted) } else { Ok(()) }
     }
 
     fn cut(&self, inner: &mut Inner, size: u64) -> Result<()> {
@@ -50,9 +63,7 @@ impl LiveObject {
     /// The new last block keeps its first `len` bytes; the rest must read as zero if the object grows again.
     fn cut_tail(&self, inner: &mut Inner, tail: u64, len: usize) -> Result<()> {
         self.load_segment(inner, self.geometry.segment_of(tail).0)?;
-        if !inner.dirty.contains(tail)
-            && matches!(inner.stored_block(&self.geometry, tail), Stored::Hole)
-        {
+        if !inner.dirty.contains(tail) && matches!(inner.stored_block(&self.geometry, tail), Stored::Hole) {
             return Ok(());
         }
         self.load_block(inner, tail)?;
@@ -60,6 +71,15 @@ impl LiveObject {
             block.bytes_mut().get_mut(len..).unwrap_or_default().fill(0);
         }
         Ok(())
+    }
+
+    /// Reserves room in the store for the bytes of a range, tag pages included.
+    pub(crate) fn reserve(&self, offset: u64, len: u64) -> Result<()> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.geometry.max_size());
+        let end = end.ok_or(EngineError::TooLarge)?;
+        let start = self.geometry.block_offset(offset / self.geometry.block_size());
+        let file = self.write_lock().file.clone();
+        Ok(file.reserve(start, self.geometry.stored_len(end).saturating_sub(start))?)
     }
 
     /// Forgets segments from `first` on and takes their terms out of the accumulator: by subtraction, or by summing

@@ -7,7 +7,7 @@ use crate::{engine::scratch, object::Header};
 
 /// How far a commit goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
+pub(crate) enum Sync {
     /// To the backing file system: safe from a crash of the daemon, not from a power cut.
     Store,
     /// To the disk, as `fdatasync`.
@@ -23,7 +23,7 @@ const RUN_BYTES: usize = 1 << 20;
 
 impl LiveObject {
     /// Saves what is unsaved and, if asked, waits for the disk.
-    pub fn commit(&self, sync: Sync) -> Result<()> {
+    pub(crate) fn commit(&self, sync: Sync) -> Result<()> {
         let file = {
             let mut inner = self.write_lock();
             if sync != Sync::Store && inner.state.birth && inner.writable {
@@ -45,6 +45,10 @@ impl LiveObject {
         if inner.unsaved_since.is_none() {
             return Ok(());
         }
+        let mtime = match inner.mtime {
+            Some(written) => written,
+            None => inner.file.stat()?.mtime,
+        };
         let head = self.save_blocks(inner)?;
         self.limit_null_extents(inner)?;
         self.save_tag_pages(inner)?;
@@ -53,10 +57,8 @@ impl LiveObject {
         for range in std::mem::take(&mut inner.freed) {
             inner.file.punch(range.start, range.end - range.start)?;
         }
-        if let Some(mtime) = inner.mtime {
-            inner.file.set_mtime(mtime)?;
-            inner.mtime = None;
-        }
+        inner.file.set_mtime(mtime)?;
+        inner.mtime = None;
         inner.dirty.clear();
         inner.tags.mark_saved();
         inner.unsaved_since = None;

@@ -128,7 +128,7 @@ pub(super) enum Stored {
     /// Nothing: it reads as zeroes.
     Hole,
     /// A sealed block.
-    Sealed(Stamp),
+    Sealed,
     /// Its segment's tags are not loaded yet.
     Unknown,
 }
@@ -139,7 +139,7 @@ impl Inner {
         let (g, slot) = geometry.segment_of(i);
         match self.tags.get(g) {
             Some(tags) if tags.segment.stamp(slot).is_hole() => Stored::Hole,
-            Some(tags) => Stored::Sealed(tags.segment.stamp(slot)),
+            Some(_) => Stored::Sealed,
             None if self.is_null(geometry, g) => Stored::Hole,
             None => Stored::Unknown,
         }
@@ -175,11 +175,7 @@ impl Inner {
     /// The tags of segment `g` for writing; a hole segment gets tags of its own.
     ///
     /// The caller has loaded it where it exists.
-    pub(super) fn tags_for_writing(
-        &mut self,
-        geometry: &Geometry,
-        g: u64,
-    ) -> Result<&mut Tags, CryptoError> {
+    pub(super) fn tags_for_writing(&mut self, geometry: &Geometry, g: u64) -> Result<&mut Tags, CryptoError> {
         if self.tags.get(g).is_none() {
             self.state.null_extents.remove(g..g + 1);
             self.tags.insert(Tags::fresh(Segment::empty(geometry, g)?));

@@ -2,12 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::{
-    Inner, LiveObject, Result,
-    blocks::Block,
-    read::as_len,
-    tags::Stored,
-};
+use super::{Inner, LiveObject, Result, blocks::Block, read::as_len, tags::Stored};
 use crate::engine::{EngineError, scratch};
 
 /// From this many bytes of whole blocks on, a write goes straight to the store.
@@ -15,7 +10,7 @@ const DIRECT_BYTES: u64 = 64 * 1024;
 
 impl LiveObject {
     /// Writes `data` at `offset` (`None`: at the end); the number of bytes, short only when the store refused the rest.
-    pub fn write_at(&self, offset: Option<u64>, data: &[u8]) -> Result<usize> {
+    pub(crate) fn write_at(&self, offset: Option<u64>, data: &[u8]) -> Result<usize> {
         if data.is_empty() {
             return Ok(0);
         }
@@ -36,7 +31,8 @@ impl LiveObject {
             inner.touch();
         }
         if outcome.is_err() {
-            inner.tags.split_off(self.geometry.segments(inner.state.size));
+            let segments = self.geometry.segments(inner.state.size);
+            inner.tags.split_off(segments);
         }
         self.limit_null_extents(&mut inner)?;
         if self.budget.is_spent(inner.dirty.bytes()) {
@@ -84,8 +80,7 @@ impl LiveObject {
             Ok::<_, EngineError>(file.write_at(&[IoSlice::new(buffer)], self.geometry.block_offset(first))?)
         })
         .inspect_err(|_| self.forget_run(inner, first, blocks))?;
-        inner.stored_len =
-            inner.stored_len.max(self.geometry.block_offset(first) + plaintext.len() as u64);
+        inner.stored_len = inner.stored_len.max(self.geometry.block_offset(first) + plaintext.len() as u64);
         inner.dirty.remove_range(first..first + blocks);
         inner.mark_unsaved();
         Ok(plaintext.len())
@@ -128,7 +123,7 @@ impl LiveObject {
         let g = self.geometry.segment_of(i).0;
         self.load_segment(inner, g)?;
         let mut block = Block::zero(self.geometry.block_size());
-        if let Stored::Sealed(_) = inner.stored_block(&self.geometry, i) {
+        if let Stored::Sealed = inner.stored_block(&self.geometry, i) {
             self.open_block(inner, i, block.bytes_mut())?;
         }
         inner.dirty.insert(i, block);
@@ -166,7 +161,7 @@ impl LiveObject {
         self.load_segment(inner, self.geometry.segment_of(tail).0)?;
         match inner.stored_block(&self.geometry, tail) {
             Stored::Hole | Stored::Unknown => Ok(()),
-            Stored::Sealed(_) => self.load_block(inner, tail),
+            Stored::Sealed => self.load_block(inner, tail),
         }
     }
 }

@@ -32,7 +32,8 @@ impl BucketKeys {
 
     /// The key `id`, from the cache or else from `load` (read its file, then [`SealedBucketKey::open`]).
     ///
-    /// `load` may take seconds and runs without a lock held; at most one load per key runs at a time.
+    /// `load` may take seconds and runs without a lock held; at most one load per key runs at a time, so it
+    /// must not ask for the same key here.
     ///
     /// [`SealedBucketKey::open`]: crate::keys::SealedBucketKey::open
     pub fn get(
@@ -216,9 +217,9 @@ impl Drop for Flight<'_> {
 }
 
 /// Age at which a key is loaded again.
-const SOFT_TTL: Duration = Duration::from_secs(60 * 60);
+const SOFT_TTL: Duration = Duration::from_hours(1);
 /// Age at which a key that could not be loaded again is forgotten.
-const HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const HARD_TTL: Duration = Duration::from_hours(24);
 /// How long a failure is remembered.
 const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 
@@ -230,7 +231,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::keys::fake::FakeMaster;
+    use crate::{envelope::EncryptionContext, keys::fake::FakeMaster};
 
     #[derive(Default)]
     struct Hand(AtomicU64);
@@ -256,8 +257,14 @@ mod tests {
         fn new() -> Self {
             let master = FakeMaster::new();
             let clock = Arc::new(Hand::default());
-            let made =
-                BucketKey::create(&master, "service", Id::random().unwrap(), &Default::default(), 0).unwrap();
+            let made = BucketKey::create(
+                &master,
+                "service",
+                Id::random().unwrap(),
+                &EncryptionContext::default(),
+                0,
+            )
+            .unwrap();
             master.calls.store(0, SeqCst);
             Self { master, cache: BucketKeys::new(clock.clone()), clock, made }
         }

@@ -85,9 +85,8 @@ impl BucketKey {
 
     /// The same key in another state (retired by a newer key, or disabled).
     #[must_use]
-    pub fn with_state(mut self, state: KeyState) -> Self {
-        self.record.state = state;
-        self
+    pub fn with_state(&self, state: KeyState) -> Self {
+        Self { record: BucketKeyRecord { state, ..self.record.clone() }, secret: self.secret.duplicate() }
     }
 
     /// The key's id, which is also the name of its file.

@@ -192,11 +192,11 @@ fn damaged(why: impl std::fmt::Display) -> BucketKeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fake::FakeMaster;
+    use crate::{envelope::EncryptionContext, keys::fake::FakeMaster};
 
     fn made(master: &FakeMaster) -> (BucketKey, Vec<u8>) {
         let bucket = Id::random().unwrap();
-        let key = BucketKey::create(master, "service", bucket, &Default::default(), 1000).unwrap();
+        let key = BucketKey::create(master, "service", bucket, &EncryptionContext::default(), 1000).unwrap();
         let bytes = key.encode_record();
         (key, bytes)
     }
@@ -212,7 +212,7 @@ mod tests {
         let back = open(&bytes, &key, &master).unwrap();
         assert_eq!(back.record(), key.record());
         let (object, data_key) = (Id::random().unwrap(), Secret::random().unwrap());
-        let wrapped = key.wrap_data_key(object, &data_key, &Default::default(), 1000).unwrap();
+        let wrapped = key.wrap_data_key(object, &data_key, &EncryptionContext::default(), 1000).unwrap();
         assert_eq!(back.unwrap_data_key(&wrapped, object).unwrap().expose(), data_key.expose());
     }
 
@@ -233,18 +233,30 @@ mod tests {
     }
 
     #[test]
-    fn the_wrap_of_one_key_under_the_name_of_another_is_refused() {
+    fn a_key_under_another_id_or_bucket_is_refused() {
+        let master = FakeMaster::new();
+        let (key, bytes) = made(&master);
+        let (id, bucket, other) = (key.id(), key.record().bucket, Id::random().unwrap());
+        let read = || SealedBucketKey::decode(&bytes).unwrap();
+        assert!(matches!(read().open(other, bucket, &master), Err(BucketKeyError::Misplaced { .. })));
+        assert!(matches!(read().open(id, other, &master), Err(BucketKeyError::Misplaced { .. })));
+        let mut renamed = read();
+        renamed.record.id = other;
+        assert!(matches!(renamed.open(other, bucket, &master), Err(BucketKeyError::Damaged { .. })));
+        let mut moved = read();
+        moved.record.bucket = other;
+        let refused = moved.open(id, other, &master);
+        assert!(matches!(refused, Err(BucketKeyError::Key(KeyError::Rejected { .. }))));
+    }
+
+    #[test]
+    fn a_key_that_claims_to_wrap_for_longer_is_refused() {
         let master = FakeMaster::new();
         let (key, _) = made(&master);
-        let bucket = key.record().bucket;
-        let other = BucketKey::create(&master, "service", bucket, &Default::default(), 1000).unwrap();
-        let mac = other.record().mac(&Secret::zero());
-        let mixed = BucketKeyRecord { wrapped: key.embedded(), ..other.record().clone() };
-        let sealed = SealedBucketKey { record: mixed, mac };
-        let refused = sealed.open(other.id(), bucket, &master);
-        assert!(matches!(refused, Err(BucketKeyError::Damaged { .. })), "{refused:?}");
-        let bytes = key.encode_record();
-        let elsewhere = SealedBucketKey::decode(&bytes).unwrap().open(other.id(), bucket, &master);
-        assert!(matches!(elsewhere, Err(BucketKeyError::Misplaced { .. })));
+        let mut record = key.record().clone();
+        record.not_after += 1;
+        let bytes = SealedBucketKey { record, mac: [0; 32] }.encode();
+        let BucketKeyError::Damaged { why } = SealedBucketKey::decode(&bytes).unwrap_err() else { panic!() };
+        assert!(why.contains("30 days"), "{why}");
     }
 }

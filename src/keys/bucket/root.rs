@@ -56,7 +56,8 @@ mod tests {
     fn a_root_secret_opens_for_its_bucket_only_and_gives_the_same_settings_key() {
         let master = FakeMaster::new();
         let (bucket, other) = (Id::random().unwrap(), Id::random().unwrap());
-        let (root, wrapped) = BucketRoot::create(&master, "service", bucket, &Default::default()).unwrap();
+        let (root, wrapped) =
+            BucketRoot::create(&master, "service", bucket, &EncryptionContext::default()).unwrap();
         let back = BucketRoot::open(&wrapped, bucket, &master).unwrap();
         assert_eq!(back.settings_mac_key().expose(), root.settings_mac_key().expose());
         assert!(matches!(BucketRoot::open(&wrapped, other, &master), Err(KeyError::Rejected { .. })));
@@ -66,7 +67,9 @@ mod tests {
     fn a_wrapped_bucket_key_never_opens_as_a_root_secret() {
         let master = FakeMaster::new();
         let bucket = Id::random().unwrap();
-        let key = crate::keys::BucketKey::create(&master, "service", bucket, &Default::default(), 0).unwrap();
+        let key =
+            crate::keys::BucketKey::create(&master, "service", bucket, &EncryptionContext::default(), 0)
+                .unwrap();
         assert!(matches!(BucketRoot::open(&key.embedded(), bucket, &master), Err(KeyError::Rejected { .. })));
     }
 }

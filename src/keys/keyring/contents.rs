@@ -54,7 +54,7 @@ pub(super) struct Key {
 }
 
 pub(super) struct Version {
-    pub(super) version: u32,
+    pub(super) number: u32,
     pub(super) state: KeyState,
     pub(super) created: u64,
     pub(super) not_after: Option<u64>,
@@ -64,7 +64,7 @@ pub(super) struct Version {
 
 impl Contents {
     pub(super) fn new(store: Id) -> Self {
-        Self { store, generation: 0, slots: Vec::new(), keys: Vec::new() }
+        Self { store, generation: 1, slots: Vec::new(), keys: Vec::new() }
     }
 
     pub(super) fn slot_infos(&self) -> Vec<SlotInfo> {
@@ -89,6 +89,20 @@ impl Contents {
         let id = highest.checked_add(1).ok_or(KeyringError::Full("a slot number above 2^32"))?;
         self.slots.push(Slot::seal(&self.store, (id, now), new, krk)?);
         Ok(id)
+    }
+
+    /// Puts `new` in place of every slot.
+    pub(super) fn replace_slots(
+        &mut self,
+        new: &[NewSlot],
+        krk: &Secret<32>,
+        now: u64,
+    ) -> Result<(), KeyringError> {
+        if new.is_empty() {
+            return Err(KeyringError::NoSlot);
+        }
+        self.slots.clear();
+        new.iter().try_for_each(|slot| self.add_slot(slot, krk, now).map(|_| ()))
     }
 
     pub(super) fn remove_slot(&mut self, id: u32) -> Result<(), KeyringError> {
@@ -136,7 +150,7 @@ impl Contents {
         if newest.state != KeyState::Enabled {
             return Err(newest.wrong_state(id, "only an enabled key can be rotated, enable it first"));
         }
-        let version = newest.version.checked_add(1).ok_or(KeyringError::Full("a version above 2^32"))?;
+        let version = newest.number.checked_add(1).ok_or(KeyringError::Full("a version above 2^32"))?;
         let fresh = Version::new(version, now)?;
         newest.state = KeyState::Retired;
         key.versions.push(fresh);
@@ -152,14 +166,14 @@ impl Contents {
         now: u64,
     ) -> Result<(), KeyringError> {
         let key = self.key_mut(id)?;
-        let newest = key.versions.last().map_or(0, |newest| newest.version);
+        let newest = key.versions.last().map_or(0, |newest| newest.number);
         let mut matched = false;
         for found in &mut key.versions {
-            let wanted = version.map_or(found.state != KeyState::Destroyed, |wanted| wanted == found.version);
+            let wanted = version.map_or(found.state != KeyState::Destroyed, |wanted| wanted == found.number);
             if wanted {
                 matched = true;
                 found.check_service(id, newest)?;
-                found.apply(id, change, found.version == newest, now)?;
+                found.apply(id, change, found.number == newest, now)?;
             }
         }
         let unknown = || KeyringError::NoSuchKey(version.map_or(id.to_owned(), |v| version_name(id, v)));
@@ -180,13 +194,13 @@ impl Contents {
         let newest = self.key(id).and_then(|key| key.versions.last());
         let newest = newest.ok_or_else(|| KeyError::Unknown { key: id.to_owned() })?;
         newest.state.check_wrap(id)?;
-        newest.material(id).map(|material| (newest.version, material))
+        newest.material(id).map(|material| (newest.number, material))
     }
 
     /// Version `version` of `id`, if it may unwrap.
     pub(super) fn unwrapping(&self, id: &str, version: u32) -> Result<&Secret<32>, KeyError> {
         let name = version_name(id, version);
-        let found = self.key(id).and_then(|key| key.versions.iter().find(|v| v.version == version));
+        let found = self.key(id).and_then(|key| key.versions.iter().find(|v| v.number == version));
         let found = found.ok_or_else(|| KeyError::Unknown { key: name.clone() })?;
         found.state.check_unwrap(&name)?;
         found.material(&name)
@@ -194,15 +208,15 @@ impl Contents {
 }
 
 impl Version {
-    fn new(version: u32, now: u64) -> Result<Self, KeyringError> {
+    fn new(number: u32, now: u64) -> Result<Self, KeyringError> {
         let material = Some(Secret::random()?);
-        Ok(Self { version, state: KeyState::Enabled, created: now, not_after: None, material })
+        Ok(Self { number, state: KeyState::Enabled, created: now, not_after: None, material })
     }
 
     fn info(&self, key: &str) -> KeyInfo {
         KeyInfo {
             key: key.to_owned(),
-            version: self.version,
+            version: self.number,
             state: self.state,
             created: self.created,
             not_after: self.not_after,
@@ -215,7 +229,7 @@ impl Version {
 
     /// SSE-S3 has no switch: the newest service key stays enabled, older versions may go once nothing needs them.
     fn check_service(&self, id: &str, newest: u32) -> Result<(), KeyringError> {
-        if id == super::SERVICE_KEY && self.version == newest {
+        if id == super::SERVICE_KEY && self.number == newest {
             return Err(self.wrong_state(id, "the newest service key always stays so, rotate it first"));
         }
         Ok(())
@@ -242,7 +256,7 @@ impl Version {
     }
 
     fn wrong_state(&self, id: &str, advice: &'static str) -> KeyringError {
-        let (key, state) = (version_name(id, self.version), self.state.label());
+        let (key, state) = (version_name(id, self.number), self.state.label());
         KeyringError::State { key, state, advice }
     }
 }

@@ -47,12 +47,12 @@ struct VersionEntry {
     state: KeyState,
     created: u64,
     not_after: Option<u64>,
-    material: Option<Sealed>,
+    material: Option<Material>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sealed {
+struct Material {
     salt: HexArray<16>,
     nonce: HexArray<12>,
     sealed: HexArray<48>,
@@ -166,19 +166,19 @@ impl VersionEntry {
             _ => return Err(damage("a key's state and material disagree")),
         };
         let Self { version, state, created, not_after, .. } = self;
-        Ok(Version { version, state, created, not_after, material })
+        Ok(Version { number: version, state, created, not_after, material })
     }
 
     fn seal(id: &str, from: &Version, krk: &Secret<32>) -> Result<Self, CryptoError> {
-        let &Version { version, state, created, not_after, .. } = from;
+        let &Version { number: version, state, created, not_after, .. } = from;
         let aad = entry_aad(id, version, state, created, not_after);
         let material =
-            from.material.as_ref().map(|material| Sealed::seal(material, krk, &aad)).transpose()?;
+            from.material.as_ref().map(|material| Material::seal(material, krk, &aad)).transpose()?;
         Ok(Self { version, state, created, not_after, material })
     }
 }
 
-impl Sealed {
+impl Material {
     fn open(&self, krk: &Secret<32>, aad: &[u8]) -> Result<Secret<32>, Damage> {
         let key = hkdf(krk.expose(), &self.salt.0, ENTRY);
         let opened = crypto::open_wrap(&key, &self.nonce.0, aad, &self.sealed.0);

@@ -13,9 +13,9 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, OFlags};
-use zeroize::Zeroizing;
 
 use super::KeyringError;
+use crate::crypto::Zeroizing;
 
 /// An older keyring file that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,9 @@ impl Place {
         }
         fs::rename(&fresh, &path).map_err(io_error("replace", &path))?;
         sync_dir(&self.0)?;
-        self.prune()
+        // The write is done: a backup too many is no reason to call it failed.
+        self.prune().unwrap_or_else(|error| log::warn!("{error}"));
+        Ok(())
     }
 
     /// Links the present keyring to its backup name.

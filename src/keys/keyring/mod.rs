@@ -4,9 +4,9 @@
 //! KRK under one way to unlock. The file is replaced as a whole (see `file`), never changed in place, and its ten
 //! predecessors stay as `keyring.bak.<generation>`.
 //!
-//! The KRK never changes. Whoever had an old copy of the file *and* its passphrase keeps access to the keys in that
-//! copy after the slot was removed or changed: after a passphrase leaked, also delete the backups, rotate, and
-//! re-encrypt what must stay secret.
+//! Removing or changing a slot keeps the KRK. Whoever has an old copy of the file *and* its passphrase therefore still
+//! opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes another KRK; then delete
+//! the backups, rotate the keys, and re-encrypt what must stay secret.
 
 mod contents;
 mod document;
@@ -19,7 +19,7 @@ mod tests;
 mod unlock;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -29,10 +29,11 @@ pub use file::Backup;
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
-use zeroize::Zeroizing;
-
 use super::{Clock, SystemClock};
-use crate::{crypto::Secret, envelope::Id};
+use crate::{
+    crypto::{Secret, Zeroizing},
+    envelope::Id,
+};
 use contents::Contents;
 use document::{Damage, Document};
 use file::{MAX_FILE, Place, read_private};
@@ -58,15 +59,9 @@ impl Keyring {
         if place.keyring().symlink_metadata().is_ok() || !place.backups()?.is_empty() {
             return Err(KeyringError::Exists(place.keyring()));
         }
-        if slots.is_empty() {
-            return Err(KeyringError::NoSlot);
-        }
         let now = clock.unix_seconds();
         let mut contents = Contents::new(store_id);
-        contents.generation = 1;
-        for slot in slots {
-            contents.add_slot(slot, &krk, now)?;
-        }
+        contents.replace_slots(slots, &krk, now)?;
         contents.create_key(SERVICE_KEY, now)?;
         let keyring = Self { place, krk, clock: Arc::new(clock), contents: RwLock::new(contents) };
         keyring.write(&lock, None, &keyring.read())?;
@@ -76,14 +71,14 @@ impl Keyring {
     /// Opens the keyring in `dir`. A passphrase is tried against every passphrase slot.
     pub fn open(dir: &Path, unlock: &Unlock) -> Result<Self, KeyringError> {
         let place = Place::new(dir);
-        Self::open_file(place.keyring(), place, unlock)
+        Self::open_file(&place.keyring(), place, unlock)
     }
 
     /// Opens a backup of the keyring in `dir`, to unwrap with it when the keyring itself is lost.
     ///
     /// Changes still go to the keyring itself, and are refused while that is damaged.
     pub fn open_backup(dir: &Path, backup: &Backup, unlock: &Unlock) -> Result<Self, KeyringError> {
-        Self::open_file(backup.path.clone(), Place::new(dir), unlock)
+        Self::open_file(&backup.path, Place::new(dir), unlock)
     }
 
     /// The backups in `dir`, newest first.
@@ -157,6 +152,20 @@ impl Keyring {
         self.change(|contents, now| contents.change_state(key, version, change, now))
     }
 
+    /// Seals everything under a new KRK, with `slots` in place of all present ones.
+    ///
+    /// Other processes that have the keyring open must open it again. The backups still open with the old slots.
+    pub fn renew(self, slots: &[NewSlot]) -> Result<Self, KeyringError> {
+        let lock = self.place.lock()?;
+        let mut contents = self.read_current()?;
+        let (old, now, krk) = (contents.generation, self.clock.unix_seconds(), Secret::random()?);
+        contents.generation = self.next_generation(old)?;
+        contents.replace_slots(slots, &krk, now)?;
+        let renewed = Self { krk, contents: RwLock::new(contents), ..self };
+        renewed.write(&lock, Some(old), &renewed.read())?;
+        Ok(renewed)
+    }
+
     /// Reads the file again, to see changes of other processes. Returns whether it changed.
     pub fn reload(&self) -> Result<bool, KeyringError> {
         let fresh = self.read_current()?;
@@ -169,16 +178,16 @@ impl Keyring {
         Ok(changed)
     }
 
-    fn open_file(path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
-        let bytes = read(&place, &path)?;
+    fn open_file(path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+        let bytes = read(&place, path)?;
         Self::open_bytes(&bytes, path, place, unlock)
     }
 
-    fn open_bytes(bytes: &[u8], path: PathBuf, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
+    fn open_bytes(bytes: &[u8], path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
         let parsed = Document::parse(bytes);
-        let document = parsed.map_err(|damage| damaged(&place, &path, damage))?;
+        let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
         let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
-        let contents = document.open(&krk).map_err(|damage| damaged(&place, &path, damage))?;
+        let contents = document.open(&krk).map_err(|damage| damaged(&place, path, damage))?;
         let clock = Arc::new(SystemClock::new());
         Ok(Self { place, krk, clock, contents: RwLock::new(contents) })
     }
@@ -223,11 +232,12 @@ impl Keyring {
     }
 
     fn read_current(&self) -> Result<Contents, KeyringError> {
+        // Before the file: a writer in this process replaces the file first and what is in memory after.
+        let seen = self.generation();
         let path = self.place.keyring();
         let parsed = Document::parse(&read(&self.place, &path)?);
         let opened = parsed.and_then(|document| document.open(&self.krk));
         let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
-        let seen = self.generation();
         if contents.generation < seen {
             return Err(KeyringError::RolledBack { seen, found: contents.generation });
         }

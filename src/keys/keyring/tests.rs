@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -177,7 +177,7 @@ fn every_flipped_bit_and_every_cut_of_the_file_is_refused() {
     keyring.rotate_service_key().unwrap();
     let (path, unlock) = (bench.file("keyring"), bench.key_file("key"));
     let good = fs::read(&path).unwrap();
-    let open = |bytes: &[u8]| Keyring::open_bytes(bytes, path.clone(), Place::new(&bench.dir()), &unlock);
+    let open = |bytes: &[u8]| Keyring::open_bytes(bytes, &path, Place::new(&bench.dir()), &unlock);
     assert!(open(&good).is_ok());
     for at in 0..good.len() {
         for bit in 0..8 {
@@ -220,6 +220,20 @@ fn passphrases_and_key_files_open_their_slots_and_nothing_else_does() {
 }
 
 #[test]
+fn a_slot_opens_only_under_its_own_number_and_store() {
+    let bench = Bench::new();
+    let krk = Secret::random().unwrap();
+    let new = bench.key_file_slot("key");
+    let slot = slot::Slot::seal(&bench.store, (1, 0), &new, &krk).unwrap();
+    let open = |slot: slot::Slot, store: &Id| slot::open_any(&[slot], store, &bench.key_file("key"));
+    assert_eq!(open(slot.clone(), &bench.store).unwrap().expose(), krk.expose());
+    assert!(open(slot.clone(), &Id::from_bytes([1; 16])).is_err());
+    let mut renumbered = slot;
+    renumbered.id = 2;
+    assert!(open(renumbered, &bench.store).is_err());
+}
+
+#[test]
 fn a_changed_passphrase_replaces_the_old_one() {
     let bench = Bench::new();
     let slots = [bench.key_file_slot("key"), passphrase_slot("before")];
@@ -228,6 +242,25 @@ fn a_changed_passphrase_replaces_the_old_one() {
     assert!(Keyring::open(&bench.dir(), &passphrase("after")).is_ok());
     let old = Keyring::open(&bench.dir(), &passphrase("before"));
     assert!(matches!(old, Err(KeyringError::WrongPassphrase)));
+}
+
+#[test]
+fn a_renewed_keyring_shuts_out_who_knows_the_old_unlock() {
+    let (bench, keyring) = Bench::with_keyring();
+    let secret = Secret::random().unwrap();
+    let wrapped = wrap(&keyring, &secret);
+    let running = bench.open().unwrap();
+    let old_krk = keyring.krk.duplicate();
+    let renewed = keyring.renew(&[bench.key_file_slot("new")]).unwrap();
+    assert!(unwraps_to(&renewed, &wrapped, &secret));
+    assert!(matches!(bench.open(), Err(KeyringError::WrongKeyFile(_))));
+    let bytes = fs::read(bench.file("keyring")).unwrap();
+    assert!(Document::parse(&bytes).unwrap().open(&old_krk).is_err());
+    let reopened = Keyring::open(&bench.dir(), &bench.key_file("new")).unwrap();
+    assert!(unwraps_to(&reopened, &wrapped, &secret));
+    assert!(running.rotate_service_key().is_err(), "another process must open it again first");
+    assert!(matches!(reopened.renew(&[]), Err(KeyringError::NoSlot)));
+    assert!(Keyring::open(&bench.dir(), &bench.key_file("new")).is_ok());
 }
 
 #[test]
@@ -436,6 +469,17 @@ fn concurrent_writers_lose_nothing() {
     });
     assert!(keyring.reload().unwrap());
     assert_eq!((keyring.keys().len(), keyring.generation()), (21, 21));
+}
+
+#[test]
+fn reloading_while_another_thread_writes_never_looks_like_a_rollback() {
+    let (_bench, keyring) = Bench::with_keyring();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..20).for_each(|_| assert!(keyring.rotate_service_key().is_ok())));
+        while !writer.is_finished() {
+            keyring.reload().unwrap();
+        }
+    });
 }
 
 #[test]

@@ -5,13 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zeroize::Zeroizing;
-
 use super::{
     KeyringError,
     file::{create_private, io_error, read_private, sync_dir},
 };
-use crate::crypto::Secret;
+use crate::crypto::{Secret, Zeroizing};
 
 /// A passphrase, wiped when dropped and never shown. Its bytes are used as given, without Unicode normalisation.
 pub struct Passphrase(Zeroizing<Vec<u8>>);

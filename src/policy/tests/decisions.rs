@@ -331,6 +331,19 @@ fn a_missing_allow_names_the_nearest_statement_and_only_its_unmet_conditions() {
 }
 
 #[test]
+fn of_several_near_allows_the_first_is_named() {
+    let near = |sid: &str| {
+        statement(
+            "Allow",
+            "s3:PutObject",
+            &format!(r#", "Sid": "{sid}", "Condition": {{"StringEquals": {{"aws:username": "bob"}}}}"#),
+        )
+    };
+    let denial = denial(decide(&policy(&[near("A"), near("B")]), Mode::Closed, Action::PutObject, context()));
+    assert_eq!(denial.statement.unwrap().sid.as_deref(), Some("A"));
+}
+
+#[test]
 fn the_remedy_follows_the_direction_of_the_condition() {
     for (condition, part) in [
         (r#"{"Null": {"s3:x-amz-server-side-encryption": "true"}}"#, "request an encryption"),

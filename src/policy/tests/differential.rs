@@ -10,20 +10,21 @@
 //! | variables in conditions | not filled | filled | IAM policy elements: Variables and tags |
 //! | `${*}` `${?}` `${$}` | looked up as keys | the characters | IAM policy elements: Variables and tags |
 //! | variable without value | becomes empty text | matches nothing | IAM policy elements: Variables and tags |
-//! | version absent | taken as 2012-10-17 | taken as 2008-10-17 | IAM JSON policy elements: Version |
+//! | version absent | refused | taken as 2008-10-17 | IAM JSON policy elements: Version |
+//! | variables in version 2008-10-17 | filled | plain text | IAM JSON policy elements: Version |
 //! | account number as principal | root only | everyone in the account | AWS JSON policy elements: Principal |
 //! | wildcards in a principal ARN | match | refused | AWS JSON policy elements: Principal |
 //! | `BinaryEquals` | Base64 texts, case ignored | decoded bytes | IAM JSON policy elements: Condition operators |
 //! | `ForAllValues:…IfExists` | unknown operator | known | Condition operators, section IfExists |
 //! | empty text under set operators and `Null` | a value | no value | Conditions with multiple context keys or values |
-//! | plain negated operator, many values | true if one differs | true if all differ | Conditions with multiple context keys or values |
+//! | plain negated operator, many values | true if one differs | true if all differ | none: AWS asks for a set operator; here it negates the positive one |
 //! | unknown elements | ignored | refused with line and column | IAM JSON policy elements reference |
 
 use std::str::FromStr;
 
 use iam_rs::{
-    Arn, Context as TheirContext, Decision as Theirs, IAMPolicy, IAMRequest, Principal as TheirPrincipal,
-    PrincipalId,
+    Arn, Context as TheirContext, ContextValue, Decision as Theirs, IAMPolicy, IAMRequest,
+    Principal as TheirPrincipal, PrincipalId,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -152,16 +153,22 @@ proptest! {
     }
 }
 
-/// The table above is true of the version in use: where it says that both differ, they do.
+/// A denying policy whose principal has the only form that `iam-rs` reads.
+fn deny(condition: &str) -> String {
+    let rest = format!(r#", "Condition": {condition}"#);
+    let everyone = statement("Deny", "s3:PutObject", &rest).replace(r#""*""#, r#"{"AWS": "*"}"#);
+    format!(r#"{{"Version": "2012-10-17", "Statement": {everyone}}}"#)
+}
+
+fn assert_they_differ(text: &str, object: &str, keys: &[(&str, &str)], applies_here: bool) {
+    let decision = ours(text, "ann", object, keys);
+    assert_eq!(decision, applies_here.then_some(false), "{text}");
+    assert_ne!(decision, theirs(text, "ann", object, keys), "{text}");
+}
+
+/// The table above is true of the version in use: these tests fail when a newer one comes closer.
 #[test]
-fn the_listed_differences_exist() {
-    let deny = |condition: &str| {
-        format!(
-            r#"{{"Version": "2012-10-17", "Statement": {}}}"#,
-            statement("Deny", "s3:PutObject", &format!(r#", "Condition": {condition}"#))
-                .replace(r#""*""#, r#"{"AWS": "*"}"#)
-        )
-    };
+fn the_listed_differences_of_conditions_exist() {
     let arn = "arn:aws:kms:eu:1:x:1:key/a";
     for (condition, keys, applies_here) in [
         (r#"{"ArnEquals": {"t:k": "arn:aws:kms:*:1:x:1:key/*"}}"#, vec![("t:k", arn)], true),
@@ -171,8 +178,52 @@ fn the_listed_differences_exist() {
         (r#"{"Null": {"t:k": "true"}}"#, vec![("t:k", "")], true),
         (r#"{"BinaryEquals": {"t:k": "QUI="}}"#, vec![("t:k", "AB")], true),
     ] {
-        let text = deny(condition);
-        assert_eq!(ours(&text, "ann", "a", &keys), applies_here.then_some(false), "{condition}");
-        assert_ne!(ours(&text, "ann", "a", &keys), theirs(&text, "ann", "a", &keys), "{condition}");
+        assert_they_differ(&deny(condition), "a", &keys, applies_here);
     }
+}
+
+#[test]
+fn the_listed_differences_of_resources_and_principals_exist() {
+    let resource = |pattern: &str| deny("{}").replace("docs/*", pattern);
+    assert_they_differ(&resource("docs/a${*}"), "a*", &[], true);
+    assert_they_differ(&resource("docs/a${t:none}"), "a", &[], false);
+    let old = resource("docs/${t:k}").replace("2012-10-17", "2008-10-17");
+    assert_they_differ(&old, "v", &[("t:k", "v")], false);
+    assert_they_differ(&deny("{}").replace(r#""AWS": "*""#, r#""AWS": "111122223333""#), "a", &[], true);
+}
+
+#[test]
+fn the_listed_differences_of_syntax_exist() {
+    let readable = |text: &str| serde_json::from_str::<IAMPolicy>(text).is_ok();
+    for accepted_here in [
+        deny(r#"{"ForAllValues:StringEqualsIfExists": {"t:k": "v"}}"#),
+        deny("{}").replace(r#""Version": "2012-10-17", "#, ""),
+    ] {
+        assert!(
+            PolicyDocument::parse(&accepted_here, &bucket()).is_ok() && !readable(&accepted_here),
+            "{accepted_here}"
+        );
+    }
+    for refused_here in [
+        deny("{}").replace("\"Effect\"", "\"Comment\": \"x\", \"Effect\""),
+        deny("{}").replace(r#""AWS": "*""#, r#""AWS": "arn:aws:iam::111122223333:user/*""#),
+    ] {
+        assert!(
+            PolicyDocument::parse(&refused_here, &bucket()).is_err() && readable(&refused_here),
+            "{refused_here}"
+        );
+    }
+}
+
+#[test]
+fn the_listed_difference_of_many_values_exists() {
+    let text = deny(r#"{"StringNotEquals": {"t:k": "a"}}"#);
+    let policy: IAMPolicy = serde_json::from_str(&text).unwrap();
+    let mut both = TheirContext::new();
+    both.insert("t:k".to_owned(), ContextValue::StringList(vec!["a".to_owned(), "b".to_owned()]));
+    let principal = TheirPrincipal::Aws(PrincipalId::String(format!("arn:aws:iam::{ACCOUNT}:user/ann")));
+    let resource = Arn::from_str("arn:aws:s3:::docs/x").unwrap();
+    let request = IAMRequest::new_with_context(principal, "s3:PutObject", resource, both);
+    assert_eq!(iam_rs::evaluate_policy(&policy, &request).unwrap(), Theirs::Deny);
+    assert!(may_put(&parse(&text), context().with("t:k", ["a", "b"])));
 }

@@ -26,11 +26,12 @@ fn sound_policies_raise_nothing() {
     ] {
         assert_eq!(kinds(&policy(&[put("Deny", condition)])), [], "{condition}");
     }
-    let null_first_of_another_action = policy(&[
-        statement("Deny", "s3:GetObject", r#", "Condition": {"Bool": {"aws:SecureTransport": "false"}}"#),
-        put("Deny", NO_HEADER),
-    ]);
-    assert_eq!(kinds(&null_first_of_another_action), []);
+    let other_key = put("Deny", r#"{"StringNotEquals": {"aws:username": "ann"}}"#);
+    assert_eq!(kinds(&policy(&[other_key, put("Deny", NO_HEADER)])), []);
+    let other_action =
+        statement("Deny", "s3:DeleteObject", r#", "Condition": {"StringNotEquals": {"s3:prefix": "x"}}"#);
+    let no_prefix = put("Deny", r#"{"Null": {"s3:prefix": "true"}}"#);
+    assert_eq!(kinds(&policy(&[other_action, no_prefix])), []);
 }
 
 #[test]

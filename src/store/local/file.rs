@@ -35,24 +35,7 @@ impl LocalFile {
         Self { fd }
     }
 
-    /// Writes at most [`IOV_MAX`] parts; the number of bytes, which is all of them.
-    fn write_group(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<u64> {
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut done = self.write_some(parts, offset)?;
-        if done < total {
-            let mut rest = parts.to_vec();
-            let mut rest = rest.as_mut_slice();
-            IoSlice::advance_slices(&mut rest, done);
-            while done < total {
-                let more = self.write_some(rest, after(offset, done)?)?;
-                IoSlice::advance_slices(&mut rest, more);
-                done += more;
-            }
-        }
-        Ok(total as u64)
-    }
-
-    /// Writes at least one byte, unless there is none.
+    /// Writes at least one byte, unless there is none; at most as many parts as the system takes at once.
     fn write_some(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let done = retry_on_intr(|| pwritev(&self.fd, parts, offset))?;
         let nothing_to_do = parts.iter().all(|part| part.is_empty());
@@ -88,10 +71,19 @@ impl File for LocalFile {
         Ok(done)
     }
 
-    fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-        for group in parts.chunks(IOV_MAX) {
-            let done = self.write_group(group, offset)?;
-            offset = offset.checked_add(done).ok_or(Errno::FBIG)?;
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut done = self.write_some(parts, offset)?;
+        if done == total {
+            return Ok(());
+        }
+        let mut rest = parts.to_vec();
+        let mut rest = rest.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, done);
+        while done < total {
+            let more = self.write_some(rest, after(offset, done)?)?;
+            IoSlice::advance_slices(&mut rest, more);
+            done += more;
         }
         Ok(())
     }
@@ -143,8 +135,6 @@ fn after(offset: u64, done: usize) -> Result<u64, Errno> {
     offset.checked_add(done as u64).ok_or(Errno::FBIG)
 }
 
-/// Most parts of one `pwritev` (`UIO_MAXIOV`).
-const IOV_MAX: usize = 1024;
 const ZEROS: usize = 1 << 20;
 
 #[cfg(test)]

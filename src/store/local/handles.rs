@@ -4,12 +4,15 @@
 //! system call (not even the close of an evicted handle) happens under either. Every operation is O(1).
 
 use std::{
+    io,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use rustix::io::Errno;
 
 /// An open `O_PATH` descriptor, kept open by whoever uses it even while it is being evicted.
 pub(super) type SharedFd = Arc<OwnedFd>;
@@ -123,6 +126,23 @@ impl Handles {
         }
     }
 
+    /// Runs `open`; once more when there were too many open files and some handles could be closed.
+    pub(super) fn with_room<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match open() {
+            Err(error) if is_too_many(&error) && self.shed() > 0 => open(),
+            outcome => outcome,
+        }
+    }
+
+    /// Closes a few handles before their time; how many.
+    fn shed(&self) -> usize {
+        let victims: Vec<_> = {
+            let mut clock = lock(&self.clock);
+            (0..SHED).map_while(|_| clock.take_victim()).collect()
+        };
+        victims.iter().filter_map(|victim| victim.evict()).count()
+    }
+
     /// Handles that are open and may be evicted.
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
@@ -145,10 +165,7 @@ impl Clock {
             return [None, None];
         }
         let room = limit.saturating_sub(self.pinned).max(1);
-        let surplus = if self.ring.len() > room { self.next_victim() } else { None };
-        if let Some(victim) = &surplus {
-            self.remove(victim);
-        }
+        let surplus = if self.ring.len() > room { self.take_victim() } else { None };
         [surplus, self.settle(handle, room)]
     }
 
@@ -175,6 +192,12 @@ impl Clock {
         }
     }
 
+    fn take_victim(&mut self) -> Option<Arc<Handle>> {
+        let victim = self.next_victim()?;
+        self.remove(&victim);
+        Some(victim)
+    }
+
     /// Advances the hand to the next handle that was not used since the last round.
     fn next_victim(&mut self) -> Option<Arc<Handle>> {
         for _ in 0..SECOND_CHANCES {
@@ -194,6 +217,10 @@ impl Clock {
     }
 }
 
+fn is_too_many(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).map(Some).contains(&error.raw_os_error())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -201,9 +228,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const NOWHERE: usize = usize::MAX;
 /// How many used handles the hand passes before it takes one all the same; bounds the time under the lock.
 const SECOND_CHANCES: usize = 16;
+/// Handles to close when the process runs out of descriptors: room for what runs at the same time.
+const SHED: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn fd() -> OwnedFd {
@@ -273,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_is_in_time_until_the_very_close() {
+        let handles = Handles::new(4);
+        let handle = opened(&handles);
+        let victim = lock(&handles.clock).take_victim().unwrap();
+        assert!(handles.pin(&handle));
+        assert!(victim.evict().is_none());
+        assert!(handle.get().is_some());
+    }
+
+    #[test]
     fn forgotten_handles_free_their_room() {
         let handles = Handles::new(4);
         let all: Vec<_> = (0..4).map(|_| opened(&handles)).collect();
@@ -283,6 +324,30 @@ mod tests {
         assert_eq!(handles.open(), 0);
         let again: Vec<_> = (0..4).map(|_| opened(&handles)).collect();
         assert!(again.iter().all(|handle| handle.get().is_some()));
+    }
+
+    #[test]
+    fn running_out_of_descriptors_closes_some_and_tries_again() {
+        let handles = Handles::new(200);
+        let all: Vec<_> = (0..100).map(|_| opened(&handles)).collect();
+        let attempts = Cell::new(0);
+        let open = || {
+            attempts.set(attempts.get() + 1);
+            if handles.open() == 100 { Err(Errno::MFILE.into()) } else { Ok("opened") }
+        };
+        assert_eq!(handles.with_room(open).unwrap(), "opened");
+        assert_eq!((attempts.get(), handles.open()), (2, 100 - SHED));
+        assert_eq!(all.iter().filter(|handle| handle.get().is_some()).count(), 100 - SHED);
+    }
+
+    #[test]
+    fn with_nothing_to_close_running_out_is_an_error() {
+        let handles = Handles::new(4);
+        let error = handles.with_room(|| Err::<(), _>(Errno::MFILE.into())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+        opened(&handles);
+        handles.with_room(|| Err::<(), _>(Errno::NOENT.into())).unwrap_err();
+        assert_eq!(handles.open(), 1, "another error closes nothing");
     }
 
     #[test]

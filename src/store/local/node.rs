@@ -7,6 +7,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -30,7 +31,7 @@ pub(super) struct LocalNode {
     pub(super) key: NodeKey,
     pub(super) kind: Kind,
     handle: Arc<Handle>,
-    handles: Arc<Handles>,
+    pub(super) handles: Arc<Handles>,
     /// `None` for the root only. Locked for the moment of a copy, with no other lock.
     place: Mutex<Option<Arc<Place>>>,
 }
@@ -122,6 +123,17 @@ impl LocalNode {
         }
     }
 
+    /// The names from the root down to this node.
+    pub(super) fn place_names(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut place = lock(&self.place).clone();
+        while let Some(here) = place {
+            names.push(here.name.clone());
+            place = lock(&here.dir.place).clone();
+        }
+        names.iter().rev().map(FileName::as_os_str).collect()
+    }
+
     fn place(&self) -> io::Result<Arc<Place>> {
         lock(&self.place).clone().ok_or_else(|| Errno::STALE.into())
     }
@@ -155,7 +167,7 @@ impl LocalNode {
     }
 
     fn reopen(&self, dir: impl AsFd, name: &FileName) -> io::Result<SharedFd> {
-        let fd = open_path(dir, name).map_err(gone)?;
+        let fd = self.handles.with_room(|| Ok(open_path(&dir, name).map_err(gone)?))?;
         if key_of(&fstat(&fd)?) == self.key {
             Ok(self.handles.keep(&self.handle, fd))
         } else {

@@ -4,7 +4,8 @@ use std::{
     any::Any,
     ffi::{OsStr, OsString},
     io,
-    os::unix::ffi::OsStringExt,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -27,6 +28,10 @@ use crate::{
 impl Node for LocalNode {
     fn key(&self) -> NodeKey {
         self.key
+    }
+
+    fn path(&self) -> PathBuf {
+        self.place_names()
     }
 
     fn stat(&self) -> io::Result<Stat> {
@@ -85,7 +90,7 @@ impl Node for LocalNode {
 
     fn open(&self, access: Access) -> io::Result<FileRef> {
         match self.kind {
-            Kind::File => Ok(Arc::new(LocalFile::open(&*self.fd()?, access)?)),
+            Kind::File => self.open_file(access),
             Kind::Directory => Err(Errno::ISDIR.into()),
             Kind::Symlink => Err(Errno::LOOP.into()),
             Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Err(Errno::INVAL.into()),
@@ -103,17 +108,20 @@ impl Node for LocalNode {
     }
 
     fn create_file(&self, name: &FileName, birth: &Birth) -> io::Result<(NodeRef, Stat, FileRef)> {
-        let (fd, stat) = create::file(&*self.fd()?, name, birth)?;
+        let dir = self.fd()?;
+        let (fd, stat) = self.handles.with_room(|| create::file(&*dir, name, birth))?;
         Ok((self.child(name, &stat), stat, Arc::new(LocalFile::of(fd))))
     }
 
     fn create_dir(&self, name: &FileName, birth: &Birth) -> io::Result<(NodeRef, Stat)> {
-        let (fd, stat) = create::dir(&*self.fd()?, name, birth)?;
+        let dir = self.fd()?;
+        let (fd, stat) = self.handles.with_room(|| create::dir(&*dir, name, birth))?;
         Ok((self.open_child(name, &stat, fd), stat))
     }
 
     fn create_symlink(&self, name: &FileName, target: &OsStr, birth: &Birth) -> io::Result<(NodeRef, Stat)> {
-        let (fd, stat) = create::symlink(&*self.fd()?, name, target, birth)?;
+        let dir = self.fd()?;
+        let (fd, stat) = self.handles.with_room(|| create::symlink(&*dir, name, target, birth))?;
         Ok((self.open_child(name, &stat, fd), stat))
     }
 
@@ -124,7 +132,8 @@ impl Node for LocalNode {
         rdev: u64,
         birth: &Birth,
     ) -> io::Result<(NodeRef, Stat)> {
-        let (fd, stat) = create::special(&*self.fd()?, name, kind, rdev, birth)?;
+        let dir = self.fd()?;
+        let (fd, stat) = self.handles.with_room(|| create::special(&*dir, name, kind, rdev, birth))?;
         Ok((self.open_child(name, &stat, fd), stat))
     }
 
@@ -164,9 +173,15 @@ impl Node for LocalNode {
 }
 
 impl LocalNode {
-    fn open_dir(&self) -> io::Result<std::os::fd::OwnedFd> {
+    fn open_file(&self, access: Access) -> io::Result<FileRef> {
+        let inode = self.fd()?;
+        Ok(Arc::new(self.handles.with_room(|| LocalFile::open(&*inode, access))?))
+    }
+
+    fn open_dir(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(openat(&*self.fd()?, ".", flags, Mode::empty())?)
+        let inode = self.fd()?;
+        self.handles.with_room(|| Ok(openat(&*inode, ".", flags, Mode::empty())?))
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn kind_of(kind: FileType) -> Option<Kind> {
         FileType::Socket => Some(Kind::Socket),
         FileType::CharacterDevice => Some(Kind::CharDevice),
         FileType::BlockDevice => Some(Kind::BlockDevice),
-        _ => None,
+        FileType::Unknown => None,
     }
 }
 

@@ -1,0 +1,296 @@
+//! One bucket: its settings, its policy, and the keys of its objects.
+
+use std::{
+    io::ErrorKind,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use super::{
+    Caller, EngineError, Result, clock,
+    item::Form,
+    principals::Principals,
+    request::Encryption,
+    settings::{DefaultEncryption, Settings},
+};
+use crate::{
+    crypto::Secret,
+    envelope::{DataKey, EncryptionContext, Id, RecordType},
+    keys::{
+        BucketKey, BucketKeyError, BucketKeys, MAX_BUCKET_KEY_RECORD, MasterKey, SERVICE_KEY, SealedBucketKey,
+    },
+    name::{BucketName, FileName, ObjectName},
+    object::{Geometry, Header, Identity, KeySection, ObjectKeys, SseMode},
+    policy::{self, Action, Context, Grant, Mode, PolicyDocument, Request},
+    store::{
+        NodeRef,
+        layout::{KEK_DIR, POLICY_FILE, fixed},
+        small,
+    },
+};
+
+/// A bucket that is in use.
+pub struct Bucket {
+    name: BucketName,
+    settings: Settings,
+    /// The reserved directory.
+    private: NodeRef,
+    policy: RwLock<PolicyState>,
+    master: Arc<dyn MasterKey>,
+    keys: BucketKeys,
+    /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
+    wrapping: Mutex<Option<Arc<BucketKey>>>,
+}
+
+/// The bucket's policy as far as it can be used.
+enum PolicyState {
+    None,
+    Policy(Arc<PolicyDocument>),
+    /// Stored but broken: nothing may be written until it is repaired.
+    Broken(String),
+}
+
+/// What a new encrypted object starts with.
+pub(super) struct NewObject {
+    pub(super) identity: Identity,
+    pub(super) key_section: KeySection,
+    pub(super) keys: ObjectKeys,
+}
+
+/// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
+pub(super) enum Creation {
+    Plain,
+    Encrypted(Box<NewObject>),
+}
+
+impl Bucket {
+    pub(super) fn open(
+        name: BucketName,
+        settings: Settings,
+        private: NodeRef,
+        master: Arc<dyn MasterKey>,
+        clock: Arc<dyn crate::keys::Clock>,
+    ) -> Result<Self> {
+        let bucket = Self {
+            name,
+            settings,
+            private,
+            policy: RwLock::new(PolicyState::None),
+            master,
+            keys: BucketKeys::new(clock),
+            wrapping: Mutex::new(None),
+        };
+        bucket.reload_policy()?;
+        Ok(bucket)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &BucketName {
+        &self.name
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> Id {
+        self.settings.id
+    }
+
+    /// The layout of its objects.
+    pub fn geometry(&self) -> Geometry {
+        self.settings.geometry
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Reads the stored policy. A broken one makes the bucket read-only instead of open.
+    pub fn reload_policy(&self) -> Result<()> {
+        let state = match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
+            Err(error) if error.kind() == ErrorKind::NotFound => PolicyState::None,
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                PolicyState::Broken("it is longer than a policy may be".to_owned())
+            }
+            Err(error) => return Err(error.into()),
+            Ok(bytes) => match parse_policy(&bytes, &self.name) {
+                Ok(document) => PolicyState::Policy(Arc::new(document)),
+                Err(reason) => {
+                    log::error!("bucket `{}` is read-only: its policy is broken: {reason}", self.name);
+                    PolicyState::Broken(reason)
+                }
+            },
+        };
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(())
+    }
+
+    /// Decides whether `caller` may put the object at `path` (in this bucket) with the `requested` encryption, and
+    /// makes the keys of what is then created.
+    pub(super) fn admit_put(
+        &self,
+        principals: &Principals,
+        caller: &Caller,
+        path: impl FnOnce() -> std::path::PathBuf,
+        requested: Encryption,
+    ) -> Result<Creation> {
+        let header = requested.header(self.settings.default_encryption);
+        let policy = match &*self.policy.read().unwrap_or_else(PoisonError::into_inner) {
+            PolicyState::None => None,
+            PolicyState::Policy(policy) => Some(policy.clone()),
+            PolicyState::Broken(reason) => {
+                return Err(EngineError::ReadOnly(format!(
+                    "bucket `{}` has a broken policy ({reason}): put a valid one",
+                    self.name
+                )));
+            }
+        };
+        let principal = principals.of(caller);
+        let path = path();
+        let object = match &policy {
+            Some(_) => Some(ObjectName::parse(path.as_os_str())?),
+            None => None,
+        };
+        let request = Request {
+            principal: &principal,
+            action: Action::PutObject,
+            bucket: &self.name,
+            object: object.as_ref(),
+            context: Context::at(std::time::SystemTime::now()).encryption(header),
+        };
+        match policy::evaluate(policy.as_deref(), &request, Mode::Open).into_result() {
+            Ok(grant) => self.creation(grant, header),
+            Err(denial) => {
+                log::warn!("{denial}");
+                Err(EngineError::Denied(Box::new(denial)))
+            }
+        }
+    }
+
+    /// What an allowed PUT creates: the requested encryption, else the bucket's default.
+    fn creation(&self, grant: Grant, header: Option<&str>) -> Result<Creation> {
+        if !grant.covers(Action::PutObject, &self.name) {
+            return Err(EngineError::Invalid("a grant for something else"));
+        }
+        match (header, self.settings.default_encryption) {
+            (None, DefaultEncryption::None) => Ok(Creation::Plain),
+            _ => Ok(Creation::Encrypted(Box::new(self.new_object()?))),
+        }
+    }
+
+    /// Fresh keys and identity for an object of this bucket.
+    pub(super) fn new_object(&self) -> Result<NewObject> {
+        let bucket_key = self.wrapping_key()?;
+        let data_key: DataKey = Secret::random()?;
+        let mut identity =
+            Identity::fresh(self.settings.geometry, SseMode::S3, self.settings.id, clock::now_nanos())?;
+        let user = EncryptionContext::default();
+        let wrapped = bucket_key.wrap_data_key(identity.object, &data_key, &user, clock::now_secs())?;
+        let key_section = KeySection { rewraps: 0, records: vec![wrapped, bucket_key.embedded()] };
+        let keys = ObjectKeys::create(&data_key, &mut identity);
+        Ok(NewObject { identity, key_section, keys })
+    }
+
+    /// Unwraps the data key of a stored object; whether it is the right one, its commitment tells.
+    pub(super) fn data_key(&self, header: &Header) -> Result<DataKey> {
+        let unknown = || crate::keys::KeyError::Unknown { key: "(no data-key record in the header)".into() };
+        let record = header.keys.find(RecordType::DataKey1).ok_or_else(unknown)?;
+        let id = BucketKey::named_by(record).ok_or_else(unknown)?;
+        let key = self.keys.get(id, || self.load_key(id, record.key_version, &header.keys))?;
+        Ok(key.unwrap_data_key(record, header.identity.object)?)
+    }
+
+    /// Reads a bucket key from its file, or from the copy that an object's header carries.
+    fn load_key(
+        &self,
+        id: Id,
+        version: u32,
+        section: &KeySection,
+    ) -> std::result::Result<BucketKey, BucketKeyError> {
+        let from_file = self.read_key_file(id);
+        match (from_file, section.find(RecordType::EmbeddedBucketKey)) {
+            (Ok(Some(sealed)), _) => sealed.open(id, self.settings.id, &*self.master),
+            (Err(error), None) => Err(error),
+            (file, Some(embedded)) => {
+                let why = file.err().map_or("missing".to_owned(), |e| e.to_string());
+                log::warn!("bucket `{}`: key file {id}: {why}; using the copy in an object", self.name);
+                Ok(BucketKey::from_embedded(embedded, (id, version), self.settings.id, &*self.master)?)
+            }
+            (Ok(None), None) => {
+                Err(BucketKeyError::Damaged { why: format!("the file of key {id} is missing") })
+            }
+        }
+    }
+
+    fn read_key_file(&self, id: Id) -> std::result::Result<Option<SealedBucketKey>, BucketKeyError> {
+        let name = FileName::parse(id.to_string().as_ref()).expect("hex digits are a file name");
+        let read = self
+            .private
+            .lookup(&fixed(KEK_DIR))
+            .and_then(|(dir, _)| small::read(&dir, &name, MAX_BUCKET_KEY_RECORD));
+        match read {
+            Ok(bytes) => SealedBucketKey::decode(&bytes).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BucketKeyError::Damaged { why: error.to_string() }),
+        }
+    }
+
+    /// The bucket key that wraps new data keys: the one in use, else the newest stored one, else a new one.
+    fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
+        let now = clock::now_secs();
+        let current = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(key) = current.filter(|key| key.wraps_at(now)) {
+            return Ok(key);
+        }
+        let key = match self.newest_key(now)? {
+            Some(key) => key,
+            None => self.make_key(now)?,
+        };
+        *self.wrapping.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+        Ok(key)
+    }
+
+    fn newest_key(&self, now: u64) -> Result<Option<Arc<BucketKey>>> {
+        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
+        let mut found: Vec<(u64, Id)> = Vec::new();
+        let mut entries = dir.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Some(id) = entry.name.to_str().and_then(Id::from_hex) else { continue };
+            if let Ok(Some(sealed)) = self.read_key_file(id) {
+                found.push((sealed.claims().created, id));
+            }
+        }
+        found.sort_unstable();
+        while let Some((_, id)) = found.pop() {
+            let key = self.keys.get(id, || self.load_key(id, 1, &KeySection::default()));
+            match key {
+                Ok(key) if key.wraps_at(now) => return Ok(Some(key)),
+                Ok(_) => {}
+                Err(error) => log::warn!("bucket `{}`: key {id} is not used: {error}", self.name),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a bucket key and stores its record durably before anything is wrapped with it.
+    pub(super) fn make_key(&self, now: u64) -> Result<Arc<BucketKey>> {
+        let user = EncryptionContext::default();
+        let key = BucketKey::create(&*self.master, SERVICE_KEY, self.settings.id, &user, now)?;
+        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
+        let name = FileName::parse(key.id().to_string().as_ref()).expect("hex digits are a file name");
+        small::replace(&dir, &name, &key.encode_record(), 0o600)?;
+        Ok(self.keys.insert(key))
+    }
+
+    /// How a stored file that has not been opened yet is to be read.
+    pub(super) fn form_of(&self, start: &[u8]) -> Form {
+        if self.settings.plaintext_allowed && !crate::object::is_object(start) {
+            Form::Plain
+        } else {
+            Form::Encrypted
+        }
+    }
+}
+
+fn parse_policy(bytes: &[u8], bucket: &BucketName) -> std::result::Result<PolicyDocument, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+    PolicyDocument::parse(text, bucket).map_err(|e| e.to_string())
+}

@@ -1,0 +1,215 @@
+//! The buckets of a store: found, made, deleted.
+//!
+//! A bucket is built under the store's reserved directory and renamed into place, and moved back there to be
+//! deleted, so that a crash leaves a whole bucket or none.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{
+    Bucket, EngineError, NewBucket, Result, clock,
+    settings::{MAX_SETTINGS, Settings},
+};
+use crate::{
+    envelope::{EncryptionContext, Id},
+    keys::{BucketRoot, MasterKey, SERVICE_KEY, SystemClock},
+    name::{BucketName, FileName},
+    store::{
+        Birth, Kind, NodeKey, NodeRef, RenameMode,
+        layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, STORE_DIR, TMP_DIR, WAL_DIR, fixed},
+        small,
+    },
+};
+
+/// The buckets of one store.
+pub(super) struct Buckets {
+    root: NodeRef,
+    master: Arc<dyn MasterKey>,
+    defaults: NewBucket,
+    loaded: RwLock<HashMap<BucketName, (NodeKey, Arc<Bucket>)>>,
+}
+
+impl Buckets {
+    pub(super) fn new(root: NodeRef, master: Arc<dyn MasterKey>, defaults: NewBucket) -> Self {
+        Self { root, master, defaults, loaded: RwLock::default() }
+    }
+
+    /// What `mkdir` makes.
+    pub(super) fn defaults(&self) -> NewBucket {
+        self.defaults
+    }
+
+    /// The bucket called `name` and its directory; `ENOENT` where there is none.
+    pub(super) fn find(&self, name: &BucketName) -> Result<(NodeRef, Arc<Bucket>)> {
+        let (dir, stat) = self.root.lookup(&file_name(name))?;
+        if stat.kind != Kind::Directory {
+            return Err(not_found());
+        }
+        let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some((key, bucket)) = known
+            && key == stat.key
+        {
+            return Ok((dir, bucket));
+        }
+        let bucket = Arc::new(self.load(name, &dir)?);
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = loaded.entry(name.clone()).or_insert_with(|| (stat.key, bucket.clone()));
+        if entry.0 != stat.key {
+            *entry = (stat.key, bucket);
+        }
+        Ok((dir, entry.1.clone()))
+    }
+
+    fn load(&self, name: &BucketName, dir: &NodeRef) -> Result<Bucket> {
+        let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
+        let damaged = |reason: String| EngineError::Bucket { bucket: name.to_string(), reason };
+        let bytes = small::read(&private, &fixed(BUCKET_FILE), MAX_SETTINGS).map_err(|error| {
+            damaged(format!("its settings `{BUCKET_DIR}/{BUCKET_FILE}` cannot be read: {error}"))
+        })?;
+        let settings = Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
+            .map_err(|error| damaged(error.to_string()))?;
+        Bucket::open(name.clone(), settings, private, self.master.clone(), Arc::new(SystemClock::new()))
+    }
+
+    /// Names of the buckets, sorted.
+    pub(super) fn names(&self) -> Result<Vec<BucketName>> {
+        let mut names = Vec::new();
+        let mut entries = self.root.entries()?;
+        while let Some(entry) = entries.next()? {
+            let name = entry.name.to_str().and_then(|name| BucketName::parse(name).ok());
+            if let Some(name) = name
+                && self.is_bucket(&name)
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether the directory called `name` has a bucket's reserved directory.
+    pub(super) fn is_bucket(&self, name: &BucketName) -> bool {
+        self.root
+            .lookup(&file_name(name))
+            .and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)))
+            .is_ok_and(|(_, stat)| stat.kind == Kind::Directory)
+    }
+
+    /// Makes a bucket whose directory is born as `birth` says. With `adopt`, an existing directory becomes a bucket
+    /// and keeps its plain files.
+    pub(super) fn create(&self, name: &BucketName, new: NewBucket, birth: &Birth, adopt: bool) -> Result<()> {
+        let existing = match self.root.lookup(&file_name(name)) {
+            Ok((dir, _)) if adopt && !self.is_bucket(name) => Some(dir),
+            Ok(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST).into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        let (store, _) = self.root.lookup(&fixed(STORE_DIR))?;
+        let building = FileName::parse(format!("{BUILDING}{}", Id::random()?).as_ref())?;
+        let (dir, _) = store.create_dir(&building, birth)?;
+        self.furnish(&dir, new, existing.is_some())?;
+        let placed = match existing {
+            Some(existing) => dir
+                .rename(&fixed(BUCKET_DIR), &existing, &fixed(BUCKET_DIR), RenameMode::NoReplace)
+                .and_then(|()| existing.sync_dir())
+                .and_then(|()| store.remove_dir(&building)),
+            None => store.rename(&building, &self.root, &file_name(name), RenameMode::NoReplace),
+        };
+        if let Err(error) = placed {
+            remove_tree(&store, &building)?;
+            return Err(error.into());
+        }
+        Ok(self.root.sync_dir()?)
+    }
+
+    /// Fills a bucket directory with its reserved directory, durably.
+    fn furnish(&self, dir: &NodeRef, new: NewBucket, plaintext: bool) -> Result<()> {
+        let owner = dir.stat()?;
+        let private = Birth { mode: 0o700, umask: 0, uid: owner.uid, gid: owner.gid };
+        let (reserved, _) = dir.create_dir(&fixed(BUCKET_DIR), &private)?;
+        for name in [KEK_DIR, WAL_DIR, TMP_DIR] {
+            reserved.create_dir(&fixed(name), &private)?;
+        }
+        let id = Id::random()?;
+        let user = EncryptionContext::default();
+        let (root, wrapped) = BucketRoot::create(&*self.master, SERVICE_KEY, id, &user)?;
+        let settings = Settings::new(id, new, plaintext);
+        small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
+        let name = BucketName::parse("building").expect("a fixed name");
+        let bucket =
+            Bucket::open(name, settings, reserved, self.master.clone(), Arc::new(SystemClock::new()))?;
+        bucket.make_key(clock::now_secs())?;
+        Ok(dir.sync_dir()?)
+    }
+
+    /// Deletes an empty bucket.
+    pub(super) fn delete(&self, name: &BucketName) -> Result<()> {
+        let (dir, stat) = self.root.lookup(&file_name(name))?;
+        if stat.kind != Kind::Directory || !self.is_bucket(name) {
+            return Err(not_found());
+        }
+        let mut entries = dir.entries()?;
+        while let Some(entry) = entries.next()? {
+            if entry.name != BUCKET_DIR {
+                return Err(io::Error::from_raw_os_error(libc::ENOTEMPTY).into());
+            }
+        }
+        let (store, _) = self.root.lookup(&fixed(STORE_DIR))?;
+        let doomed = FileName::parse(format!("{DELETED}{}", Id::random()?).as_ref())?;
+        self.root.rename(&file_name(name), &store, &doomed, RenameMode::NoReplace)?;
+        self.loaded.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.root.sync_dir()?;
+        remove_tree(&store, &doomed)
+    }
+
+    /// Removes what a crash left of buckets that were being made or deleted.
+    pub(super) fn clear_leftovers(&self) {
+        if let Err(error) = self.try_clear_leftovers() {
+            log::warn!("leftovers of unfinished buckets stay in `{STORE_DIR}`: {error}");
+        }
+    }
+
+    fn try_clear_leftovers(&self) -> Result<()> {
+        let (store, _) = self.root.lookup(&fixed(STORE_DIR))?;
+        let mut entries = store.entries()?;
+        let mut doomed = Vec::new();
+        while let Some(entry) = entries.next()? {
+            let name = entry.name.to_string_lossy();
+            if name.starts_with(BUILDING) || name.starts_with(DELETED) {
+                doomed.push(FileName::parse(&entry.name)?);
+            }
+        }
+        doomed.iter().try_for_each(|name| remove_tree(&store, name))
+    }
+}
+
+/// Removes a directory of ours and what is in it; bounded by the shape that a bucket's reserved directory has.
+fn remove_tree(parent: &NodeRef, name: &FileName) -> Result<()> {
+    let (node, stat) = parent.lookup(name)?;
+    if stat.kind != Kind::Directory {
+        return Ok(parent.unlink(name)?);
+    }
+    let mut entries = node.entries()?;
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next()? {
+        names.push(FileName::parse(&entry.name)?);
+    }
+    for child in &names {
+        remove_tree(&node, child)?;
+    }
+    Ok(parent.remove_dir(name)?)
+}
+
+pub(super) fn file_name(name: &BucketName) -> FileName {
+    FileName::parse(name.as_str().as_ref()).expect("bucket names are file names")
+}
+
+fn not_found() -> EngineError {
+    io::Error::from_raw_os_error(libc::ENOENT).into()
+}
+
+const BUILDING: &str = "new-";
+const DELETED: &str = "deleted-";

@@ -1,0 +1,65 @@
+//! The thread that saves what has been unsaved for too long, so that a crash of the daemon loses little.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{Shared, live::Sync};
+
+/// The saving thread.
+pub(super) struct Committer {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    /// Starts the thread; it looks four times per interval.
+    pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let (signal, shared) = (stop.clone(), Arc::downgrade(shared));
+        let thread =
+            std::thread::Builder::new().name("committer".into()).spawn(move || run(&signal, &shared))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread and waits for it.
+    pub(super) fn stop(&mut self) {
+        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.1.notify_all();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the saving thread ended in a panic");
+        }
+    }
+}
+
+fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
+    let mut interval = Duration::ZERO;
+    loop {
+        let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let (guard, _) = wake
+            .wait_timeout_while(guard, interval / 4, |stopped| !*stopped)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *guard {
+            return;
+        }
+        drop(guard);
+        let Some(shared) = shared.upgrade() else { return };
+        interval = shared.options.limits.commit_interval;
+        shared.save_older_than(interval);
+    }
+}
+
+impl Shared {
+    /// Saves objects whose changes are older than `age`, and forgets closed ones.
+    fn save_older_than(&self, age: Duration) {
+        for object in self.objects.all() {
+            let due = object.unsaved_since().is_some_and(|since| since.elapsed() >= age);
+            if due && let Err(error) = object.commit(Sync::Store) {
+                log::error!("could not save an object, trying again later: {error}");
+            }
+        }
+        self.objects.sweep();
+    }
+}

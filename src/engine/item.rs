@@ -1,0 +1,216 @@
+//! What the mount shows under a name: a node of the store and the bucket it lies in.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{Bucket, EngineError, Result};
+use crate::{
+    name::FileName,
+    object::FormatError,
+    store::{Kind, NodeKey, NodeRef, Stat, Timestamp},
+};
+
+/// A file, directory or special file as the mount shows it.
+#[derive(Clone)]
+pub struct Item(Arc<Inner>);
+
+struct Inner {
+    node: NodeRef,
+    kind: Kind,
+    /// `None` for the root of the mount.
+    bucket: Option<Arc<Bucket>>,
+    is_bucket: bool,
+    form: RwLock<Option<Form>>,
+    /// Opens that pass a plain file through.
+    plain_opens: AtomicUsize,
+}
+
+/// How a regular file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is.
+    Plain,
+    /// With a header.
+    Encrypted,
+}
+
+impl Item {
+    /// The root of the mount.
+    pub(super) fn root(node: NodeRef) -> Self {
+        Self::new(node, Kind::Directory, None, false)
+    }
+
+    /// The root directory of a bucket.
+    pub(super) fn bucket_root(node: NodeRef, bucket: Arc<Bucket>) -> Self {
+        Self::new(node, Kind::Directory, Some(bucket), true)
+    }
+
+    /// Something in this item's bucket.
+    pub(super) fn child(&self, node: NodeRef, kind: Kind) -> Self {
+        Self::new(node, kind, self.0.bucket.clone(), false)
+    }
+
+    fn new(node: NodeRef, kind: Kind, bucket: Option<Arc<Bucket>>, is_bucket: bool) -> Self {
+        Self(Arc::new(Inner {
+            node,
+            kind,
+            bucket,
+            is_bucket,
+            form: RwLock::new(None),
+            plain_opens: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Identity of the stored file.
+    pub fn key(&self) -> NodeKey {
+        self.0.node.key()
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Keeps it usable after its last name is gone, until dropped.
+    pub fn pin(&self) -> Result<()> {
+        Ok(self.0.node.pin()?)
+    }
+
+    /// Tells it where it stands now.
+    pub fn moved(&self, dir: &Item, name: &OsStr) {
+        if let Ok(name) = FileName::parse(name) {
+            self.0.node.moved(&dir.0.node, &name);
+        }
+    }
+
+    pub(super) fn node(&self) -> &NodeRef {
+        &self.0.node
+    }
+
+    /// The bucket; an error at the root of the mount.
+    pub(super) fn bucket(&self) -> Result<&Arc<Bucket>> {
+        self.0.bucket.as_ref().ok_or(EngineError::RootHoldsBuckets)
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.0.bucket.is_none()
+    }
+
+    /// Whether reserved names stand in this directory.
+    pub(super) fn is_bucket_root(&self) -> bool {
+        self.0.is_bucket
+    }
+
+    pub(super) fn known_form(&self) -> Option<Form> {
+        *self.0.form.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn remember_form(&self, form: Form) {
+        *self.0.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
+    }
+
+    /// Counts an open that passes the plain file through.
+    pub(super) fn plain_opened(&self) {
+        self.0.plain_opens.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends such an open.
+    pub(super) fn plain_closed(&self) {
+        self.0.plain_opens.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A plain file that is written anew becomes an encrypted object; `EBUSY` while anybody has it open as plain.
+    pub(super) fn become_encrypted(&self) -> Result<()> {
+        if self.0.plain_opens.load(Ordering::Acquire) > 0 {
+            return Err(std::io::Error::from_raw_os_error(libc::EBUSY).into());
+        }
+        self.remember_form(Form::Encrypted);
+        Ok(())
+    }
+
+    /// Path inside the bucket of `name` in this directory.
+    pub(super) fn path_of(&self, name: &OsStr) -> PathBuf {
+        let dir = self.0.node.path();
+        dir.iter().skip(1).chain([name]).collect()
+    }
+
+    /// Path inside the bucket of the item itself.
+    pub(super) fn path(&self) -> PathBuf {
+        self.0.node.path().iter().skip(1).collect()
+    }
+}
+
+/// Attributes as users see them.
+#[derive(Debug, Clone, Copy)]
+pub struct Attr {
+    /// Identity.
+    pub key: NodeKey,
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits including set-id and sticky.
+    pub mode: u32,
+    /// Number of names.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device node.
+    pub rdev: u64,
+    /// Plaintext length in bytes.
+    pub size: u64,
+    /// Allocated 512-byte units in the store.
+    pub blocks: u64,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+}
+
+impl Attr {
+    /// `stat` with the plaintext `size`.
+    pub(super) fn new(stat: &Stat, size: u64) -> Self {
+        Self {
+            key: stat.key,
+            kind: stat.kind,
+            mode: stat.mode,
+            nlink: stat.nlink,
+            uid: stat.uid,
+            gid: stat.gid,
+            rdev: stat.rdev,
+            size,
+            blocks: stat.blocks,
+            atime: stat.atime,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+        }
+    }
+}
+
+/// One name of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The name.
+    pub name: OsString,
+    /// Inode number.
+    pub ino: u64,
+    /// Type, where known without looking.
+    pub kind: Option<Kind>,
+    /// Position just after this entry.
+    pub next: i64,
+}
+
+/// Logs damage to a stored object once, where it is found, and makes the error of it.
+pub(super) fn damaged(node: &NodeRef, reason: FormatError) -> EngineError {
+    let object = node.path().display().to_string();
+    log::error!("object `{object}`: {reason}");
+    EngineError::Integrity { object, reason }
+}

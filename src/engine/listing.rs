@@ -1,0 +1,58 @@
+//! Directory listings: reserved names are left out, and the root of the mount shows buckets only.
+
+use super::{Engine, Item, ListEntry, Result};
+use crate::{
+    name::BucketName,
+    store::{Entries, Kind, NodeRef, layout::BUCKET_DIR},
+};
+
+/// A listing in progress.
+pub struct OpenDir {
+    dir: Item,
+    node: NodeRef,
+    entries: Box<dyn Entries>,
+    buckets: Option<std::sync::Arc<super::Shared>>,
+}
+
+impl OpenDir {
+    /// The next entry, or `None` at the end. "." and ".." are not in the listing.
+    pub fn next(&mut self) -> Result<Option<ListEntry>> {
+        while let Some(entry) = self.entries.next()? {
+            let hidden = match &self.buckets {
+                Some(shared) => !entry
+                    .name
+                    .to_str()
+                    .and_then(|name| BucketName::parse(name).ok())
+                    .is_some_and(|name| shared.buckets.is_bucket(&name)),
+                None => self.dir.is_bucket_root() && entry.name == BUCKET_DIR,
+            };
+            if !hidden {
+                let kind = entry.kind.or(self.buckets.as_ref().map(|_| Kind::Directory));
+                return Ok(Some(ListEntry { name: entry.name, ino: entry.ino, kind, next: entry.next }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Continues after the entry whose `next` was `position`; 0 is the beginning.
+    pub fn seek(&mut self, position: i64) -> Result<()> {
+        Ok(self.entries.seek(position)?)
+    }
+
+    /// Makes the names in the directory durable.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.node.sync_dir()?)
+    }
+}
+
+impl Engine {
+    /// Starts a listing of `dir`.
+    pub fn open_dir(&self, dir: &Item) -> Result<OpenDir> {
+        Ok(OpenDir {
+            dir: dir.clone(),
+            node: dir.node().clone(),
+            entries: dir.node().entries()?,
+            buckets: dir.is_root().then(|| self.shared.clone()),
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! The one place where policy, keys, object cipher and store meet: request in, stored bytes out.
+//!
+//! A face (the kernel adapter, later others) hands in names, items and byte buffers; the engine checks names, asks the
+//! policy, finds keys, seals and opens. It knows nothing of any face's types.
+//! It must never store what a policy denied, never serve what failed authentication, never hold a lock across a
+//! call to a key provider.
+//!
+//! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
+
+mod bucket;
+mod buckets;
+mod clock;
+mod committer;
+mod error;
+mod file;
+mod item;
+mod listing;
+mod live;
+mod namespace;
+mod open;
+mod policies;
+mod principals;
+mod request;
+mod scratch;
+mod settings;
+mod startup;
+mod table;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use bucket::Bucket;
+pub use error::{EngineError, Result};
+pub use file::OpenFile;
+pub use item::{Attr, Item, ListEntry};
+pub use listing::OpenDir;
+pub use policies::PutPolicyError;
+pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use settings::{DefaultEncryption, NewBucket, Settings, SettingsError};
+pub use startup::{StartError, create_store};
+pub use verify::{Finding, Progress, Report};
+
+use self::{
+    buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
+};
+use crate::{
+    policy::AccountId,
+    store::{NodeRef, StoreLock},
+};
+
+/// How much memory the data path may use, and when it saves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Unsaved bytes of one object before it is saved.
+    pub dirty_per_object: u64,
+    /// Unsaved bytes of all objects together.
+    pub dirty_total: u64,
+    /// Bytes of tag pages kept per open object.
+    pub tag_cache: u64,
+    /// Objects up to this size have all their tag pages checked when opened.
+    pub strict_open: u64,
+    /// Unsaved changes are saved after at most this long.
+    pub commit_interval: std::time::Duration,
+}
+
+impl Limits {
+    fn tag_pages_per_object(&self) -> usize {
+        usize::try_from(self.tag_cache / crate::object::PAGE).unwrap_or(usize::MAX).max(8)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            dirty_per_object: 4 << 20,
+            dirty_total: 256 << 20,
+            tag_cache: 1 << 20,
+            strict_open: 64 << 20,
+            commit_interval: std::time::Duration::from_secs(5),
+        }
+    }
+}
+
+/// How an engine serves its store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Refuse every change.
+    pub read_only: bool,
+    /// The encryption that requests name.
+    pub encryption: Encryption,
+    /// What buckets made with `mkdir` start with.
+    pub new_bucket: NewBucket,
+    /// The account that policies see local users in.
+    pub account: AccountId,
+    /// Memory and saving.
+    pub limits: Limits,
+}
+
+/// A store in use.
+pub struct Engine {
+    shared: Arc<Shared>,
+    /// Ends its thread when dropped.
+    committer: Committer,
+}
+
+/// What the engine's own thread shares with it.
+struct Shared {
+    root: NodeRef,
+    options: Options,
+    buckets: Buckets,
+    objects: ObjectTable,
+    budget: Arc<Budget>,
+    principals: Principals,
+    /// Held for as long as the store is in use.
+    _lock: StoreLock,
+}
+
+impl Engine {
+    /// The root of the mount: its directories are the buckets.
+    pub fn root(&self) -> Item {
+        Item::root(self.shared.root.clone())
+    }
+
+    /// Whether every change is refused.
+    pub fn read_only(&self) -> bool {
+        self.shared.options.read_only
+    }
+
+    fn require_writable(&self) -> Result<()> {
+        if self.read_only() { Err(EngineError::ReadOnly("the mount".to_owned())) } else { Ok(()) }
+    }
+
+    /// Saves every open object and waits for the disk (`syncfs`).
+    pub fn sync_all(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for object in self.shared.objects.all() {
+            if let Err(error) = object.commit(live::Sync::All) {
+                log::error!("could not save an object: {error}");
+                outcome = Err(error);
+            }
+        }
+        self.shared.root.sync_dir()?;
+        outcome
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.committer.stop();
+        if let Err(error) = self.sync_all() {
+            log::error!("at the end: {error}");
+        }
+    }
+}

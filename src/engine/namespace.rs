@@ -1,0 +1,304 @@
+//! Names: looking up, making, moving, removing, and the attributes that go with them.
+
+use std::ffi::{OsStr, OsString};
+
+use super::{
+    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::file_name, file::Content,
+    item::Form, live::Sync,
+};
+use crate::{
+    name::{BucketName, FileName},
+    store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode, layout::BUCKET_DIR},
+};
+
+impl Engine {
+    /// The item called `name` in `dir`, with its attributes.
+    pub fn lookup(&self, dir: &Item, name: &OsStr) -> Result<(Item, Attr)> {
+        if dir.is_root() {
+            let name = name.to_str().and_then(|name| BucketName::parse(name).ok()).ok_or_else(not_found)?;
+            let (node, bucket) = self.shared.buckets.find(&name)?;
+            let stat = node.stat()?;
+            return Ok((Item::bucket_root(node, bucket), Attr::new(&stat, stat.size)));
+        }
+        let name = self.visible_name(dir, name)?;
+        let (node, stat) = dir.node().lookup(&name)?;
+        let item = dir.child(node, stat.kind);
+        let attr = self.attr_from(&item, &stat)?;
+        Ok((item, attr))
+    }
+
+    /// Identity of what `name` in `dir` is now.
+    pub fn peek(&self, dir: &Item, name: &OsStr) -> Result<NodeKey> {
+        let name = self.visible_name(dir, name)?;
+        Ok(dir.node().lookup(&name)?.1.key)
+    }
+
+    /// Attributes of `item`.
+    pub fn attr(&self, item: &Item) -> Result<Attr> {
+        let stat = item.node().stat()?;
+        self.attr_from(item, &stat)
+    }
+
+    /// Attributes through an open file; works after its last name is gone.
+    pub fn attr_open(&self, file: &OpenFile) -> Result<Attr> {
+        let stat = match file.content() {
+            Content::Plain(file) => file.stat()?,
+            Content::Encrypted(object) => object.stat()?,
+        };
+        self.attr_from(file.item(), &stat)
+    }
+
+    fn attr_from(&self, item: &Item, stat: &Stat) -> Result<Attr> {
+        if stat.kind != Kind::File || item.is_root() {
+            return Ok(Attr::new(stat, stat.size));
+        }
+        if let Some(object) = self.shared.objects.peek(stat.key) {
+            let (size, mtime) = object.size_and_mtime();
+            let mut attr = Attr::new(stat, size);
+            attr.mtime = mtime.unwrap_or(attr.mtime);
+            attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
+            return Ok(attr);
+        }
+        let size = match self.form(item, stat)? {
+            Form::Plain => stat.size,
+            // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
+            Form::Encrypted => item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0),
+        };
+        Ok(Attr::new(stat, size))
+    }
+
+    /// How a regular file is stored. Looks inside only where plain files are allowed.
+    pub(super) fn form(&self, item: &Item, stat: &Stat) -> Result<Form> {
+        let bucket = item.bucket()?;
+        if !bucket.settings().plaintext_allowed {
+            return Ok(Form::Encrypted);
+        }
+        if let Some(form) = item.known_form() {
+            return Ok(form);
+        }
+        if stat.size == 0 {
+            return Ok(Form::Plain);
+        }
+        let mut start = [0; 8];
+        let got = item.node().open(Access::Read)?.read_at(&mut start, 0)?;
+        let form = bucket.form_of(start.get(..got).unwrap_or_default());
+        item.remember_form(form);
+        Ok(form)
+    }
+
+    /// Changes attributes; `open` is the file through which the change was asked for.
+    pub fn set_attr(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        open: Option<&OpenFile>,
+        set: &SetAttr,
+    ) -> Result<Attr> {
+        self.require_writable()?;
+        if let Some(size) = set.size {
+            self.set_size(caller, item, open, size)?;
+        }
+        let node = item.node();
+        if set.uid.is_some() || set.gid.is_some() {
+            node.set_owner(set.uid, set.gid)?;
+        }
+        if let Some(mode) = set.mode {
+            node.set_mode(mode)?;
+        }
+        if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
+            // Saved first: a later save of earlier writes must not bring their time back.
+            if let Some(object) = self.shared.objects.peek(item.key()) {
+                object.commit(Sync::Store)?;
+            }
+            node.set_times(set.atime, set.mtime)?;
+        }
+        match open {
+            Some(file) => self.attr_open(file),
+            None => self.attr(item),
+        }
+    }
+
+    fn set_size(&self, caller: &Caller, item: &Item, open: Option<&OpenFile>, size: u64) -> Result<()> {
+        let writable = open.filter(|file| file.flags().write);
+        let Some(file) = writable else {
+            let flags = super::OpenFlags { read: false, write: true, append: false, truncate: size == 0 };
+            let file = self.open(caller, item, flags)?;
+            let outcome = if size == 0 { Ok(()) } else { resize(file.content(), size) };
+            let outcome = outcome.and_then(|()| file.flush());
+            self.close(file);
+            return outcome;
+        };
+        if size == 0 { self.truncate(caller, file) } else { resize(file.content(), size) }
+    }
+
+    /// Target of a symbolic link.
+    pub fn read_link(&self, item: &Item) -> Result<OsString> {
+        Ok(item.node().read_link()?)
+    }
+
+    /// Makes a directory; at the root of the mount, a bucket.
+    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+        self.require_writable()?;
+        let birth = birth(caller, mode);
+        if dir.is_root() {
+            let bucket = bucket_name(name)?;
+            self.shared.buckets.create(&bucket, self.shared.buckets.defaults(), &birth, false)?;
+            return self.lookup(dir, name);
+        }
+        let (node, stat) = dir.node().create_dir(&self.usable_name(dir, name)?, &birth)?;
+        Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
+    }
+
+    /// Makes a fifo, socket or device.
+    pub fn make_special(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        kind: Kind,
+        mode: u32,
+        rdev: u64,
+    ) -> Result<(Item, Attr)> {
+        self.require_writable()?;
+        let name = self.usable_name(dir, name)?;
+        let (node, stat) = dir.node().create_special(&name, kind, rdev, &birth(caller, mode))?;
+        Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
+    }
+
+    /// Makes a symbolic link. Its target is stored in clear, as names are.
+    pub fn make_symlink(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        target: &OsStr,
+    ) -> Result<(Item, Attr)> {
+        self.require_writable()?;
+        let name = self.usable_name(dir, name)?;
+        let (node, stat) = dir.node().create_symlink(&name, target, &birth(caller, 0o777))?;
+        Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
+    }
+
+    /// Gives `item` a further name in a directory of the same bucket.
+    pub fn link(&self, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
+        self.require_writable()?;
+        same_bucket(item, dir)?;
+        let stat = dir.node().link(item.node(), &self.usable_name(dir, name)?)?;
+        self.attr_from(item, &stat)
+    }
+
+    /// Removes a name that is not a directory.
+    pub fn unlink(&self, dir: &Item, name: &OsStr) -> Result<()> {
+        self.require_writable()?;
+        let name = self.usable_name(dir, name)?;
+        Ok(dir.node().unlink(&name)?)
+    }
+
+    /// Removes an empty directory; at the root of the mount, an empty bucket.
+    pub fn remove_dir(&self, dir: &Item, name: &OsStr) -> Result<()> {
+        self.require_writable()?;
+        if dir.is_root() {
+            return self.shared.buckets.delete(&bucket_name(name)?);
+        }
+        let name = self.usable_name(dir, name)?;
+        Ok(dir.node().remove_dir(&name)?)
+    }
+
+    /// Moves a name within its bucket.
+    pub fn rename(
+        &self,
+        dir: &Item,
+        name: &OsStr,
+        to: &Item,
+        to_name: &OsStr,
+        mode: RenameMode,
+    ) -> Result<()> {
+        self.require_writable()?;
+        if dir.is_root() && to.is_root() {
+            return Err(EngineError::RootHoldsBuckets);
+        }
+        same_bucket(dir, to)?;
+        let (name, to_name) = (self.usable_name(dir, name)?, self.usable_name(to, to_name)?);
+        Ok(dir.node().rename(&name, to.node(), &to_name, mode)?)
+    }
+
+    /// Space of the file system below.
+    pub fn space(&self, item: &Item) -> Result<Space> {
+        Ok(item.node().space()?)
+    }
+
+    /// The value of an extended attribute.
+    pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
+        Ok(item.node().xattr(name)?)
+    }
+
+    /// Sets an extended attribute. Its value is stored in clear.
+    pub fn set_xattr(&self, item: &Item, name: &OsStr, value: &[u8], mode: XattrMode) -> Result<()> {
+        self.require_writable()?;
+        Ok(item.node().set_xattr(name, value, mode)?)
+    }
+
+    /// Names of the extended attributes.
+    pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
+        Ok(item.node().xattrs()?)
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
+        self.require_writable()?;
+        Ok(item.node().remove_xattr(name)?)
+    }
+
+    /// A name for looking something up: reserved names are not there.
+    fn visible_name(&self, dir: &Item, name: &OsStr) -> Result<FileName> {
+        if dir.is_root() {
+            return bucket_name(name).map(|name| file_name(&name)).map_err(|_| not_found());
+        }
+        if dir.is_bucket_root() && name == BUCKET_DIR {
+            return Err(not_found());
+        }
+        parse_name(name)
+    }
+
+    /// A name for changing something: reserved names and the root of the mount are refused.
+    pub(super) fn usable_name(&self, dir: &Item, name: &OsStr) -> Result<FileName> {
+        dir.bucket()?;
+        if dir.is_bucket_root() && name == BUCKET_DIR {
+            return Err(EngineError::Reserved(BUCKET_DIR.to_owned()));
+        }
+        parse_name(name)
+    }
+}
+
+fn resize(content: &Content, size: u64) -> Result<()> {
+    match content {
+        Content::Plain(file) => Ok(file.set_len(size)?),
+        Content::Encrypted(object) => object.set_size(size),
+    }
+}
+
+pub(super) fn birth(caller: &Caller, mode: u32) -> Birth {
+    Birth { mode: mode & 0o7777, umask: caller.umask, uid: caller.uid, gid: caller.gid }
+}
+
+fn parse_name(name: &OsStr) -> Result<FileName> {
+    if name.len() > 255 {
+        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
+    }
+    Ok(FileName::parse(name)?)
+}
+
+fn bucket_name(name: &OsStr) -> Result<BucketName> {
+    Ok(BucketName::parse(&name.to_string_lossy())?)
+}
+
+fn same_bucket(a: &Item, b: &Item) -> Result<()> {
+    match (a.bucket(), b.bucket()) {
+        (Ok(a), Ok(b)) if a.id() == b.id() => Ok(()),
+        _ => Err(EngineError::CrossBucket),
+    }
+}
+
+fn not_found() -> EngineError {
+    std::io::Error::from_raw_os_error(libc::ENOENT).into()
+}

@@ -1,0 +1,168 @@
+//! Opening, creating and closing files.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use super::{
+    Attr, Caller, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+    bucket::Creation,
+    file::Content,
+    item::Form,
+    live::{LiveObject, Sync},
+    namespace::birth,
+};
+use crate::store::{Access, Kind};
+
+impl Engine {
+    /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
+    pub fn open(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
+        if item.kind() != Kind::File {
+            return Err(EngineError::Invalid("only regular files are opened here"));
+        }
+        let changes = flags.write || flags.truncate;
+        if changes {
+            self.require_writable()?;
+        }
+        if flags.truncate {
+            let content = self.open_truncated(caller, item)?;
+            return Ok(OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content));
+        }
+        let access = if changes { Access::ReadWrite } else { Access::Read };
+        let stat = item.node().stat()?;
+        let content = match self.form(item, &stat)? {
+            Form::Plain => Content::Plain(item.node().open(access)?),
+            Form::Encrypted => Content::Encrypted(self.open_object(item, access)?),
+        };
+        Ok(OpenFile::new(item.clone(), flags, content))
+    }
+
+    fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
+        let shared = &self.shared;
+        let object = shared.objects.acquire(item.key(), || {
+            let file = item.node().open(access)?;
+            let writable = access == Access::ReadWrite;
+            LiveObject::open(
+                item.bucket()?.clone(),
+                item.node().clone(),
+                file,
+                writable,
+                shared.budget.clone(),
+            )
+        })?;
+        if access == Access::ReadWrite
+            && let Err(error) = object.make_writable(|| item.node().open(access))
+        {
+            self.release(item);
+            return Err(error);
+        }
+        Ok(object)
+    }
+
+    /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
+    /// unfinished object can be written anew.
+    fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
+        let creation = self.admit(caller, item, || item.path())?;
+        let stat = item.node().stat()?;
+        let form = self.form(item, &stat)?;
+        let new = match (form, creation) {
+            (Form::Plain, Creation::Plain) => {
+                let file = item.node().open(Access::ReadWrite)?;
+                file.set_len(0)?;
+                return Ok(Content::Plain(file));
+            }
+            (Form::Plain, Creation::Encrypted(new)) => {
+                item.become_encrypted()?;
+                *new
+            }
+            (Form::Encrypted, Creation::Encrypted(new)) => *new,
+            // An object does not lose its encryption by being written again.
+            (Form::Encrypted, Creation::Plain) => item.bucket()?.new_object()?,
+        };
+        let mut new = Some(new);
+        let bucket = item.bucket()?;
+        let object = self.shared.objects.acquire(item.key(), || {
+            let file = item.node().open(Access::ReadWrite)?;
+            let new = new.take().expect("used once");
+            let budget = self.shared.budget.clone();
+            LiveObject::create(bucket.clone(), item.node().clone(), file, new, stat.size, budget)
+        })?;
+        if let Some(new) = new {
+            let ready = object.make_writable(|| item.node().open(Access::ReadWrite));
+            if let Err(error) = ready.and_then(|()| object.replace(new)) {
+                self.release(item);
+                return Err(error);
+            }
+        }
+        Ok(Content::Encrypted(object))
+    }
+
+    /// Truncates an open file to nothing: a new PUT.
+    pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
+        let item = file.item();
+        let creation = self.admit(caller, item, || item.path())?;
+        match (file.content(), creation) {
+            (Content::Plain(file), _) => Ok(file.set_len(0)?),
+            (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
+            (Content::Encrypted(object), Creation::Plain) => object.replace(item.bucket()?.new_object()?),
+        }
+    }
+
+    /// Creates a regular file that must not exist, and opens it. A denied creation leaves nothing behind.
+    pub fn create(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+        flags: OpenFlags,
+    ) -> Result<(Item, Attr, OpenFile)> {
+        self.require_writable()?;
+        let file_name = self.usable_name(dir, name)?;
+        let creation = self.admit(caller, dir, || dir.path_of(name))?;
+        let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
+        let item = dir.child(node.clone(), stat.kind);
+        let content = match creation {
+            Creation::Plain => {
+                item.remember_form(Form::Plain);
+                Content::Plain(file)
+            }
+            Creation::Encrypted(new) => {
+                item.remember_form(Form::Encrypted);
+                let (bucket, budget) = (dir.bucket()?.clone(), self.shared.budget.clone());
+                let live = || LiveObject::create(bucket, node, file, *new, 0, budget);
+                Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
+            }
+        };
+        let attr = Attr::new(&stat, 0);
+        Ok((item.clone(), attr, OpenFile::new(item, flags, content)))
+    }
+
+    fn admit(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        path: impl FnOnce() -> std::path::PathBuf,
+    ) -> Result<Creation> {
+        let shared = &self.shared;
+        item.bucket()?.admit_put(&shared.principals, caller, path, shared.options.encryption)
+    }
+
+    /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where
+    /// anybody asked, is logged, and saving is tried again later.
+    pub fn close(&self, file: OpenFile) {
+        if let Content::Encrypted(object) = file.content() {
+            if object.unsaved_since().is_some()
+                && let Err(error) = object.commit(Sync::Store)
+            {
+                log::error!(
+                    "could not save `{}`, trying again later: {error}",
+                    file.item().node().path().display()
+                );
+            }
+            self.release(file.item());
+        }
+    }
+
+    fn release(&self, item: &Item) {
+        self.shared.objects.release(item.key(), |object| object.unsaved_since().is_none());
+    }
+}

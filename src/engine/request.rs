@@ -1,0 +1,86 @@
+//! What comes with a request: who makes it, and which encryption it names.
+
+use super::settings::DefaultEncryption;
+
+/// Who asks: taken from each kernel request.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Process; 0 where the kernel does not tell.
+    pub pid: u32,
+    /// The process's umask.
+    pub umask: u32,
+}
+
+/// The encryption that a mount puts into its requests: the `x-amz-server-side-encryption` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// No header: the bucket's default decides how the object is stored, and policies see no header.
+    #[default]
+    Unnamed,
+    /// `AES256`.
+    Aes256,
+    /// The bucket's default, sent as if the request had named it.
+    BucketDefault,
+}
+
+impl Encryption {
+    /// The literal header of a request to a bucket with `default`.
+    pub fn header(self, default: DefaultEncryption) -> Option<&'static str> {
+        match self {
+            Self::Unnamed => None,
+            Self::Aes256 => Some("AES256"),
+            Self::BucketDefault => default.header(),
+        }
+    }
+}
+
+/// Attributes to change; `None` and `Keep` leave as is.
+#[derive(Debug, Clone, Copy)]
+pub struct SetAttr {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Plaintext size in bytes.
+    pub size: Option<u64>,
+    /// Last access.
+    pub atime: crate::store::SetTime,
+    /// Last modification.
+    pub mtime: crate::store::SetTime,
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// Every write goes to the end.
+    pub append: bool,
+    /// Content is dropped first.
+    pub truncate: bool,
+}
+
+/// What `fallocate` is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocate {
+    /// Reserve space.
+    Reserve {
+        /// Do not grow the object.
+        keep_size: bool,
+    },
+    /// Make a hole.
+    Punch,
+    /// Make it read as zeroes.
+    Zero {
+        /// Do not grow the object.
+        keep_size: bool,
+    },
+}

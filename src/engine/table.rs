@@ -1,0 +1,139 @@
+//! The table of open encrypted objects: every open of a file shares one [`LiveObject`].
+//!
+//! Lock order: a shard's lock is taken before an object's own and never held across store or key calls.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Result, live::LiveObject};
+use crate::store::NodeKey;
+
+const SHARDS: usize = 32;
+
+/// Open objects by the identity of their stored file.
+pub(super) struct ObjectTable {
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    slots: Mutex<HashMap<NodeKey, Slot>>,
+    opened: Condvar,
+}
+
+enum Slot {
+    /// One thread is opening it; others wait.
+    Opening,
+    Open {
+        object: Arc<LiveObject>,
+        opens: usize,
+    },
+}
+
+impl ObjectTable {
+    pub(super) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Shard::default()) }
+    }
+
+    /// The open object with this identity, counted as opened once more, or the one that `open` yields.
+    ///
+    /// `open` runs without any lock held; meanwhile other opens of the same object wait.
+    pub(super) fn acquire(
+        &self,
+        key: NodeKey,
+        open: impl FnOnce() -> Result<LiveObject>,
+    ) -> Result<Arc<LiveObject>> {
+        let shard = self.shard(key);
+        let mut slots = shard.lock();
+        loop {
+            match slots.get_mut(&key) {
+                Some(Slot::Open { object, opens }) => {
+                    *opens += 1;
+                    return Ok(object.clone());
+                }
+                Some(Slot::Opening) => {
+                    slots = shard.opened.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => break,
+            }
+        }
+        slots.insert(key, Slot::Opening);
+        drop(slots);
+        let mut landing = Landing { shard, key, object: None };
+        let object = Arc::new(open()?);
+        landing.object = Some(object.clone());
+        Ok(object)
+    }
+
+    /// The open object with this identity, not counted.
+    pub(super) fn peek(&self, key: NodeKey) -> Option<Arc<LiveObject>> {
+        match self.shard(key).lock().get(&key) {
+            Some(Slot::Open { object, .. }) => Some(object.clone()),
+            _ => None,
+        }
+    }
+
+    /// Ends one open. The last one forgets the object, provided `settled` finds nothing unsaved in it.
+    pub(super) fn release(&self, key: NodeKey, settled: impl FnOnce(&LiveObject) -> bool) {
+        let mut slots = self.shard(key).lock();
+        if let Some(Slot::Open { object, opens }) = slots.get_mut(&key) {
+            *opens = opens.saturating_sub(1);
+            if *opens == 0 && settled(object) {
+                slots.remove(&key);
+            }
+        }
+    }
+
+    /// Every open object.
+    pub(super) fn all(&self) -> Vec<Arc<LiveObject>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.lock().values().filter_map(|slot| match slot {
+                Slot::Open { object, .. } => Some(object.clone()),
+                Slot::Opening => None,
+            }));
+        }
+        all
+    }
+
+    /// Forgets objects that nobody has open and that have nothing unsaved.
+    pub(super) fn sweep(&self) {
+        for shard in &self.shards {
+            shard.lock().retain(|_, slot| match slot {
+                Slot::Open { object, opens } => *opens > 0 || object.unsaved_since().is_some(),
+                Slot::Opening => true,
+            });
+        }
+    }
+
+    fn shard(&self, key: NodeKey) -> &Shard {
+        let index = usize::try_from(key.ino % SHARDS as u64).expect("below the number of shards");
+        self.shards.get(index).expect("below the number of shards")
+    }
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeKey, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the `Opening` state however the open ended.
+struct Landing<'a> {
+    shard: &'a Shard,
+    key: NodeKey,
+    object: Option<Arc<LiveObject>>,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.shard.lock();
+        match self.object.take() {
+            Some(object) => slots.insert(self.key, Slot::Open { object, opens: 1 }),
+            None => slots.remove(&self.key),
+        };
+        self.shard.opened.notify_all();
+    }
+}
