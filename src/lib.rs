@@ -8,6 +8,7 @@ pub mod crypto;
 pub mod docs;
 pub mod engine;
 pub mod envelope;
+pub mod fuse;
 pub mod keys;
 pub mod name;
 pub mod object;
