@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    completions::Completions, exit::Exit, init::Init, inspect::Inspect, passwd::Passwd, status::Status, umount::Umount,
+    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
+    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
 };
-use crate::config::{self, Config, LogLevel};
+use crate::{
+    config::{self, Config, LogLevel},
+    crypto::harden_process,
+};
 
 /// Encrypted buckets as a drive: S3 server-side encryption, keys and policies for ordinary files
 #[derive(Debug, Parser)]
 #[command(name = "strongroom", version, max_term_width = 100, after_help = super::exit::help())]
-#[command(infer_subcommands = false, propagate_version = false)]
 pub struct Cli {
     /// Configuration [default: $XDG_CONFIG_HOME/strongroom/strongroom.toml, else /etc/strongroom/strongroom.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -27,11 +30,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(Init),
+    Bucket(Bucket),
+    Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
+    Verify(Verify),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
+    #[command(hide = true)]
+    MountHelper(MountHelper),
 }
 
 impl Cli {
@@ -40,6 +48,9 @@ impl Cli {
         let mut config = config::load(self.config.as_deref())?;
         config.log.level = self.log_level.unwrap_or(config.log.level);
         super::log::start(config.log.level);
+        if let Err(error) = harden_process() {
+            log::warn!("other processes of this user may read the memory of this one: {error}");
+        }
         self.command.run(&config)
     }
 }
@@ -48,11 +59,15 @@ impl Command {
     fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         match self {
             Self::Init(command) => command.run(),
+            Self::Bucket(command) => command.run(config),
+            Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),
+            Self::Verify(command) => command.run(config),
             Self::Passwd(command) => command.run(),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
+            Self::MountHelper(command) => command.run(config),
         }
     }
 }

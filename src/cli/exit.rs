@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::{keys::KeyringError, object::FormatError, store::StoreError};
+use crate::{
+    engine::{EngineError, StartError},
+    keys::{KeyError, KeyringError},
+    object::FormatError,
+    store::StoreError,
+};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,13 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// The exit with this code; [`Exit::Failure`] where there is none.
+    pub fn from_code(code: u8) -> Self {
+        EXITS.iter().map(|(exit, _)| *exit).find(|exit| *exit as u8 == code).unwrap_or(Self::Failure)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -78,6 +90,27 @@ fn by_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or_else(|| cause.downcast_ref().map(of_keyring))
         .or_else(|| cause.downcast_ref().map(of_store))
         .or_else(|| cause.downcast_ref().map(of_format))
+        .or_else(|| cause.downcast_ref().map(of_start))
+        .or_else(|| cause.downcast_ref().map(of_engine))
+}
+
+fn of_start(error: &StartError) -> Exit {
+    match error {
+        StartError::Store(error) => of_store(error),
+        StartError::Keyring(error) => of_keyring(error),
+        StartError::ForeignKeyring => Exit::Damage,
+        _ => Exit::Failure,
+    }
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::Integrity { .. }
+        | EngineError::BucketKey(_)
+        | EngineError::Bucket { .. }
+        | EngineError::Key(KeyError::Rejected { .. }) => Exit::Damage,
+        _ => Exit::Failure,
+    }
 }
 
 fn of_keyring(error: &KeyringError) -> Exit {
@@ -119,6 +152,16 @@ mod tests {
         assert_eq!(Exit::of(&FormatError::NotAnObject.into()), Exit::Failure);
         assert_eq!(Exit::of(&std::io::Error::from(std::io::ErrorKind::NotFound).into()), Exit::Failure);
         assert_eq!(Exit::of(&Refusal::error(Exit::Busy, "busy")), Exit::Busy);
+        let started = StartError::Keyring(KeyringError::WrongPassphrase);
+        assert_eq!(Exit::of(&anyhow::Error::from(started)), Exit::Locked);
+    }
+
+    #[test]
+    fn every_code_comes_back_from_its_number() {
+        for (exit, _) in EXITS {
+            assert_eq!(Exit::from_code(exit as u8), exit);
+        }
+        assert_eq!(Exit::from_code(99), Exit::Failure);
     }
 
     #[test]

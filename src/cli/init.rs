@@ -1,6 +1,10 @@
 //! `strongroom init`: a new store and its keyring.
 
-use std::{fs, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -8,15 +12,14 @@ use serde::Serialize;
 use super::{
     exit::Exit,
     output,
+    store::StorePath,
     unlock::{self, Source, UnlockArgs},
 };
 use crate::{
+    engine::create_store,
     envelope::Id,
-    keys::{Keyring, NewSlot, Unlock, create_key_file},
-    store::{
-        LocalStore, NodeRef, StoreError,
-        layout::{self, StoreId},
-    },
+    keys::{NewSlot, Unlock, create_key_file},
+    store::{StoreError, layout},
 };
 
 /// Make a new store
@@ -46,44 +49,38 @@ struct Report {
 impl Init {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<Exit> {
-        let root = self.open_root()?;
-        let id = self.claim(&root)?;
+        if self.is_unfinished() {
+            let marker = self.store.join(layout::STORE_DIR).join(layout::STORE_FILE);
+            fs::remove_file(&marker).with_context(|| format!("cannot remove the unfinished `{}`", marker.display()))?;
+        }
+        self.refuse_store()?;
         let (slot, key_file, key_file_made) = self.slot()?;
-        let dir = self.store.join(layout::STORE_DIR);
-        Keyring::create(&dir, id, &[slot]).context("cannot make the keyring")?;
-        let store = self.store.canonicalize().unwrap_or_else(|_| self.store.clone());
-        let report = Report { store, store_id: id, key_file, key_file_made };
+        create_store(&self.store, &[slot]).with_context(|| format!("`{}`", self.store.display()))?;
+        let store = StorePath::open(&self.store)?;
+        let report = Report { store: store.path().to_owned(), store_id: store.id(), key_file, key_file_made };
         if self.json { output::json(&report)? } else { report.print(&self.store)? }
         Ok(Exit::Done)
     }
 
-    fn open_root(&self) -> anyhow::Result<NodeRef> {
-        let opened = LocalStore::open_or_make(&self.store);
-        Ok(opened.with_context(|| format!("cannot make the store `{}`", self.store.display()))?.root())
+    /// Says so before a passphrase is asked for, not after.
+    fn refuse_store(&self) -> anyhow::Result<()> {
+        match StorePath::open(&self.store) {
+            Ok(_) => Err(StoreError::AlreadyAStore).with_context(|| format!("`{}`", self.store.display())),
+            Err(_) => Ok(()),
+        }
     }
 
-    /// Writes the marker. A store that an interrupted `init` left without a keyring is taken over.
-    fn claim(&self, root: &NodeRef) -> anyhow::Result<Id> {
-        let fresh = Id::random().context("cannot draw an id")?;
-        let id = match layout::create_store(root, StoreId::from_bytes(*fresh.as_bytes())) {
-            Err(StoreError::AlreadyAStore) if self.is_unfinished()? => layout::open_store(root)?,
-            created => {
-                created.with_context(|| format!("`{}`", self.store.display()))?;
-                return Ok(fresh);
-            }
-        };
-        Ok(Id::from_bytes(*id.as_bytes()))
-    }
-
-    /// Whether there is neither a keyring nor a trace of one, nor a bucket.
-    fn is_unfinished(&self) -> anyhow::Result<bool> {
-        let names = |dir: PathBuf| -> std::io::Result<Vec<_>> {
+    /// Whether an `init` was interrupted here: a marker, but no keyring nor a trace of one, and no bucket.
+    fn is_unfinished(&self) -> bool {
+        let names = |dir: &Path| -> std::io::Result<Vec<OsString>> {
             fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
         };
-        let inside = names(self.store.join(layout::STORE_DIR)).context("cannot list the store's directory")?;
-        let outside = names(self.store.clone()).context("cannot list the store")?;
-        let begun = inside.iter().any(|name| name.to_string_lossy().starts_with("keyring") && name != "keyring.lock");
-        Ok(!begun && outside.iter().all(|name| name == layout::STORE_DIR || name == "lost+found"))
+        let (Ok(inside), Ok(outside)) = (names(&self.store.join(layout::STORE_DIR)), names(&self.store)) else {
+            return false;
+        };
+        let begun = |name: &OsString| name.to_string_lossy().starts_with("keyring") && name != "keyring.lock";
+        let ours = |name: &OsString| name == layout::STORE_DIR || name == "lost+found";
+        inside.iter().any(|name| name == layout::STORE_FILE) && !inside.iter().any(begun) && outside.iter().all(ours)
     }
 
     /// The first slot; for a key file, its path and whether it was made.
@@ -101,7 +98,7 @@ impl Init {
 }
 
 impl Report {
-    fn print(&self, given: &std::path::Path) -> anyhow::Result<()> {
+    fn print(&self, given: &Path) -> anyhow::Result<()> {
         let shown = given.display();
         output::line(format!("Store {} is at {shown}", self.store_id))?;
         if let Some(file) = self.key_file.as_ref().filter(|_| self.key_file_made) {

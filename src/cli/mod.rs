@@ -4,11 +4,15 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod bucket;
+mod bucket_policy;
 mod completions;
 pub mod exit;
 mod init;
 mod inspect;
 mod log;
+mod mount;
+mod mount_helper;
 mod mount_words;
 mod mounts;
 mod output;
@@ -17,6 +21,7 @@ mod status;
 mod store;
 mod umount;
 mod unlock;
+mod verify;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -27,12 +32,20 @@ use exit::Exit;
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let helper = false;
-    let cli = Cli::parse_from(arguments);
-    let exit = cli.run().unwrap_or_else(|error| report(&error));
-    let exit = if helper && exit != Exit::Done { Exit::Mount } else { exit };
-    exit.into()
+    let arguments = mount_helper::normalised(std::env::args_os().collect());
+    let helper = mount_helper::is_helper(&arguments);
+    let exit = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.run().unwrap_or_else(|error| report(&error)),
+        Err(error) => usage(&error),
+    };
+    if helper && exit != Exit::Done { Exit::Mount.into() } else { exit.into() }
+}
+
+/// Shows what the parser has to say: help, version, or what is wrong.
+fn usage(error: &clap::Error) -> Exit {
+    // Where it cannot be shown there is nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
 fn report(error: &anyhow::Error) -> Exit {

@@ -29,25 +29,14 @@ pub struct MountWords {
     pub config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
     pub unlock: UnlockArgs,
-    /// Options for the kernel.
-    pub kernel: Vec<KernelFlag>,
-}
-
-/// Options that the kernel keeps for a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KernelFlag {
-    /// No program runs from the drive.
-    NoExec,
-    /// Set-id bits have no effect.
-    NoSuid,
-    /// Device files have no effect.
-    NoDev,
-    /// Reading leaves the access time.
-    NoAtime,
-    /// Changes of directories are durable when the call returns.
-    DirSync,
-    /// Every write is durable when the call returns.
-    Sync,
+    /// `suid` or `nosuid`.
+    pub suid: Option<bool>,
+    /// `dev` or `nodev`.
+    pub dev: Option<bool>,
+    /// `exec` or `noexec`.
+    pub exec: Option<bool>,
+    /// `noatime` or `atime`.
+    pub noatime: Option<bool>,
 }
 
 impl MountWords {
@@ -60,6 +49,12 @@ impl MountWords {
         Ok(words)
     }
 
+    /// Like [`MountWords::parse`], but unknown words are dropped (`mount -s`).
+    pub fn parse_sloppily(list: &str) -> anyhow::Result<Self> {
+        let known = list.split(',').filter(|word| Self::parse(word).is_ok());
+        Self::parse(&known.collect::<Vec<_>>().join(","))
+    }
+
     /// The mount options that result from `options` and these words.
     pub fn over(&self, options: &MountOptions) -> MountOptions {
         MountOptions {
@@ -69,6 +64,7 @@ impl MountWords {
             ttl: self.ttl.unwrap_or(options.ttl),
             threads: self.threads.unwrap_or(options.threads),
             sse: self.sse.unwrap_or(options.sse),
+            writeback: options.writeback,
         }
     }
 
@@ -99,25 +95,14 @@ impl MountWords {
             "ro" => self.read_only = Some(true),
             "rw" => self.read_only = Some(false),
             "allow_other" => self.allow_other = Some(true),
-            "noexec" => self.kernel.push(KernelFlag::NoExec),
-            "nosuid" => self.kernel.push(KernelFlag::NoSuid),
-            "nodev" => self.kernel.push(KernelFlag::NoDev),
-            "noatime" => self.kernel.push(KernelFlag::NoAtime),
-            "dirsync" => self.kernel.push(KernelFlag::DirSync),
-            "sync" => self.kernel.push(KernelFlag::Sync),
-            "exec" => self.undo(KernelFlag::NoExec),
-            "suid" => self.undo(KernelFlag::NoSuid),
-            "dev" => self.undo(KernelFlag::NoDev),
-            "atime" => self.undo(KernelFlag::NoAtime),
-            "async" => self.undo(KernelFlag::Sync),
+            "suid" | "nosuid" => self.suid = Some(word == "suid"),
+            "dev" | "nodev" => self.dev = Some(word == "dev"),
+            "exec" | "noexec" => self.exec = Some(word == "exec"),
+            "noatime" | "atime" => self.noatime = Some(word == "noatime"),
             dropped if DROPPED.contains(&dropped) || dropped.starts_with("x-") => {}
             _ => return Err(unknown(word)),
         }
         Ok(())
-    }
-
-    fn undo(&mut self, flag: KernelFlag) {
-        self.kernel.retain(|set| *set != flag);
     }
 }
 
@@ -139,7 +124,8 @@ fn unknown(word: &str) -> anyhow::Error {
 }
 
 /// Words for `mount(8)` or for systemd, or what we do anyway.
-const DROPPED: [&str; 17] = [
+const DROPPED: [&str; 18] = [
+    "async",
     "auto",
     "noauto",
     "nofail",
@@ -174,13 +160,12 @@ mod tests {
         assert_eq!(options.sse, RequestEncryption::Aes256);
         assert_eq!(options.idle_timeout.to_string(), "30m");
         assert_eq!(words.unlock.key_file, Some("/etc/k".into()));
-        assert!(words.kernel.is_empty());
     }
 
     #[test]
     fn the_last_word_wins() {
-        let words = MountWords::parse("ro,rw,noexec,nosuid,exec,allow_other").unwrap();
-        assert_eq!((words.read_only, words.kernel), (Some(false), vec![KernelFlag::NoSuid]));
+        let words = MountWords::parse("ro,rw,noexec,nosuid,exec").unwrap();
+        assert_eq!((words.read_only, words.exec, words.suid), (Some(false), Some(true), Some(false)));
     }
 
     #[test]
@@ -193,6 +178,7 @@ mod tests {
     #[test]
     fn a_misspelt_option_is_refused_by_name() {
         for (list, expected) in [
+            ("sync", "mount option `sync`: unknown"),
             ("allow-others", "mount option `allow-others`: unknown"),
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
             ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),

@@ -91,7 +91,8 @@ struct SlotReport {
 impl Passwd {
     /// Runs the command.
     pub fn run(&self) -> anyhow::Result<Exit> {
-        let keyring = StorePath::open(&self.store)?.unlock(&self.unlock)?;
+        let store = StorePath::open(&self.store)?;
+        let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match &self.action {
             None => change(&keyring, &Change::default()),
             Some(Action::List { json }) => list(&keyring, *json),

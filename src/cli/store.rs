@@ -1,17 +1,17 @@
 //! Opening the store that a command names.
 
-use std::{
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{exit::{Exit, Refusal}, unlock::UnlockArgs};
+use super::unlock::UnlockArgs;
 use crate::{
+    config::{BucketOptions, Config, DefaultEncryption, MountOptions, RequestEncryption},
+    engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::Keyring,
-    store::{LocalStore, layout},
+    keys::{Keyring, Unlock},
+    policy::AccountId,
+    store::{LocalStore, StoreError, holder, layout},
 };
 
 /// A store directory that was found to be one.
@@ -41,30 +41,76 @@ impl StorePath {
         self.id
     }
 
-    /// The directory of the keyring.
-    pub fn keyring_dir(&self) -> PathBuf {
-        self.path.join(layout::STORE_DIR)
+    /// Unlocks the keyring.
+    pub fn keyring(&self, unlock: &Unlock) -> anyhow::Result<Keyring> {
+        Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// Unlocks the keyring, and checks that it belongs to this store.
-    pub fn unlock(&self, unlock: &UnlockArgs) -> anyhow::Result<Keyring> {
-        let keyring = Keyring::open(&self.keyring_dir(), &unlock.unlock(&self.path)?)?;
-        if keyring.store_id() == self.id {
-            return Ok(keyring);
+    /// Refuses a store that somebody has in use, before a passphrase is asked for.
+    pub fn require_free(&self) -> anyhow::Result<()> {
+        match holder(&self.path)? {
+            Some(holder) => Err(StoreError::Locked { holder }.into()),
+            None => Ok(()),
         }
-        let message = format!(
-            "the keyring in `{}` belongs to another store: restore this store's own `keyring` file",
-            self.keyring_dir().display()
-        );
-        Err(Refusal::error(Exit::Damage, message))
+    }
+
+    /// Opens the store for an administrative command, with the locks and checks that a mount has.
+    pub fn engine(&self, unlock: &UnlockArgs, config: &Config, access: Access) -> anyhow::Result<Engine> {
+        self.require_free()?;
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
+        Ok(Engine::open(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
     }
 }
 
-/// Whether a mount is at `dir`: it lies on another device than its parent.
-pub fn is_mount_point(dir: &Path) -> bool {
-    let device = |path: &Path| path.symlink_metadata().map(|meta| meta.dev());
-    match (device(dir), device(&dir.join(".."))) {
-        (Ok(own), Ok(above)) => own != above,
-        _ => false,
+/// What an administrative command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Look.
+    Read,
+    /// Change.
+    Write,
+}
+
+/// The engine's options under `config`, with the mount's own options in `mount`.
+pub fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
+    engine::Options {
+        read_only: mount.read_only,
+        encryption: match mount.sse {
+            RequestEncryption::Aes256 => Encryption::Aes256,
+            RequestEncryption::BucketDefault => Encryption::BucketDefault,
+            RequestEncryption::None => Encryption::Unnamed,
+        },
+        new_bucket: new_bucket(&config.bucket),
+        account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
+        limits: Limits {
+            dirty_per_object: config.memory.dirty_per_object.bytes(),
+            dirty_total: config.memory.dirty_total.bytes(),
+            tag_cache: config.memory.tag_cache.bytes(),
+            strict_open: config.engine.strict_open_limit.bytes(),
+            commit_interval: config.engine.commit_interval.duration(),
+        },
+    }
+}
+
+/// What buckets are made with under these options.
+pub fn new_bucket(options: &BucketOptions) -> NewBucket {
+    NewBucket {
+        block_size: options.block_size,
+        default_encryption: match options.default_encryption {
+            DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
+            DefaultEncryption::None => engine::DefaultEncryption::None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_gives_the_engines_defaults() {
+        let config = Config::default();
+        assert_eq!(engine_options(&config, &config.mount).limits, Limits::default());
     }
 }

@@ -47,6 +47,11 @@ impl UnlockArgs {
         }
     }
 
+    /// Whether a flag names a source.
+    pub fn is_given(&self) -> bool {
+        self.passphrase_file.is_some() || self.key_file.is_some()
+    }
+
     pub(super) fn source(&self) -> Source {
         self.source_with(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
     }

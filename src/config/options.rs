@@ -1,6 +1,6 @@
 //! The options. Their meaning and defaults are described in `config/strongroom.toml`, not here.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -39,6 +39,8 @@ pub struct MountOptions {
     pub ttl: Span,
     /// Worker threads.
     pub threads: Threads,
+    /// Let the kernel gather writes.
+    pub writeback: bool,
     /// Encryption that creations ask for.
     pub sse: RequestEncryption,
 }
@@ -62,7 +64,7 @@ pub struct MemoryOptions {
     pub dirty_per_object: ByteSize,
     /// Unstored data of all objects.
     pub dirty_total: ByteSize,
-    /// Cached tag pages.
+    /// Cached tag pages of one object.
     pub tag_cache: ByteSize,
 }
 
@@ -90,6 +92,8 @@ pub struct PolicyOptions {
 pub struct LogOptions {
     /// Least severity.
     pub level: LogLevel,
+    /// Where to, in the background; empty is the system log.
+    pub file: PathBuf,
 }
 
 /// A number of worker threads.
@@ -161,6 +165,7 @@ impl Default for MountOptions {
             idle_timeout: Timeout::Never,
             ttl: Span::seconds(1),
             threads: Threads::Auto,
+            writeback: false,
             sse: RequestEncryption::None,
         }
     }
@@ -177,7 +182,7 @@ impl Default for MemoryOptions {
         Self {
             dirty_per_object: ByteSize::new(4 << 20),
             dirty_total: ByteSize::new(256 << 20),
-            tag_cache: ByteSize::new(64 << 20),
+            tag_cache: ByteSize::new(1 << 20),
         }
     }
 }
@@ -220,11 +225,11 @@ impl From<AccountId> for String {
 }
 
 impl Threads {
-    /// The number of threads on this machine.
-    pub fn count(self) -> usize {
+    /// The number, unless it is left to the machine.
+    pub fn count(self) -> Option<usize> {
         match self {
-            Self::Exactly(count) => count.into(),
-            Self::Auto => std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16),
+            Self::Auto => None,
+            Self::Exactly(count) => Some(count.into()),
         }
     }
 }
