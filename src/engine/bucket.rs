@@ -134,8 +134,10 @@ impl Bucket {
     ) -> Result<Creation> {
         let header = requested.header(self.settings.default_encryption);
         let policy = match &*self.policy.read().unwrap_or_else(PoisonError::into_inner) {
-            PolicyState::None => None,
-            PolicyState::Policy(policy) => Some(policy.clone()),
+            PolicyState::None => {
+                return self.creation(Grant::without_policy(Action::PutObject, &self.name), header);
+            }
+            PolicyState::Policy(policy) => policy.clone(),
             PolicyState::Broken(reason) => {
                 return Err(EngineError::ReadOnly(format!(
                     "bucket `{}` has a broken policy ({reason}): put a valid one",
@@ -144,19 +146,15 @@ impl Bucket {
             }
         };
         let principal = principals.of(caller);
-        let path = path();
-        let object = match &policy {
-            Some(_) => Some(ObjectName::parse(path.as_os_str())?),
-            None => None,
-        };
+        let object = ObjectName::parse(path().as_os_str())?;
         let request = Request {
             principal: &principal,
             action: Action::PutObject,
             bucket: &self.name,
-            object: object.as_ref(),
+            object: Some(&object),
             context: Context::at(std::time::SystemTime::now()).encryption(header),
         };
-        match policy::evaluate(policy.as_deref(), &request, Mode::Open).into_result() {
+        match policy.evaluate(&request, Mode::Open).into_result() {
             Ok(grant) => self.creation(grant, header),
             Err(denial) => {
                 log::warn!("{denial}");

@@ -48,6 +48,8 @@ pub(in crate::store) fn the_umask_of_the_creator_counts(root: &NodeRef) {
 pub(in crate::store) fn set_id_bits_are_given_to_the_rightful_owner(root: &NodeRef) {
     let mine = birth(root, 0o6755);
     assert_eq!(root.create_file(&name("mine"), &mine).unwrap().1.mode, 0o6755);
+    assert_eq!(root.create_dir(&name("dir"), &mine).unwrap().1.mode, 0o755);
+    root.create_symlink(&name("link"), "mine".as_ref(), &mine).unwrap();
     let theirs = Birth { uid: mine.uid + 1, gid: mine.gid + 1, ..mine };
     let (_, stat, _) = root.create_file(&name("theirs"), &theirs).unwrap();
     let expected = if stat.uid == theirs.uid { 0o6755 } else { 0o755 };

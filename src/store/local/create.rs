@@ -29,7 +29,7 @@ pub(super) fn file(dir: impl AsFd, name: &FileName, birth: &Birth) -> io::Result
     let dir = dir.as_fd();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
     let fd = with_umask(birth.umask, || openat(dir, name.as_os_str(), flags, plain_mode(birth)))?;
-    let owned = own(dir, fd.as_fd(), birth);
+    let owned = fstat(&fd).map_err(Into::into).and_then(|raw| own(dir, fd.as_fd(), stat_of(&raw), birth));
     let stat = or_remove(owned, dir, name, AtFlags::empty())?;
     Ok((fd, stat))
 }
@@ -80,13 +80,12 @@ fn adopt(dir: BorrowedFd<'_>, name: &FileName, kind: Kind, birth: &Birth) -> io:
     if seen.kind != kind || (kind != Kind::Directory && seen.nlink != 1) {
         return Err(Errno::STALE.into());
     }
-    let stat = own(dir, fd.as_fd(), birth)?;
+    let stat = own(dir, fd.as_fd(), seen, birth)?;
     Ok((fd, stat))
 }
 
 /// Gives the new node its owner, as far as the daemon may, and its set-id bits.
-fn own(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, birth: &Birth) -> io::Result<Stat> {
-    let mut stat = stat_of(&fstat(fd)?);
+fn own(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, mut stat: Stat, birth: &Birth) -> io::Result<Stat> {
     if geteuid().is_root() && give_away(dir, fd, birth, &stat)? {
         stat = stat_of(&fstat(fd)?);
     }
@@ -117,9 +116,9 @@ fn has_inherited_group(dir: BorrowedFd<'_>, stat: &Stat) -> io::Result<bool> {
     Ok(stat.gid != getegid().as_raw() || stat_of(&fstat(dir)?).mode & SET_GID != 0)
 }
 
-/// Those that were asked for and are harmless. `mkdir(2)` knows none.
+/// Those that were asked for and are harmless. `mkdir(2)` and `symlink(2)` know none.
 fn set_id_bits(birth: &Birth, stat: &Stat) -> u32 {
-    if stat.kind == Kind::Directory {
+    if matches!(stat.kind, Kind::Directory | Kind::Symlink) {
         return 0;
     }
     let uid = if stat.uid == birth.uid { SET_UID } else { 0 };

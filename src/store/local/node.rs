@@ -95,7 +95,7 @@ impl LocalNode {
             }
             let place = self.place()?;
             match self.stat_at(&place) {
-                Err(_) if !self.stands_at(&place) => {}
+                Err(_) if self.has_left(&place) => {}
                 outcome => return outcome,
             }
         }
@@ -138,8 +138,10 @@ impl LocalNode {
         lock(&self.place).clone().ok_or_else(|| Errno::STALE.into())
     }
 
-    fn stands_at(&self, place: &Arc<Place>) -> bool {
-        lock(&self.place).as_ref().is_some_and(|now| Arc::ptr_eq(now, place))
+    /// Whether a look at `place` proves nothing any more, because the node was pinned or moved meanwhile. The handle
+    /// comes first: between a pin and the news of the move it is open, afterwards the place is another.
+    fn has_left(&self, place: &Arc<Place>) -> bool {
+        self.handle.get().is_some() || !lock(&self.place).as_ref().is_some_and(|now| Arc::ptr_eq(now, place))
     }
 
     fn stat_at(&self, place: &Place) -> io::Result<Stat> {
@@ -204,7 +206,7 @@ fn reopen_chain(Chain { open: mut fd, mut closed }: Chain) -> io::Result<Option<
     while let Some((node, place)) = closed.pop() {
         match node.reopen(&*fd, &place.name) {
             Ok(opened) => fd = opened,
-            Err(_) if !node.stands_at(&place) => return Ok(None),
+            Err(_) if node.has_left(&place) => return Ok(None),
             Err(error) => return Err(error),
         }
     }

@@ -1,6 +1,12 @@
 //! The contract, kept by the local store; and what only this backend promises.
 
-use std::{fs, os::unix::fs::symlink, path::Path, thread};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use libc::ESTALE;
 
@@ -164,27 +170,34 @@ fn moved_nodes_stay_open_no_longer_than_others() {
 
 #[test]
 fn renames_and_stats_race_without_a_stale_answer() {
+    const TURNS: usize = 1500;
     let root = Fresh::with_handles(2);
     put(&root, "0", b"mine");
     let (node, _) = find(&root, "0");
+    let other = put(&root, "other", b"").0;
+    let (done, is_done) = (AtomicBool::new(false), Ordering::Relaxed);
     thread::scope(|scope| {
-        let done = scope.spawn(|| {
-            for turn in 0..500 {
-                let (from, to) = (name(turn.to_string()), name((turn + 1).to_string()));
-                node.pin().unwrap();
-                root.rename(&from, &root, &to, RenameMode::Replace).unwrap();
-                node.moved(&root, &to);
-                // Others push the handle out, so that the place has to serve.
-                drop(
-                    (0..4).map(|_| find(&root, to.as_os_str().to_str().unwrap()).0.pin()).collect::<Vec<_>>(),
-                );
-            }
-        });
-        while !done.is_finished() {
-            assert_eq!(node.stat().unwrap().size, 4);
+        for by_handle in [false, true] {
+            let (node, done) = (&node, &done);
+            scope.spawn(move || {
+                while !done.load(is_done) {
+                    let seen = if by_handle { node.space().map(drop) } else { node.stat().map(drop) };
+                    assert_eq!(seen.map_err(|error| error.raw_os_error()), Ok(()));
+                }
+            });
         }
+        for turn in 0..TURNS {
+            let (from, to) = (name(turn.to_string()), name((turn + 1).to_string()));
+            node.pin().unwrap();
+            root.rename(&from, &root, &to, RenameMode::Replace).unwrap();
+            thread::yield_now();
+            node.moved(&root, &to);
+            // Another pushes the handle out, so that the place has to serve.
+            other.open(Access::Read).unwrap();
+        }
+        done.store(true, is_done);
     });
-    assert_eq!(names(&root), ["500"]);
+    assert_eq!(names(&root), [TURNS.to_string(), "other".into()]);
 }
 
 #[test]
