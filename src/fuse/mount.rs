@@ -30,6 +30,8 @@ pub(super) enum Unmount {
     Unused,
     /// Out of sight at once; it ends when its last user is gone.
     Lazy,
+    /// Out of sight at once, failing what is still under way. The helper of ordinary users knows only [`Self::Lazy`].
+    Forced,
 }
 
 /// Mounts `filesystem` and shakes hands with the kernel. On failure nothing stays mounted.
@@ -61,6 +63,7 @@ pub(super) fn unmount(mountpoint: &Path, how: Unmount) -> io::Result<()> {
     let flags = match how {
         Unmount::Unused => UnmountFlags::empty(),
         Unmount::Lazy => UnmountFlags::DETACH,
+        Unmount::Forced => UnmountFlags::DETACH | UnmountFlags::FORCE,
     };
     match rustix::mount::unmount(mountpoint, flags) {
         Err(Errno::PERM) if !is_root() => unmount_with_helper(mountpoint, how),
@@ -69,7 +72,7 @@ pub(super) fn unmount(mountpoint: &Path, how: Unmount) -> io::Result<()> {
 }
 
 fn unmount_with_helper(mountpoint: &Path, how: Unmount) -> io::Result<()> {
-    let arguments: &[&str] = if how == Unmount::Lazy { &["-u", "-q", "-z"] } else { &["-u", "-q"] };
+    let arguments: &[&str] = if how == Unmount::Unused { &["-u", "-q"] } else { &["-u", "-q", "-z"] };
     let mut helper = Command::new(HELPER);
     helper.args(arguments).arg("--").arg(mountpoint).stdin(Stdio::null()).stdout(Stdio::null());
     let status = helper.stderr(Stdio::null()).status()?;

@@ -185,10 +185,12 @@ impl Session {
     /// Fails what is still under way. Where even that does not end the loop, the end of the process will.
     fn abort(self) -> Result<(), SessionError> {
         log::warn!("`{}` is still in use: failing all further requests", self.mountpoint.display());
-        if let Err(error) = self.device.abort() {
+        let forced = mount::unmount(&self.mountpoint, Unmount::Forced);
+        if let (Err(error), Err(_)) = (self.device.abort(), forced) {
+            // Already detached, and no control file system to name it by: the end of the process is what is left.
             log::debug!("the connection cannot be aborted: {error}");
+            return self.finish(Ok(()));
         }
-        let _ = mount::unmount(&self.mountpoint, Unmount::Lazy);
         let deadline = Instant::now() + AFTER_ABORT;
         loop {
             match self.next(Some(deadline)) {

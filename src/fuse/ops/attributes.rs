@@ -2,7 +2,8 @@
 //!
 //! With `HANDLE_KILLPRIV_V2` the kernel saves one request a write and expects that the bits go when a file changes:
 //! on write where it says so, on truncation by anybody but root, and on every change of owner (`chown(2)`).
-//! The protocol library drops the kernel's hint on truncation, so the rule is applied here.
+//! The protocol library drops the kernel's hint on truncation, so the rule is applied here. Before the first write by
+//! somebody but root the kernel asks for a change of nothing: it wants the bits gone and the new mode in the answer.
 
 use crate::{
     engine::{Attr, Caller, Item, OpenFile, SetAttr},
@@ -70,7 +71,9 @@ impl Ops {
 }
 
 fn takes_set_id(caller: &Caller, set: &SetAttr) -> bool {
-    set.uid.is_some() || set.gid.is_some() || (set.size.is_some() && caller.uid != 0)
+    let owner = set.uid.is_some() || set.gid.is_some();
+    let nothing = !owner && set.size.is_none() && (set.atime, set.mtime) == (SetTime::Keep, SetTime::Keep);
+    owner || ((set.size.is_some() || nothing) && caller.uid != 0)
 }
 
 /// The mode to set, if anything must go. Set-group-id without group execution means mandatory locking and stays.
@@ -99,6 +102,13 @@ mod tests {
     #[test]
     fn a_directory_keeps_them() {
         assert_eq!(without_set_id(Kind::Directory, 0o6775), None);
+    }
+
+    #[test]
+    fn a_change_of_nothing_asks_for_the_bits_to_go() {
+        let caller = |uid| Caller { uid, gid: 0, pid: 1, umask: 0 };
+        assert!(takes_set_id(&caller(1000), &UNCHANGED));
+        assert!(!takes_set_id(&caller(0), &UNCHANGED));
     }
 
     #[test]
