@@ -176,7 +176,7 @@ impl Plan {
             ::log::warn!("keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more");
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::open(self.store.path(), keyring, &purpose, self.engine.clone())?;
+        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
         Ok(Session::start(Arc::new(engine), &self.mount)?)
     }
 }

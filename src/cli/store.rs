@@ -59,7 +59,7 @@ impl StorePath {
         self.require_free()?;
         let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::open(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
+        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
     }
 }
 
