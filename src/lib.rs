@@ -2,7 +2,10 @@
 //!
 //! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
 
+pub mod cli;
+pub mod config;
 pub mod crypto;
+pub mod docs;
 pub mod engine;
 pub mod envelope;
 pub mod fuse;
