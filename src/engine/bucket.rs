@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -56,6 +57,16 @@ pub(super) struct NewObject {
     pub(super) keys: ObjectKeys,
 }
 
+/// A question to a bucket's policy.
+pub(super) struct Ask<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) action: Action,
+    /// Path in the bucket of the object, or of the directory to be listed; asked for only where a policy needs it.
+    pub(super) path: &'a dyn Fn() -> PathBuf,
+    /// The encryption that the request names.
+    pub(super) encryption: Option<&'a str>,
+}
+
 /// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
 pub(super) enum Creation {
     Plain,
@@ -103,6 +114,11 @@ impl Bucket {
         &self.settings
     }
 
+    /// Whether a policy, valid or broken, has a say.
+    pub(super) fn has_policy(&self) -> bool {
+        !matches!(*self.policy.read().unwrap_or_else(PoisonError::into_inner), PolicyState::None)
+    }
+
     /// Reads the stored policy. A broken one makes the bucket read-only instead of open.
     pub fn reload_policy(&self) -> Result<()> {
         let state = match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
@@ -123,19 +139,14 @@ impl Bucket {
         Ok(())
     }
 
-    /// Decides whether `caller` may put the object at `path` (in this bucket) with the `requested` encryption, and
-    /// makes the keys of what is then created.
-    pub(super) fn admit_put(
-        &self,
-        principals: &Principals,
-        caller: &Caller,
-        path: impl FnOnce() -> std::path::PathBuf,
-        requested: Encryption,
-    ) -> Result<Creation> {
-        let header = requested.header(self.settings.default_encryption);
+    /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
+    pub(super) fn admit(&self, principals: &Principals, ask: Ask<'_>) -> Result<Grant> {
         let policy = match &*self.policy.read().unwrap_or_else(PoisonError::into_inner) {
-            PolicyState::None => None,
-            PolicyState::Policy(policy) => Some(policy.clone()),
+            PolicyState::None => return Ok(Grant::without_policy(ask.action, &self.name)),
+            PolicyState::Broken(_) if matches!(ask.action, Action::GetObject | Action::ListBucket) => {
+                return Ok(Grant::without_policy(ask.action, &self.name));
+            }
+            PolicyState::Policy(policy) => policy.clone(),
             PolicyState::Broken(reason) => {
                 return Err(EngineError::ReadOnly(format!(
                     "bucket `{}` has a broken policy ({reason}): put a valid one",
@@ -143,26 +154,39 @@ impl Bucket {
                 )));
             }
         };
-        let principal = principals.of(caller);
-        let path = path();
-        let object = match &policy {
-            Some(_) => Some(ObjectName::parse(path.as_os_str())?),
-            None => None,
-        };
+        let principal = principals.of(ask.caller);
+        let path = (ask.path)();
+        let prefix = path.to_string_lossy();
+        let listing = ask.action == Action::ListBucket;
+        let object = if listing { None } else { Some(ObjectName::parse(path.as_os_str())?) };
+        let context = Context::at(std::time::SystemTime::now())
+            .encryption(ask.encryption)
+            .prefix(listing.then_some(&*prefix));
         let request = Request {
             principal: &principal,
-            action: Action::PutObject,
+            action: ask.action,
             bucket: &self.name,
             object: object.as_ref(),
-            context: Context::at(std::time::SystemTime::now()).encryption(header),
+            context,
         };
-        match policy::evaluate(policy.as_deref(), &request, Mode::Open).into_result() {
-            Ok(grant) => self.creation(grant, header),
-            Err(denial) => {
-                log::warn!("{denial}");
-                Err(EngineError::Denied(Box::new(denial)))
-            }
-        }
+        policy.evaluate(&request, Mode::Open).into_result().map_err(|denial| {
+            log::warn!("{denial}");
+            EngineError::Denied(Box::new(denial))
+        })
+    }
+
+    /// Decides whether `caller` may put the object at `path` with the `requested` encryption, and makes the keys of
+    /// what is then created.
+    pub(super) fn admit_put(
+        &self,
+        principals: &Principals,
+        caller: &Caller,
+        path: &dyn Fn() -> PathBuf,
+        requested: Encryption,
+    ) -> Result<Creation> {
+        let encryption = requested.header(self.settings.default_encryption);
+        let grant = self.admit(principals, Ask { caller, action: Action::PutObject, path, encryption })?;
+        self.creation(grant, encryption)
     }
 
     /// What an allowed PUT creates: the requested encryption, else the bucket's default.

@@ -202,8 +202,8 @@ pub struct ListEntry {
     pub name: OsString,
     /// Inode number.
     pub ino: u64,
-    /// Type, where known without looking.
-    pub kind: Option<Kind>,
+    /// Type.
+    pub kind: Kind,
     /// Position just after this entry.
     pub next: i64,
 }

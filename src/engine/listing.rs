@@ -1,9 +1,10 @@
 //! Directory listings: reserved names are left out, and the root of the mount shows buckets only.
 
-use super::{Engine, Item, ListEntry, Result};
+use super::{Caller, Engine, Item, ListEntry, Result, item::Form};
 use crate::{
-    name::BucketName,
-    store::{Entries, Kind, NodeRef, layout::BUCKET_DIR},
+    name::{BucketName, FileName},
+    policy::Action,
+    store::{DirEntry, Entries, Kind, NodeRef, layout::BUCKET_DIR},
 };
 
 /// A listing in progress.
@@ -27,11 +28,23 @@ impl OpenDir {
                 None => self.dir.is_bucket_root() && entry.name == BUCKET_DIR,
             };
             if !hidden {
-                let kind = entry.kind.or(self.buckets.as_ref().map(|_| Kind::Directory));
+                let Some(kind) = self.kind_of(&entry)? else { continue };
                 return Ok(Some(ListEntry { name: entry.name, ino: entry.ino, kind, next: entry.next }));
             }
         }
         Ok(None)
+    }
+
+    /// The entry's type, looked up where the file system does not tell; `None` when it is gone meanwhile.
+    fn kind_of(&self, entry: &DirEntry) -> Result<Option<Kind>> {
+        if entry.kind.is_some() {
+            return Ok(entry.kind);
+        }
+        match self.node.lookup(&FileName::parse(&entry.name)?) {
+            Ok((_, stat)) => Ok(Some(stat.kind)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Continues after the entry whose `next` was `position`; 0 is the beginning.
@@ -46,8 +59,16 @@ impl OpenDir {
 }
 
 impl Engine {
-    /// Starts a listing of `dir`.
-    pub fn open_dir(&self, dir: &Item) -> Result<OpenDir> {
+    /// Starts a listing of `dir` for `caller`.
+    pub fn open_dir(&self, caller: &Caller, dir: &Item) -> Result<OpenDir> {
+        if !dir.is_root() {
+            let _granted = self.admit(caller, dir, Action::ListBucket, Form::Plain, &|| dir.path())?;
+        }
+        self.list(dir)
+    }
+
+    /// Starts a listing of `dir` for the engine's own use.
+    pub(super) fn list(&self, dir: &Item) -> Result<OpenDir> {
         Ok(OpenDir {
             dir: dir.clone(),
             node: dir.node().clone(),

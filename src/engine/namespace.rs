@@ -1,6 +1,9 @@
 //! Names: looking up, making, moving, removing, and the attributes that go with them.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use super::{
     Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::file_name, file::Content,
@@ -8,6 +11,7 @@ use super::{
 };
 use crate::{
     name::{BucketName, FileName},
+    policy::Action,
     store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode, layout::BUCKET_DIR},
 };
 
@@ -180,18 +184,21 @@ impl Engine {
     }
 
     /// Gives `item` a further name in a directory of the same bucket.
-    pub fn link(&self, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
+    pub fn link(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
         self.require_writable()?;
         same_bucket(item, dir)?;
-        let stat = dir.node().link(item.node(), &self.usable_name(dir, name)?)?;
+        let new = self.usable_name(dir, name)?;
+        self.admit_copy(caller, item, &|| item.path(), dir, &|| dir.path_of(name))?;
+        let stat = dir.node().link(item.node(), &new)?;
         self.attr_from(item, &stat)
     }
 
     /// Removes a name that is not a directory.
-    pub fn unlink(&self, dir: &Item, name: &OsStr) -> Result<()> {
+    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
-        let name = self.usable_name(dir, name)?;
-        Ok(dir.node().unlink(&name)?)
+        let gone = self.usable_name(dir, name)?;
+        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
+        Ok(dir.node().unlink(&gone)?)
     }
 
     /// Removes an empty directory; at the root of the mount, an empty bucket.
@@ -204,13 +211,13 @@ impl Engine {
         Ok(dir.node().remove_dir(&name)?)
     }
 
-    /// Moves a name within its bucket.
+    /// Moves a name within its bucket. For the policy it is a read and a delete of the old name and a put of the new
+    /// one with the encryption that the object has; what is replaced is deleted.
     pub fn rename(
         &self,
-        dir: &Item,
-        name: &OsStr,
-        to: &Item,
-        to_name: &OsStr,
+        caller: &Caller,
+        (dir, name): (&Item, &OsStr),
+        (to, to_name): (&Item, &OsStr),
         mode: RenameMode,
     ) -> Result<()> {
         self.require_writable()?;
@@ -218,8 +225,54 @@ impl Engine {
             return Err(EngineError::RootHoldsBuckets);
         }
         same_bucket(dir, to)?;
-        let (name, to_name) = (self.usable_name(dir, name)?, self.usable_name(to, to_name)?);
-        Ok(dir.node().rename(&name, to.node(), &to_name, mode)?)
+        let (old, new) = (self.usable_name(dir, name)?, self.usable_name(to, to_name)?);
+        if dir.bucket()?.has_policy() {
+            self.admit_move(caller, (dir, name), (to, to_name))?;
+            if mode == RenameMode::Exchange {
+                self.admit_move(caller, (to, to_name), (dir, name))?;
+            } else if to.node().lookup(&new).is_ok() {
+                let _granted =
+                    self.admit(caller, to, Action::DeleteObject, Form::Plain, &|| to.path_of(to_name))?;
+            }
+        }
+        Ok(dir.node().rename(&old, to.node(), &new, mode)?)
+    }
+
+    fn admit_move(
+        &self,
+        caller: &Caller,
+        (dir, name): (&Item, &OsStr),
+        (to, to_name): (&Item, &OsStr),
+    ) -> Result<()> {
+        let (moving, _) = self.lookup(dir, name)?;
+        let (old, new) = (|| dir.path_of(name), || to.path_of(to_name));
+        self.admit_copy(caller, &moving, &old, to, &new)?;
+        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &old)?;
+        Ok(())
+    }
+
+    /// Asks for a read of `item` under its old name and a put under a new one.
+    fn admit_copy(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        old: &dyn Fn() -> PathBuf,
+        dir: &Item,
+        new: &dyn Fn() -> PathBuf,
+    ) -> Result<()> {
+        if !dir.bucket()?.has_policy() {
+            return Ok(());
+        }
+        let form = match item.kind() {
+            Kind::File => self.form(item, &item.node().stat()?)?,
+            _ => Form::Plain,
+        };
+        if item.kind() == Kind::Directory {
+            return Ok(());
+        }
+        let _read = self.admit(caller, item, Action::GetObject, form, old)?;
+        let _put = self.admit(caller, dir, Action::PutObject, form, new)?;
+        Ok(())
     }
 
     /// Space of the file system below.

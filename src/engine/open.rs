@@ -1,16 +1,20 @@
 //! Opening, creating and closing files.
 
-use std::{ffi::OsStr, sync::Arc};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
     Attr, Caller, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-    bucket::Creation,
+    bucket::{Ask, Creation},
     file::Content,
     item::Form,
     live::{LiveObject, Sync},
     namespace::birth,
 };
-use crate::store::{Access, Kind};
+use crate::{
+    object::SseMode,
+    policy::{Action, Grant},
+    store::{Access, Kind},
+};
 
 impl Engine {
     /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
@@ -28,7 +32,13 @@ impl Engine {
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
         let stat = item.node().stat()?;
-        let content = match self.form(item, &stat)? {
+        let form = self.form(item, &stat)?;
+        for (wanted, action) in [(flags.read, Action::GetObject), (flags.write, Action::PutObject)] {
+            if wanted {
+                let _granted = self.admit(caller, item, action, form, &|| item.path())?;
+            }
+        }
+        let content = match form {
             Form::Plain => Content::Plain(item.node().open(access)?),
             Form::Encrypted => Content::Encrypted(self.open_object(item, access)?),
         };
@@ -60,7 +70,7 @@ impl Engine {
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
-        let creation = self.admit(caller, item, || item.path())?;
+        let creation = self.admit_put(caller, item, &|| item.path())?;
         let stat = item.node().stat()?;
         let form = self.form(item, &stat)?;
         let new = match (form, creation) {
@@ -98,7 +108,7 @@ impl Engine {
     /// Truncates an open file to nothing: a new PUT.
     pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
-        let creation = self.admit(caller, item, || item.path())?;
+        let creation = self.admit_put(caller, item, &|| item.path())?;
         match (file.content(), creation) {
             (Content::Plain(file), _) => Ok(file.set_len(0)?),
             (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
@@ -117,7 +127,7 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         self.require_writable()?;
         let file_name = self.usable_name(dir, name)?;
-        let creation = self.admit(caller, dir, || dir.path_of(name))?;
+        let creation = self.admit_put(caller, dir, &|| dir.path_of(name))?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
         let content = match creation {
@@ -136,14 +146,23 @@ impl Engine {
         Ok((item.clone(), attr, OpenFile::new(item, flags, content)))
     }
 
-    fn admit(
+    fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
+        let shared = &self.shared;
+        item.bucket()?.admit_put(&shared.principals, caller, path, shared.options.encryption)
+    }
+
+    /// Asks the policy of the bucket of `item` about `action` on the object at `path`. The encryption that the policy
+    /// sees is the one that the object has.
+    pub(super) fn admit(
         &self,
         caller: &Caller,
         item: &Item,
-        path: impl FnOnce() -> std::path::PathBuf,
-    ) -> Result<Creation> {
-        let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.principals, caller, path, shared.options.encryption)
+        action: Action,
+        form: Form,
+        path: &dyn Fn() -> PathBuf,
+    ) -> Result<Grant> {
+        let encryption = (form == Form::Encrypted).then(|| SseMode::S3.name());
+        item.bucket()?.admit(&self.shared.principals, Ask { caller, action, path, encryption })
     }
 
     /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where

@@ -85,7 +85,7 @@ impl Engine {
     fn walk(&self, dir: &Item, visit: &mut dyn FnMut(&Self, &Item, u64) -> Result<()>) -> Result<()> {
         let mut directories = vec![dir.clone()];
         while let Some(dir) = directories.pop() {
-            let mut listing = self.open_dir(&dir)?;
+            let mut listing = self.list(&dir)?;
             while let Some(entry) = listing.next()? {
                 let (node, stat) = match dir.node().lookup(&crate::name::FileName::parse(&entry.name)?) {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,

@@ -66,7 +66,12 @@ impl ShortName {
 
 impl Grant {
     pub(super) fn mint(request: &Request<'_>) -> Self {
-        Self { action: request.action, bucket: ShortName::of(request.bucket) }
+        Self::without_policy(request.action, request.bucket)
+    }
+
+    /// The grant for a bucket that has no policy and is open: there is nothing that could deny.
+    pub fn without_policy(action: Action, bucket: &BucketName) -> Self {
+        Self { action, bucket: ShortName::of(bucket) }
     }
 
     /// The action that was allowed.

@@ -110,6 +110,10 @@ impl Node for FaultyNode {
         self.inner.key()
     }
 
+    fn path(&self) -> std::path::PathBuf {
+        self.inner.path()
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.inner.stat()
     }

@@ -74,10 +74,26 @@ impl LiveObject {
                 tags.dirty = true;
             }
         }
-        let start = self.geometry.block_offset(first + slots.start as u64);
-        let len = slots.len() as u64 * self.geometry.block_size();
-        inner.freed.push(start..start + len);
+        inner.freed.push(first + slots.start as u64..first + slots.end as u64);
         inner.mark_unsaved();
+    }
+
+    /// Gives the space of punched blocks back, of those that were not written again since.
+    pub(super) fn give_back(&self, inner: &mut Inner) -> Result<()> {
+        for range in std::mem::take(&mut inner.freed) {
+            let mut i = range.start;
+            while i < range.end {
+                let holes = (i..range.end)
+                    .take_while(|i| matches!(inner.stored_block(&self.geometry, *i), Stored::Hole))
+                    .count() as u64;
+                if holes > 0 {
+                    let len = holes * self.geometry.block_size();
+                    inner.file.punch(self.geometry.block_offset(i), len)?;
+                }
+                i += holes.max(1);
+            }
+        }
+        Ok(())
     }
 
     /// The next data (`true`) or hole (`false`) at or after `offset`; `None` past the end. The end counts as a hole.

@@ -51,7 +51,7 @@ struct Inner {
     dirty: DirtyBlocks,
     /// Length of the stored file as we left it.
     stored_len: u64,
-    /// Stored ranges whose blocks became holes, to be given back after the next save.
+    /// Runs of blocks within a segment that were punched, whose space is given back after the next save.
     freed: Vec<std::ops::Range<u64>>,
     /// Since when something differs from the store.
     unsaved_since: Option<Instant>,

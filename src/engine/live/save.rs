@@ -54,9 +54,7 @@ impl LiveObject {
         self.save_tag_pages(inner)?;
         self.save_header(inner, &head)?;
         self.fit_length(inner)?;
-        for range in std::mem::take(&mut inner.freed) {
-            inner.file.punch(range.start, range.end - range.start)?;
-        }
+        self.give_back(inner)?;
         inner.file.set_mtime(mtime)?;
         inner.mtime = None;
         inner.dirty.clear();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use super::Inner;
 use crate::{
     crypto::CryptoError,
-    object::{FormatError, Geometry, Identity, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher, Stamp},
+    object::{FormatError, Geometry, Identity, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher},
     store::FileRef,
 };
 

@@ -1,0 +1,165 @@
+//! `strongroom bucket`: buckets made, listed and deleted.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{
+    bucket_policy::PolicyCommand,
+    exit::Exit,
+    output,
+    store::{Access, StorePath, new_bucket},
+    unlock::UnlockArgs,
+};
+use crate::{
+    config::{BucketOptions, ByteSize, Config, DefaultEncryption, parse_block_size},
+    engine::{self, Engine},
+    envelope::Id,
+    name::BucketName,
+    object::BlockSize,
+};
+
+/// Make, list and delete buckets, and manage their policies
+#[derive(Debug, clap::Args)]
+pub struct Bucket {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Create(Create),
+    List(List),
+    Delete(Delete),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// Make a bucket
+///
+/// While the store is mounted, `mkdir` at the root of the drive does the same with the configured defaults.
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket, by the S3 rules: 3 to 63 of a-z, 0-9, `-` and `.`
+    name: String,
+    /// How objects are stored whose creation asks for nothing [default: as configured, else AES256]
+    #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true, long_help = DEFAULT_ENCRYPTION)]
+    default_encryption: Option<DefaultEncryption>,
+    /// Block size: 4KiB, 8KiB ... 1MiB; fixed for good [default: as configured, else 4KiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
+    block_size: Option<BlockSize>,
+    /// Make a bucket of an existing directory; its files stay as they are, unencrypted
+    #[arg(long)]
+    adopt: bool,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// List the buckets
+#[derive(Debug, clap::Args)]
+struct List {
+    /// The store
+    store: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// Delete an empty bucket
+#[derive(Debug, clap::Args)]
+struct Delete {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket
+    name: String,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// A bucket as `--json` prints it; sizes in bytes.
+#[derive(Debug, Serialize)]
+struct Report {
+    name: String,
+    id: Id,
+    default_encryption: engine::DefaultEncryption,
+    plaintext_allowed: bool,
+    block_size: u64,
+    policy: bool,
+}
+
+impl Bucket {
+    /// Runs the command.
+    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        match &self.action {
+            Action::Create(create) => create.run(config)?,
+            Action::List(list) => list.run(config)?,
+            Action::Delete(delete) => delete.run(config)?,
+            Action::Policy(policy) => policy.run(config)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Create {
+    fn run(&self, config: &Config) -> anyhow::Result<()> {
+        let name = BucketName::parse(&self.name)?;
+        let options = BucketOptions {
+            block_size: self.block_size.unwrap_or(config.bucket.block_size),
+            default_encryption: self.default_encryption.unwrap_or(config.bucket.default_encryption),
+        };
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
+        let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
+        created.with_context(|| format!("cannot make the bucket `{name}`"))?;
+        output::line(format!("Bucket {name} made"))
+    }
+}
+
+impl List {
+    fn run(&self, config: &Config) -> anyhow::Result<()> {
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
+        let names = engine.bucket_names()?;
+        let reports = names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
+        if self.json {
+            return output::json(&reports);
+        }
+        let rows: Vec<_> = reports.iter().map(Report::row).collect();
+        output::table(["NAME", "DEFAULT ENCRYPTION", "BLOCK SIZE", "POLICY"], &rows)
+    }
+}
+
+impl Delete {
+    fn run(&self, config: &Config) -> anyhow::Result<()> {
+        let name = BucketName::parse(&self.name)?;
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
+        engine.delete_bucket(&name).with_context(|| format!("cannot delete the bucket `{name}`"))?;
+        output::line(format!("Bucket {name} deleted"))
+    }
+}
+
+impl Report {
+    fn new(engine: &Engine, name: &BucketName) -> anyhow::Result<Self> {
+        let bucket = engine.bucket(name)?;
+        let settings = bucket.settings();
+        Ok(Self {
+            name: name.to_string(),
+            id: settings.id,
+            default_encryption: settings.default_encryption,
+            plaintext_allowed: settings.plaintext_allowed,
+            block_size: settings.geometry.block_size(),
+            policy: engine.policy(name)?.is_some(),
+        })
+    }
+
+    fn row(&self) -> [String; 4] {
+        let encryption = self.default_encryption.header().unwrap_or("none").to_owned();
+        let policy = if self.policy { "yes" } else { "no" }.to_owned();
+        [self.name.clone(), encryption, ByteSize::new(self.block_size).to_string(), policy]
+    }
+}
+
+const DEFAULT_ENCRYPTION: &str = "How objects are stored whose creation asks for nothing: AES256 (encrypted with keys of this store), or none (plain files) [default: as configured, else AES256]";

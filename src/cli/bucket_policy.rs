@@ -1,0 +1,155 @@
+//! `strongroom bucket policy`: the S3 bucket policy of a bucket.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{
+    exit::{Exit, Refusal},
+    output,
+    store::{Access, StorePath},
+    unlock::UnlockArgs,
+};
+use crate::{
+    config::Config,
+    name::BucketName,
+    policy::{Lint, MAX_POLICY_BYTES, PolicyDocument, lint},
+};
+
+/// Change, show and check the S3 bucket policy of a bucket
+#[derive(Debug, clap::Subcommand)]
+pub enum PolicyCommand {
+    /// Check a policy and make it the bucket's
+    Put {
+        #[command(flatten)]
+        of: OfBucket,
+        /// The policy, JSON of at most 20 KiB (`-`: stdin)
+        file: PathBuf,
+    },
+    /// Print the bucket's policy as it was put
+    Get {
+        #[command(flatten)]
+        of: OfBucket,
+    },
+    /// Remove the bucket's policy
+    Delete {
+        #[command(flatten)]
+        of: OfBucket,
+    },
+    /// Check a policy without storing it: is it valid, and does it do what it seems to?
+    Lint {
+        /// Name of the bucket that the policy is for
+        bucket: String,
+        /// The policy (`-`: stdin)
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The bucket that a policy belongs to.
+#[derive(Debug, clap::Args)]
+pub struct OfBucket {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket
+    bucket: String,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// Advice as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Advice {
+    line: usize,
+    column: usize,
+    element: String,
+    message: String,
+}
+
+impl PolicyCommand {
+    /// Runs the command.
+    pub fn run(&self, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Put { of, file } => put(of, file, config),
+            Self::Get { of } => get(of, config),
+            Self::Delete { of } => delete(of, config),
+            Self::Lint { bucket, file, json } => check(bucket, file, *json),
+        }
+    }
+}
+
+fn put(of: &OfBucket, file: &Path, config: &Config) -> anyhow::Result<()> {
+    let bucket = BucketName::parse(&of.bucket)?;
+    let text = read(file)?;
+    for advice in parse(file, &text, &bucket)? {
+        eprintln!("strongroom: `{}`, {advice}", file.display());
+    }
+    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
+    engine.put_policy(&bucket, &text).with_context(|| format!("cannot put the policy of `{bucket}`"))?;
+    output::line(format!("Policy of {bucket} put"))
+}
+
+fn get(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
+    let bucket = BucketName::parse(&of.bucket)?;
+    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Read)?;
+    match engine.policy(&bucket).with_context(|| format!("cannot read the policy of `{bucket}`"))? {
+        Some(text) => output::line(text.trim_end()),
+        None => Err(none(&bucket)),
+    }
+}
+
+fn delete(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
+    let bucket = BucketName::parse(&of.bucket)?;
+    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
+    if engine.delete_policy(&bucket).with_context(|| format!("cannot delete the policy of `{bucket}`"))? {
+        return output::line(format!("Policy of {bucket} deleted"));
+    }
+    Err(none(&bucket))
+}
+
+fn check(bucket: &str, file: &Path, json: bool) -> anyhow::Result<()> {
+    let lints = parse(file, &read(file)?, &BucketName::parse(bucket)?)?;
+    if json {
+        return output::json(&lints.into_iter().map(Advice::from).collect::<Vec<_>>());
+    }
+    if lints.is_empty() {
+        return output::line("The policy is valid");
+    }
+    lints.iter().try_for_each(output::line)
+}
+
+/// Checks that `text` is a policy for `bucket`; the advice about it.
+fn parse(file: &Path, text: &str, bucket: &BucketName) -> anyhow::Result<Vec<Lint>> {
+    let document = PolicyDocument::parse(text, bucket).with_context(|| format!("`{}`", file.display()))?;
+    Ok(lint(&document))
+}
+
+/// Reads at most one byte more than a policy may have, which is enough to be refused for its length.
+fn read(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let bound = MAX_POLICY_BYTES as u64 + 1;
+    let done = if file == Path::new("-") {
+        io::stdin().lock().take(bound).read_to_string(&mut text)
+    } else {
+        File::open(file).and_then(|opened| opened.take(bound).read_to_string(&mut text))
+    };
+    done.with_context(|| format!("cannot read the policy `{}`", file.display()))?;
+    Ok(text)
+}
+
+fn none(bucket: &BucketName) -> anyhow::Error {
+    Refusal::error(Exit::Failure, format!("the bucket `{bucket}` has no policy"))
+}
+
+impl From<Lint> for Advice {
+    fn from(lint: Lint) -> Self {
+        Self { line: lint.place.line, column: lint.place.column, element: lint.place.path, message: lint.message }
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line: parses, wires the rooms together, prints. The only room that knows every other.
+//!
+//! One file per noun. Results go to stdout, everything else to stderr; every exit code stands in [`exit`].
+//! A passphrase is never taken from an argument or an environment variable.
+
+mod args;
+mod bucket;
+mod bucket_policy;
+mod completions;
+pub mod exit;
+mod init;
+mod inspect;
+mod log;
+mod mount;
+mod mount_helper;
+mod mount_words;
+mod mounts;
+mod output;
+mod passwd;
+mod status;
+mod store;
+mod umount;
+mod unlock;
+mod verify;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::Parser;
+
+use args::Cli;
+use exit::Exit;
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let arguments = mount_helper::normalised(std::env::args_os().collect());
+    let helper = mount_helper::is_helper(&arguments);
+    let exit = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.run().unwrap_or_else(|error| report(&error)),
+        Err(error) => usage(&error),
+    };
+    if helper && exit != Exit::Done { Exit::Mount.into() } else { exit.into() }
+}
+
+/// Shows what the parser has to say: help, version, or what is wrong.
+fn usage(error: &clap::Error) -> Exit {
+    // Where it cannot be shown there is nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+fn report(error: &anyhow::Error) -> Exit {
+    eprintln!("strongroom: {}", output::one_line(error));
+    Exit::of(error)
+}
+
+/// The last component of the name a program was called by.
+fn called_as(arguments: &[OsString]) -> Option<&str> {
+    Path::new(arguments.first()?).file_name()?.to_str()
+}

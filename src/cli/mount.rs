@@ -1,0 +1,199 @@
+//! `strongroom mount`: serves a store at a directory, in the background or in the foreground.
+
+use std::{
+    path::{self, Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+
+use super::{
+    exit::{Exit, Refusal},
+    log::{self, Sink},
+    mount_words::MountWords,
+    output,
+    store::{StorePath, engine_options},
+    unlock::UnlockArgs,
+};
+use crate::{
+    config::{Config, LogOptions, RequestEncryption, Timeout},
+    crypto::secrets_locked,
+    engine::{self, Engine},
+    fuse::{self, Background, Ready, Session, Watchdog},
+    keys::Unlock,
+    store::raise_fd_limit,
+};
+
+/// Mount a store as a drive
+///
+/// Returns when the drive serves; it stays in the background until `strongroom umount DIR`, `umount DIR`, or the end of
+/// `--idle-timeout`. The root of the drive holds the buckets: `mkdir` makes one, `rmdir` deletes an empty one.
+#[derive(Debug, clap::Args)]
+pub struct Mount {
+    /// The store
+    store: PathBuf,
+    /// An existing directory
+    dir: PathBuf,
+    /// Stay in the foreground; tells systemd when the drive serves
+    #[arg(long, short = 'f')]
+    foreground: bool,
+    /// Allow no change
+    #[arg(long)]
+    read_only: bool,
+    /// Let other users in; the permissions of each file then decide
+    #[arg(long)]
+    allow_other: bool,
+    /// Unmount after this long without use, such as 30m; or never [default: as configured, else never]
+    #[arg(long, value_name = "TIME")]
+    idle_timeout: Option<Timeout>,
+    /// Encryption that each creation asks for: AES256, bucket-default or none [default: as configured, else none]
+    #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
+    sse: Option<RequestEncryption>,
+    /// Options as in /etc/fstab, separated by commas; flags go before them
+    ///
+    /// ro, rw, allow_other, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
+    /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
+    options: String,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// Everything that is decided before anything happens.
+#[derive(Debug)]
+pub(super) struct Plan {
+    store: StorePath,
+    mount: fuse::MountOptions,
+    engine: engine::Options,
+    unlock: UnlockArgs,
+    log: LogOptions,
+}
+
+impl Mount {
+    /// Runs the command.
+    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        let mut words = MountWords::parse(&self.options)?;
+        words.read_only = self.read_only.then_some(true).or(words.read_only);
+        words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
+        words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
+        words.sse = self.sse.or(words.sse);
+        if self.unlock.is_given() {
+            words.unlock = self.unlock.clone();
+        }
+        let plan = Plan::new(&self.store, &self.dir, &words, config)?;
+        if self.foreground { plan.serve_here() } else { plan.serve_behind() }
+    }
+}
+
+impl Plan {
+    /// Checks what can be checked without a key.
+    pub(super) fn new(store: &Path, dir: &Path, words: &MountWords, config: &Config) -> anyhow::Result<Self> {
+        let store = StorePath::open(store)?;
+        store.require_free()?;
+        let options = words.over(&config.mount);
+        let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
+        refuse_overlap(&store, &dir)?;
+        Ok(Self {
+            mount: fuse::MountOptions {
+                source: store.path().display().to_string(),
+                read_only: options.read_only,
+                allow_other: options.allow_other,
+                suid: words.suid.unwrap_or(false),
+                dev: words.dev.unwrap_or(false),
+                exec: words.exec.unwrap_or(true),
+                noatime: words.noatime.unwrap_or(false),
+                threads: options.threads.count(),
+                ttl: options.ttl.duration(),
+                idle_timeout: options.idle_timeout.duration(),
+                writeback: options.writeback,
+                ..fuse::MountOptions::new(dir)
+            },
+            engine: engine_options(config, &options),
+            unlock: words.unlock.clone(),
+            log: config.log.clone(),
+            store,
+        })
+    }
+
+    /// Serves in this process until the mount ends.
+    pub(super) fn serve_here(&self) -> anyhow::Result<Exit> {
+        let watchdog = self.watchdog()?;
+        let unlock = self.unlock.unlock(self.store.path())?;
+        let session = self.start(&unlock)?;
+        drop(unlock);
+        if let Err(error) = fuse::notify(fuse::READY) {
+            ::log::warn!("the service manager was not told that the mount serves: {error}");
+        }
+        session.wait()?;
+        drop(watchdog);
+        Ok(Exit::Done)
+    }
+
+    /// Serves in another process; this one returns when the mount is there.
+    pub(super) fn serve_behind(&self) -> anyhow::Result<Exit> {
+        let watchdog = self.watchdog()?;
+        let unlock = self.unlock.unlock(self.store.path())?;
+        match fuse::background().context("cannot go to the background: use --foreground")? {
+            Background::Front(front) => {
+                let report = front.wait().context("the daemon cannot be heard")?;
+                let exit = Exit::from_code(report.code);
+                if exit == Exit::Done { Ok(exit) } else { Err(Refusal::error(exit, report.message)) }
+            }
+            Background::Daemon(ready) => {
+                let exit = self.serve_as_daemon(&unlock, ready);
+                drop(watchdog);
+                Ok(exit)
+            }
+        }
+    }
+
+    fn serve_as_daemon(&self, unlock: &Unlock, ready: Ready) -> Exit {
+        let started = log::open(&self.log).and_then(|sink| Ok((self.start(unlock)?, sink)));
+        let outcome = match started {
+            Ok((session, sink)) => serve(session, sink, ready),
+            Err(error) => {
+                let exit = Exit::of(&error);
+                return ready.fail(exit as u8, &output::one_line(&error)).map_or(Exit::Failure, |()| exit);
+            }
+        };
+        outcome.map_or_else(
+            |error| {
+                ::log::error!("{}", output::one_line(&error));
+                Exit::of(&error)
+            },
+            |()| Exit::Done,
+        )
+    }
+
+    fn watchdog(&self) -> anyhow::Result<Watchdog> {
+        Watchdog::start(&self.mount.mountpoint).context("cannot start the process that cleans up")
+    }
+
+    fn start(&self, unlock: &Unlock) -> anyhow::Result<Session> {
+        raise_fd_limit();
+        let keyring = self.store.keyring(unlock)?;
+        if !secrets_locked() {
+            ::log::warn!("keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more");
+        }
+        let purpose = self.mount.mountpoint.display().to_string();
+        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
+        Ok(Session::start(Arc::new(engine), &self.mount)?)
+    }
+}
+
+fn serve(session: Session, sink: Sink, ready: Ready) -> anyhow::Result<()> {
+    log::switch(sink);
+    ready.succeed().context("cannot leave the terminal")?;
+    Ok(session.wait()?)
+}
+
+/// A drive inside its own store, or the other way round, would wait for itself.
+fn refuse_overlap(store: &StorePath, dir: &Path) -> anyhow::Result<()> {
+    // Where the directory cannot be resolved, mounting says why.
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    if !dir.starts_with(store.path()) && !store.path().starts_with(&dir) {
+        return Ok(());
+    }
+    let message = format!("`{}` and the store lie within each other: mount on a directory outside the store", dir.display());
+    Err(Refusal::error(Exit::Usage, message))
+}

@@ -1,0 +1,193 @@
+//! Mount options as `-o` of `mount(8)`, `/etc/fstab` and our `mount` command write them.
+
+use std::{fmt::Display, path::PathBuf, str::FromStr};
+
+use clap::ValueEnum;
+
+use super::{
+    exit::{Exit, Refusal},
+    unlock::UnlockArgs,
+};
+use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout};
+
+/// What a list of mount options asks for; what it does not name stays as it was.
+#[derive(Debug, Clone, Default)]
+pub struct MountWords {
+    /// `ro` or `rw`.
+    pub read_only: Option<bool>,
+    /// `allow_other`.
+    pub allow_other: Option<bool>,
+    /// `idle-timeout=`.
+    pub idle_timeout: Option<Timeout>,
+    /// `ttl=`.
+    pub ttl: Option<Span>,
+    /// `threads=`.
+    pub threads: Option<Threads>,
+    /// `sse=`.
+    pub sse: Option<RequestEncryption>,
+    /// `config=`.
+    pub config: Option<PathBuf>,
+    /// `key-file=` and `passphrase-file=`.
+    pub unlock: UnlockArgs,
+    /// `suid` or `nosuid`.
+    pub suid: Option<bool>,
+    /// `dev` or `nodev`.
+    pub dev: Option<bool>,
+    /// `exec` or `noexec`.
+    pub exec: Option<bool>,
+    /// `noatime` or `atime`.
+    pub noatime: Option<bool>,
+}
+
+impl MountWords {
+    /// Reads a comma-separated list. Words that only concern `mount(8)` are dropped; unknown ones are refused.
+    pub fn parse(list: &str) -> anyhow::Result<Self> {
+        let mut words = Self::default();
+        for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            words.take(word)?;
+        }
+        Ok(words)
+    }
+
+    /// Like [`MountWords::parse`], but unknown words are dropped (`mount -s`).
+    pub fn parse_sloppily(list: &str) -> anyhow::Result<Self> {
+        let known = list.split(',').filter(|word| Self::parse(word).is_ok());
+        Self::parse(&known.collect::<Vec<_>>().join(","))
+    }
+
+    /// The mount options that result from `options` and these words.
+    pub fn over(&self, options: &MountOptions) -> MountOptions {
+        MountOptions {
+            read_only: self.read_only.unwrap_or(options.read_only),
+            allow_other: self.allow_other.unwrap_or(options.allow_other),
+            idle_timeout: self.idle_timeout.unwrap_or(options.idle_timeout),
+            ttl: self.ttl.unwrap_or(options.ttl),
+            threads: self.threads.unwrap_or(options.threads),
+            sse: self.sse.unwrap_or(options.sse),
+            writeback: options.writeback,
+        }
+    }
+
+    fn take(&mut self, word: &str) -> anyhow::Result<()> {
+        match word.split_once('=') {
+            Some((name, _)) if name == "comment" || name.starts_with("x-") => Ok(()),
+            Some((name, value)) => self.take_value(word, &name.replace('_', "-"), value),
+            None => self.take_flag(word),
+        }
+    }
+
+    fn take_value(&mut self, word: &str, name: &str, value: &str) -> anyhow::Result<()> {
+        match name {
+            "key-file" => self.unlock.key_file = Some(value.into()),
+            "passphrase-file" => self.unlock.passphrase_file = Some(value.into()),
+            "config" => self.config = Some(value.into()),
+            "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
+            "ttl" => self.ttl = Some(parsed(word, value)?),
+            "threads" => self.threads = Some(parsed(word, value)?),
+            "sse" => self.sse = Some(encryption(word, value)?),
+            _ => return Err(unknown(word)),
+        }
+        Ok(())
+    }
+
+    fn take_flag(&mut self, word: &str) -> anyhow::Result<()> {
+        match word {
+            "ro" => self.read_only = Some(true),
+            "rw" => self.read_only = Some(false),
+            "allow_other" => self.allow_other = Some(true),
+            "suid" | "nosuid" => self.suid = Some(word == "suid"),
+            "dev" | "nodev" => self.dev = Some(word == "dev"),
+            "exec" | "noexec" => self.exec = Some(word == "exec"),
+            "noatime" | "atime" => self.noatime = Some(word == "noatime"),
+            dropped if DROPPED.contains(&dropped) || dropped.starts_with("x-") => {}
+            _ => return Err(unknown(word)),
+        }
+        Ok(())
+    }
+}
+
+fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T> {
+    value.parse().map_err(|why| refused(word, &why))
+}
+
+fn encryption(word: &str, value: &str) -> anyhow::Result<RequestEncryption> {
+    RequestEncryption::from_str(value, false)
+        .map_err(|_| refused(word, &"write `AES256`, `bucket-default` or `none`"))
+}
+
+fn refused(word: &str, why: &impl Display) -> anyhow::Error {
+    Refusal::error(Exit::Usage, format!("mount option `{}`: {why}", word.escape_debug()))
+}
+
+fn unknown(word: &str) -> anyhow::Error {
+    refused(word, &"unknown; see `strongroom mount --help` for those there are")
+}
+
+/// Words for `mount(8)` or for systemd, or what we do anyway.
+const DROPPED: [&str; 18] = [
+    "async",
+    "auto",
+    "noauto",
+    "nofail",
+    "_netdev",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "defaults",
+    "nonempty",
+    "default_permissions",
+    "relatime",
+    "norelatime",
+    "lazytime",
+    "nolazytime",
+    "strictatime",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_fstab_line_is_understood() {
+        let words = MountWords::parse(
+            "rw,_netdev,nofail,x-systemd.automount,comment=home,allow_other,key-file=/etc/k,sse=AES256,idle-timeout=30m",
+        )
+        .unwrap();
+        let options = words.over(&MountOptions::default());
+        assert!(!options.read_only && options.allow_other);
+        assert_eq!(options.sse, RequestEncryption::Aes256);
+        assert_eq!(options.idle_timeout.to_string(), "30m");
+        assert_eq!(words.unlock.key_file, Some("/etc/k".into()));
+    }
+
+    #[test]
+    fn the_last_word_wins() {
+        let words = MountWords::parse("ro,rw,noexec,nosuid,exec").unwrap();
+        assert_eq!((words.read_only, words.exec, words.suid), (Some(false), Some(true), Some(false)));
+    }
+
+    #[test]
+    fn options_not_named_keep_the_configured_value() {
+        let configured = MountOptions { read_only: true, allow_other: true, ..MountOptions::default() };
+        assert_eq!(MountWords::parse("").unwrap().over(&configured), configured);
+        assert!(!MountWords::parse("rw").unwrap().over(&configured).read_only);
+    }
+
+    #[test]
+    fn a_misspelt_option_is_refused_by_name() {
+        for (list, expected) in [
+            ("sync", "mount option `sync`: unknown"),
+            ("allow-others", "mount option `allow-others`: unknown"),
+            ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
+            ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),
+            ("idle-timeout=soon", "`soon` is not a time"),
+            ("threads=900", "`900` is not a number of threads"),
+        ] {
+            let error = MountWords::parse(list).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(Exit::of(&error), Exit::Usage);
+        }
+    }
+}

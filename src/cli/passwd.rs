@@ -1,0 +1,189 @@
+//! `strongroom passwd`: the unlock slots of a store.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{
+    exit::{Exit, Refusal},
+    output,
+    store::StorePath,
+    unlock::{self, UnlockArgs},
+};
+use crate::keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file};
+
+/// List, add, change and remove the unlock slots of a store
+///
+/// Each slot opens the same keyring with its own passphrase or key file; no object is touched. Without ACTION, the
+/// passphrase is changed.
+///
+/// A slot that was removed or changed still opens copies of the keyring made before. After a passphrase leaked, delete
+/// the backups `keyring.bak.*` in the store as well.
+#[derive(Debug, clap::Args)]
+pub struct Passwd {
+    /// The store
+    store: PathBuf,
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List the slots
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a slot
+    Add(Add),
+    /// Give a slot another passphrase or key file
+    Change(Change),
+    /// Remove a slot; the last one stays
+    Remove {
+        /// Number of the slot
+        slot: u32,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    #[command(flatten)]
+    new: NewUnlock,
+    /// What the list of slots shows [default: `passphrase` or `key file`]
+    #[arg(long)]
+    label: Option<String>,
+}
+
+#[derive(Debug, Default, clap::Args)]
+struct Change {
+    /// Number of the slot [default: the only passphrase slot]
+    slot: Option<u32>,
+    #[command(flatten)]
+    new: NewUnlock,
+}
+
+/// The unlock of the new slot; asked for on the terminal when nothing is given.
+#[derive(Debug, Default, clap::Args)]
+struct NewUnlock {
+    /// Read the new passphrase from FILE (`-`: stdin)
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+    new_passphrase_file: Option<PathBuf>,
+    /// Use FILE as the new key file; it is made, with mode 0600, when it does not exist
+    #[arg(long, value_name = "FILE")]
+    new_key_file: Option<PathBuf>,
+}
+
+/// A slot as `--json` prints it; `created` in seconds since 1970, memory in KiB.
+#[derive(Debug, Serialize)]
+struct SlotReport {
+    slot: u32,
+    label: String,
+    kind: &'static str,
+    created: u64,
+    argon2id_memory_kib: Option<u32>,
+    argon2id_passes: Option<u32>,
+    argon2id_lanes: Option<u32>,
+}
+
+impl Passwd {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<Exit> {
+        let store = StorePath::open(&self.store)?;
+        let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
+        match &self.action {
+            None => change(&keyring, &Change::default()),
+            Some(Action::List { json }) => list(&keyring, *json),
+            Some(Action::Add(add)) => self::add(&keyring, add),
+            Some(Action::Change(change)) => self::change(&keyring, change),
+            Some(Action::Remove { slot }) => remove(&keyring, *slot),
+        }?;
+        Ok(Exit::Done)
+    }
+}
+
+fn list(keyring: &Keyring, json: bool) -> anyhow::Result<()> {
+    let slots: Vec<_> = keyring.slots().into_iter().map(SlotReport::from).collect();
+    if json {
+        return output::json(&slots);
+    }
+    let rows: Vec<_> = slots.iter().map(SlotReport::row).collect();
+    output::table(["SLOT", "KIND", "CREATED", "LABEL"], &rows)
+}
+
+fn add(keyring: &Keyring, add: &Add) -> anyhow::Result<()> {
+    let number = keyring.add_slot(&add.new.slot(add.label.as_deref())?)?;
+    output::line(format!("Slot {number} added"))
+}
+
+fn change(keyring: &Keyring, change: &Change) -> anyhow::Result<()> {
+    let old = chosen(&keyring.slots(), change.slot)?;
+    keyring.change_slot(old.id, &change.new.slot(label_to_keep(&old))?)?;
+    output::line(format!("Slot {} changed", old.id))
+}
+
+fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
+    keyring.remove_slot(slot)?;
+    output::line(format!("Slot {slot} removed"))
+}
+
+/// The slot to change: the one named, else the only passphrase slot.
+fn chosen(slots: &[SlotInfo], number: Option<u32>) -> anyhow::Result<SlotInfo> {
+    let mut found = slots.iter().filter(|slot| number.map_or(slot.kind == PASSPHRASE, |id| slot.id == id));
+    match (found.next(), found.next()) {
+        (Some(slot), None) => Ok(slot.clone()),
+        (None, _) if number.is_some() => {
+            Err(Refusal::error(Exit::Failure, "no slot has this number: see `strongroom passwd STORE list`"))
+        }
+        _ => {
+            let message = "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
+            Err(Refusal::error(Exit::Usage, message))
+        }
+    }
+}
+
+/// A label that only repeats the kind is not kept, since the kind may change.
+fn label_to_keep(slot: &SlotInfo) -> Option<&str> {
+    Some(slot.label.as_str()).filter(|label| *label != slot.kind)
+}
+
+impl NewUnlock {
+    fn slot(&self, label: Option<&str>) -> anyhow::Result<NewSlot> {
+        let (kind, unlock) = match (&self.new_passphrase_file, &self.new_key_file) {
+            (Some(file), _) => (PASSPHRASE, Unlock::Passphrase(unlock::read_passphrase(file)?)),
+            (None, Some(file)) => {
+                create_key_file(file)?;
+                ("key file", Unlock::KeyFile(file.clone()))
+            }
+            (None, None) => (PASSPHRASE, Unlock::Passphrase(unlock::ask_new("New passphrase")?)),
+        };
+        Ok(NewSlot::new(label.unwrap_or(kind), unlock))
+    }
+}
+
+impl From<SlotInfo> for SlotReport {
+    fn from(slot: SlotInfo) -> Self {
+        Self {
+            slot: slot.id,
+            label: slot.label,
+            kind: slot.kind,
+            created: slot.created,
+            argon2id_memory_kib: slot.cost.map(|cost| cost.memory_kib),
+            argon2id_passes: slot.cost.map(|cost| cost.passes),
+            argon2id_lanes: slot.cost.map(|cost| cost.lanes),
+        }
+    }
+}
+
+impl SlotReport {
+    fn row(&self) -> [String; 4] {
+        let created = i64::try_from(self.created).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+        let created = created.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
+        [self.slot.to_string(), self.kind.to_owned(), created, self.label.clone()]
+    }
+}
+
+/// How [`SlotInfo::kind`] calls a passphrase slot.
+const PASSPHRASE: &str = "passphrase";

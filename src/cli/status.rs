@@ -1,0 +1,51 @@
+//! `strongroom status`: whether a store is in use, and by whom.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{exit::Exit, output, store::StorePath};
+use crate::{
+    envelope::Id,
+    store::{Holder, holder},
+};
+
+/// Tell whether a store is mounted or otherwise in use, and by which process
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// The store
+    store: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    store: PathBuf,
+    store_id: Id,
+    holder: Option<Holder>,
+}
+
+impl Status {
+    /// Runs the command.
+    pub fn run(&self) -> anyhow::Result<Exit> {
+        let store = StorePath::open(&self.store)?;
+        let report =
+            Report { store: store.path().to_owned(), store_id: store.id(), holder: holder(store.path())? };
+        if self.json { output::json(&report)? } else { report.print()? }
+        Ok(Exit::Done)
+    }
+}
+
+impl Report {
+    fn print(&self) -> anyhow::Result<()> {
+        let free = || "nobody".to_owned();
+        output::fields(&[
+            ("store", self.store.display().to_string()),
+            ("store id", self.store_id.to_string()),
+            ("in use by", self.holder.as_ref().map_or_else(free, ToString::to_string)),
+        ])
+    }
+}

@@ -1,0 +1,116 @@
+//! Opening the store that a command names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::unlock::UnlockArgs;
+use crate::{
+    config::{BucketOptions, Config, DefaultEncryption, MountOptions, RequestEncryption},
+    engine::{self, Encryption, Engine, Limits, NewBucket},
+    envelope::Id,
+    keys::{Keyring, Unlock},
+    policy::AccountId,
+    store::{LocalStore, StoreError, holder, layout},
+};
+
+/// A store directory that was found to be one.
+#[derive(Debug)]
+pub struct StorePath {
+    path: PathBuf,
+    id: Id,
+}
+
+impl StorePath {
+    /// Checks that `path` is a store.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let path = path.canonicalize().with_context(|| format!("cannot open the store `{shown}`"))?;
+        let root = LocalStore::open(&path).with_context(|| format!("cannot open the store `{shown}`"))?.root();
+        let id = layout::open_store(&root).with_context(|| format!("`{shown}`"))?;
+        Ok(Self { path, id: Id::from_bytes(*id.as_bytes()) })
+    }
+
+    /// The absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id in its marker.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Unlocks the keyring.
+    pub fn keyring(&self, unlock: &Unlock) -> anyhow::Result<Keyring> {
+        Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
+    }
+
+    /// Refuses a store that somebody has in use, before a passphrase is asked for.
+    pub fn require_free(&self) -> anyhow::Result<()> {
+        match holder(&self.path)? {
+            Some(holder) => Err(StoreError::Locked { holder }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the store for an administrative command, with the locks and checks that a mount has.
+    pub fn engine(&self, unlock: &UnlockArgs, config: &Config, access: Access) -> anyhow::Result<Engine> {
+        self.require_free()?;
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
+        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
+    }
+}
+
+/// What an administrative command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Look.
+    Read,
+    /// Change.
+    Write,
+}
+
+/// The engine's options under `config`, with the mount's own options in `mount`.
+pub fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
+    engine::Options {
+        read_only: mount.read_only,
+        encryption: match mount.sse {
+            RequestEncryption::Aes256 => Encryption::Aes256,
+            RequestEncryption::BucketDefault => Encryption::BucketDefault,
+            RequestEncryption::None => Encryption::Unnamed,
+        },
+        new_bucket: new_bucket(&config.bucket),
+        account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
+        limits: Limits {
+            dirty_per_object: config.memory.dirty_per_object.bytes(),
+            dirty_total: config.memory.dirty_total.bytes(),
+            tag_cache: config.memory.tag_cache.bytes(),
+            strict_open: config.engine.strict_open_limit.bytes(),
+            commit_interval: config.engine.commit_interval.duration(),
+        },
+    }
+}
+
+/// What buckets are made with under these options.
+pub fn new_bucket(options: &BucketOptions) -> NewBucket {
+    NewBucket {
+        block_size: options.block_size,
+        default_encryption: match options.default_encryption {
+            DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
+            DefaultEncryption::None => engine::DefaultEncryption::None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_gives_the_engines_defaults() {
+        let config = Config::default();
+        assert_eq!(engine_options(&config, &config.mount).limits, Limits::default());
+    }
+}

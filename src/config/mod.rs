@@ -1,0 +1,17 @@
+//! The configuration file: every option as a checked type, with defaults and a search order.
+//!
+//! `config/strongroom.toml` is the one place where options and defaults are described; a test holds
+//! [`Config::default`] to it. This room reads files and nothing else: it never mounts, unlocks or logs.
+
+mod file;
+mod options;
+mod size;
+mod span;
+
+pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
+pub use options::{
+    AccountId, BucketOptions, Config, DefaultEncryption, EngineOptions, LogLevel, LogOptions, MemoryOptions,
+    MountOptions, PolicyOptions, RequestEncryption, Threads,
+};
+pub use size::{ByteSize, SizeError, parse_block_size};
+pub use span::{Span, SpanError, Timeout};

@@ -1,0 +1,292 @@
+//! The options. Their meaning and defaults are described in `config/strongroom.toml`, not here.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{ByteSize, Span, Timeout, parse_block_size};
+use crate::object::BlockSize;
+
+/// Every option.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How drives are mounted.
+    pub mount: MountOptions,
+    /// What new buckets are like.
+    pub bucket: BucketOptions,
+    /// Bounds on memory.
+    pub memory: MemoryOptions,
+    /// When data is stored and checked.
+    pub engine: EngineOptions,
+    /// What policies see.
+    pub policy: PolicyOptions,
+    /// What is logged.
+    pub log: LogOptions,
+}
+
+/// How drives are mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MountOptions {
+    /// Allow no change.
+    pub read_only: bool,
+    /// Let other users in.
+    pub allow_other: bool,
+    /// Unmount when unused.
+    pub idle_timeout: Timeout,
+    /// Life of cached names and attributes.
+    pub ttl: Span,
+    /// Worker threads.
+    pub threads: Threads,
+    /// Let the kernel gather writes.
+    pub writeback: bool,
+    /// Encryption that creations ask for.
+    pub sse: RequestEncryption,
+}
+
+/// What new buckets are like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BucketOptions {
+    /// Block size.
+    #[serde(serialize_with = "show_block_size", deserialize_with = "read_block_size")]
+    pub block_size: BlockSize,
+    /// Default encryption.
+    pub default_encryption: DefaultEncryption,
+}
+
+/// Bounds on memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryOptions {
+    /// Unstored data of one object.
+    pub dirty_per_object: ByteSize,
+    /// Unstored data of all objects.
+    pub dirty_total: ByteSize,
+    /// Cached tag pages of one object.
+    pub tag_cache: ByteSize,
+}
+
+/// When data is stored and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineOptions {
+    /// Longest wait of written data.
+    pub commit_interval: Span,
+    /// Largest object that is checked whole when it is opened.
+    pub strict_open_limit: ByteSize,
+}
+
+/// What policies see.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyOptions {
+    /// Account id in ARNs.
+    pub account: AccountId,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogOptions {
+    /// Least severity.
+    pub level: LogLevel,
+    /// Where to, in the background; empty is the system log.
+    pub file: PathBuf,
+}
+
+/// A number of worker threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// One per processor, 2 to 16.
+    Auto,
+    /// This many, 1 to 64.
+    Exactly(u8),
+}
+
+/// Encryption that each creation asks for, as `x-amz-server-side-encryption` does in S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum RequestEncryption {
+    /// Ask for `AES256`.
+    #[serde(rename = "AES256")]
+    #[value(name = "AES256")]
+    Aes256,
+    /// Ask for what the bucket has as its default.
+    #[serde(rename = "bucket-default")]
+    #[value(name = "bucket-default")]
+    BucketDefault,
+    /// Ask for nothing: strict policies refuse it, else the bucket's default applies.
+    #[serde(rename = "none")]
+    #[value(name = "none")]
+    None,
+}
+
+/// Encryption of objects whose creation asked for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum DefaultEncryption {
+    /// `AES256` (SSE-S3).
+    #[serde(rename = "AES256")]
+    #[value(name = "AES256")]
+    Aes256,
+    /// Plain files.
+    #[serde(rename = "none")]
+    #[value(name = "none")]
+    None,
+}
+
+/// A 12-digit account id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountId(String);
+
+/// Least severity that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And what happens.
+    #[default]
+    Info,
+    /// And how.
+    Debug,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            allow_other: false,
+            idle_timeout: Timeout::Never,
+            ttl: Span::seconds(1),
+            threads: Threads::Auto,
+            writeback: false,
+            sse: RequestEncryption::None,
+        }
+    }
+}
+
+impl Default for BucketOptions {
+    fn default() -> Self {
+        Self { block_size: BlockSize::DEFAULT, default_encryption: DefaultEncryption::Aes256 }
+    }
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self {
+            dirty_per_object: ByteSize::new(4 << 20),
+            dirty_total: ByteSize::new(256 << 20),
+            tag_cache: ByteSize::new(1 << 20),
+        }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { commit_interval: Span::seconds(5), strict_open_limit: ByteSize::new(64 << 20) }
+    }
+}
+
+impl Default for AccountId {
+    fn default() -> Self {
+        Self("000000000000".to_owned())
+    }
+}
+
+impl AccountId {
+    /// The 12 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AccountId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is not an account id: write 12 digits"))
+        }
+    }
+}
+
+impl From<AccountId> for String {
+    fn from(account: AccountId) -> Self {
+        account.0
+    }
+}
+
+impl Threads {
+    /// The number, unless it is left to the machine.
+    pub fn count(self) -> Option<usize> {
+        match self {
+            Self::Auto => None,
+            Self::Exactly(count) => Some(count.into()),
+        }
+    }
+}
+
+impl FromStr for Threads {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let count = text.parse().ok().filter(|count| (1..=64).contains(count)).map(Self::Exactly);
+        let auto = (text == "auto").then_some(Self::Auto);
+        auto.or(count).ok_or_else(|| format!("`{text}` is not a number of threads: write `auto`, or 1 to 64"))
+    }
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Exactly(count) => count.fmt(f),
+        }
+    }
+}
+
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+/// Reads and writes a type through its text form.
+macro_rules! as_text {
+    ($($type:ty),+) => { $(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )+ };
+}
+as_text!(ByteSize, Span, Timeout, Threads);
+
+fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
+    parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn show_block_size<S: Serializer>(size: &BlockSize, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&ByteSize::new(size.bytes()))
+}

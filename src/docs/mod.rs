@@ -1,0 +1,36 @@
+//! The documents of the product, as pages of its API documentation.
+//!
+//! Each fact stands in one of them; code cites them by section.
+
+/// Rooms, their direction, and the path of a request.
+pub mod architecture {
+    #![doc = include_str!("architecture.md")]
+}
+
+/// The commands, and their exit codes.
+pub mod cli {
+    #![doc = include_str!("cli.md")]
+}
+
+/// The configuration file.
+pub mod configuration {
+    #![doc = include_str!("configuration.md")]
+    #![doc = "```toml"]
+    #![doc = include_str!("../../config/strongroom.toml")]
+    #![doc = "```"]
+}
+
+/// The bytes of stored objects, buckets and stores.
+pub mod format {
+    #![doc = include_str!("format.md")]
+}
+
+/// What the drive does where S3 and POSIX leave a choice.
+pub mod semantics {
+    #![doc = include_str!("semantics.md")]
+}
+
+/// Who can learn or change what.
+pub mod threat_model {
+    #![doc = include_str!("threat-model.md")]
+}

@@ -1,0 +1,32 @@
+//! The mount: requests of the kernel in, calls of the engine out, and the process around it.
+//!
+//! The room translates and decides nothing: access, keys and formats are the engine's. It knows the engine and the plain
+//! types of the store, never policies, keys or ciphers, and the types of the protocol library stop here.
+//!
+//! What a program does to mount in the background, in this order: [`Watchdog::start`]; ask for secrets; [`background`];
+//! in the daemon build the engine (with its threads), [`Session::start`], [`Ready::succeed`] or [`Ready::fail`], and
+//! [`Session::wait`] with the [`Watchdog`] held to the end. In the foreground [`background`] is left out and [`notify`]
+//! tells the service manager [`READY`].
+
+mod activity;
+mod adapter;
+mod buffer;
+mod daemon;
+mod errno;
+mod fork;
+mod handles;
+mod inodes;
+mod mount;
+mod notify;
+mod ops;
+mod options;
+mod session;
+mod terms;
+mod watchdog;
+mod wire;
+
+pub use daemon::{Background, Front, Ready, Report, background};
+pub use notify::{READY, STOPPING, notify};
+pub use options::MountOptions;
+pub use session::{Session, SessionError};
+pub use watchdog::Watchdog;

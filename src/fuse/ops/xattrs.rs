@@ -1,0 +1,63 @@
+//! Operations on extended attributes.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
+
+use crate::store::XattrMode;
+
+use super::{Errno, Ops, Result};
+
+impl Ops {
+    /// The value of `name`.
+    pub(in crate::fuse) fn xattr(&self, id: u64, name: &OsStr) -> Result<Vec<u8>> {
+        Ok(self.engine.xattr(self.inode(id)?.item(), name)?)
+    }
+
+    /// Sets `name`; `flags` are those of `setxattr(2)`.
+    pub(in crate::fuse) fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Result<()> {
+        let mode = xattr_mode(flags)?;
+        Ok(self.engine.set_xattr(self.inode(id)?.item(), name, value, mode)?)
+    }
+
+    /// The names, each ended by a NUL byte.
+    pub(in crate::fuse) fn xattrs(&self, id: u64) -> Result<Vec<u8>> {
+        Ok(joined(&self.engine.xattrs(self.inode(id)?.item())?))
+    }
+
+    /// Removes `name`.
+    pub(in crate::fuse) fn remove_xattr(&self, id: u64, name: &OsStr) -> Result<()> {
+        Ok(self.engine.remove_xattr(self.inode(id)?.item(), name)?)
+    }
+}
+
+fn xattr_mode(flags: i32) -> Result<XattrMode> {
+    match flags {
+        0 => Ok(XattrMode::Set),
+        libc::XATTR_CREATE => Ok(XattrMode::Create),
+        libc::XATTR_REPLACE => Ok(XattrMode::Replace),
+        _ => Err(Errno(libc::EINVAL)),
+    }
+}
+
+fn joined(names: &[OsString]) -> Vec<u8> {
+    names.iter().flat_map(|name| name.as_bytes().iter().copied().chain([0])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ended_by_nul() {
+        assert_eq!(joined(&["user.a".into(), "user.b".into()]), b"user.a\0user.b\0");
+        assert_eq!(joined(&[]), b"");
+    }
+
+    #[test]
+    fn creating_and_replacing_at_once_is_invalid() {
+        assert_eq!(xattr_mode(libc::XATTR_CREATE), Ok(XattrMode::Create));
+        assert_eq!(xattr_mode(3), Err(Errno(libc::EINVAL)));
+    }
+}
