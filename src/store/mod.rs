@@ -17,6 +17,8 @@ pub(crate) mod faulty;
 pub mod layout;
 mod local;
 mod lock;
+#[cfg(test)]
+pub(crate) mod sim;
 pub mod small;
 
 use std::{any::Any, ffi::OsStr, ffi::OsString, io, path::PathBuf, sync::Arc};
