@@ -237,7 +237,7 @@ impl Survival {
     /// What comes after it in its directories is lost too, on a host that keeps order.
     fn is_lost(&mut self, event: &Event) {
         if let Self::First(left) = self {
-            event.dirs().for_each(|dir| drop(left.insert(dir, 0)));
+            left.extend(event.dirs().map(|dir| (dir, 0)));
         }
     }
 }
