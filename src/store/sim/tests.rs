@@ -281,7 +281,7 @@ mod names_in_flight {
     }
 
     #[test]
-    fn of_new_files_are_durable_with_the_file_on_a_wild_host_alone() {
+    fn of_new_files_are_durable_with_the_file_and_take_along_what_the_host_keeps_in_order() {
         for (host, expected) in [(Host::Ordered, 1), (Host::Wild, 2)] {
             let disk = SimDisk::new(host);
             put(&disk.root(), "before", b"");
@@ -468,7 +468,9 @@ mod power {
         let disks = [(); 2].map(|()| {
             let disk = SimDisk::new(Host::Wild);
             let files = ["a", "b", "c", "d"].map(|text| put(&disk.root(), text, &sectors("abcdefgh")).1);
-            files.iter().for_each(|file| write(file, 2, "xy"));
+            for file in &files {
+                write(file, 2, "xy");
+            }
             disk
         });
         for mode in HONEST.into_iter().chain(DESTROYING) {
