@@ -102,6 +102,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             tag_cache: config.memory.tag_cache.bytes(),
             strict_open: config.engine.strict_open_limit.bytes(),
             commit_interval: config.engine.commit_interval.duration(),
+            ..Limits::default()
         },
     }
 }

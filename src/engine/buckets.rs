@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Result, clock,
+    Bucket, EngineError, NewBucket, Options, Result, clock,
     settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -31,17 +31,20 @@ pub(super) struct Buckets {
     master: Arc<dyn MasterKey>,
     defaults: NewBucket,
     read_only: bool,
+    journal: journal::Settings,
     loaded: RwLock<HashMap<BucketName, (NodeKey, Arc<Bucket>)>>,
 }
 
 impl Buckets {
-    pub(super) fn new(
-        root: NodeRef,
-        master: Arc<dyn MasterKey>,
-        defaults: NewBucket,
-        read_only: bool,
-    ) -> Self {
-        Self { root, master, defaults, read_only, loaded: RwLock::default() }
+    pub(super) fn new(root: NodeRef, master: Arc<dyn MasterKey>, options: &Options) -> Self {
+        Self {
+            root,
+            master,
+            defaults: options.new_bucket,
+            read_only: options.read_only,
+            journal: options.limits.journal,
+            loaded: RwLock::default(),
+        }
     }
 
     /// What `mkdir` makes.
@@ -105,8 +108,7 @@ impl Buckets {
             };
         }
         // A journal that was switched off may still hold what was committed before.
-        let shape = journal::Settings::default();
-        let (journal, report) = Journal::open(wal, dir, *settings.id.as_bytes(), shape)?;
+        let (journal, report) = Journal::open(wal, dir, *settings.id.as_bytes(), self.journal)?;
         if !report.is_idle() {
             log::warn!("bucket `{name}`: {report}");
         }

@@ -55,7 +55,7 @@ fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
 impl Shared {
     /// Saves objects whose changes are older than `age`, and forgets closed ones. All are logged first, so that one
     /// flush serves those of a bucket.
-    fn save_older_than(&self, age: Duration) {
+    pub(super) fn save_older_than(&self, age: Duration) {
         let mut due = self.objects.all();
         due.retain(|object| object.unsettled_since().is_some_and(|since| since.elapsed() >= age));
         for sync in [Sync::Store, Sync::Settled] {

@@ -11,6 +11,7 @@ mod bucket;
 mod buckets;
 mod clock;
 mod committer;
+mod defects;
 mod error;
 mod file;
 mod item;
@@ -33,6 +34,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use bucket::Bucket;
+pub use defects::Defects;
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
@@ -48,7 +50,10 @@ use self::{
 };
 use crate::{
     policy::AccountId,
-    store::{NodeRef, StoreLock, journal::Journal},
+    store::{
+        NodeRef, StoreLock,
+        journal::{self, Journal},
+    },
 };
 
 /// How much memory the data path may use, and when it saves.
@@ -64,6 +69,13 @@ pub struct Limits {
     pub strict_open: u64,
     /// Unsaved changes are saved after at most this long.
     pub commit_interval: std::time::Duration,
+    /// Fresh data of a commit, from this many bytes on, is stored in place and flushed instead of being logged.
+    pub bulk: u64,
+    /// Size of each bucket's journal.
+    pub journal: journal::Settings,
+    /// None outside tests.
+    #[doc(hidden)]
+    pub defects: Defects,
 }
 
 impl Limits {
@@ -80,6 +92,9 @@ impl Default for Limits {
             tag_cache: 1 << 20,
             strict_open: 64 << 20,
             commit_interval: std::time::Duration::from_secs(5),
+            bulk: 1 << 20,
+            journal: journal::Settings::default(),
+            defects: Defects::default(),
         }
     }
 }
@@ -114,8 +129,8 @@ struct Shared {
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     principals: Principals,
-    /// Held for as long as the store is in use.
-    _lock: StoreLock,
+    /// Held for as long as the store is in use; a store that is no directory has none.
+    _lock: Option<StoreLock>,
 }
 
 impl Engine {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     envelope::Id,
-    keys::{Keyring, KeyringError, NewSlot},
-    store::{Holder, LocalStore, StoreError, StoreLock, layout},
+    keys::{Keyring, KeyringError, MasterKey, NewSlot},
+    store::{Holder, LocalStore, NodeRef, StoreError, StoreLock, layout},
 };
 
 /// Why a store could not be made or opened.
@@ -59,12 +59,21 @@ impl Engine {
             return Err(StartError::ForeignKeyring);
         }
         let lock = StoreLock::acquire(path, &Holder::this_process(purpose))?;
-        let root = store.root();
-        let buckets = Buckets::new(root.clone(), Arc::new(keyring), options.new_bucket, options.read_only);
+        Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
+    }
+
+    /// An engine for the store at `root`, whose buckets are recovered first.
+    pub(super) fn assemble(
+        root: NodeRef,
+        master: Arc<dyn MasterKey>,
+        lock: Option<StoreLock>,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let buckets = Buckets::new(root.clone(), master, &options);
         if !options.read_only {
             buckets.clear_leftovers();
         }
-        buckets.load_all().map_err(|error| io(std::io::Error::other(error)))?;
+        buckets.load_all().map_err(std::io::Error::other)?;
         let owner = rustix::process::getuid().as_raw();
         let shared = Arc::new(Shared {
             root,
@@ -75,7 +84,7 @@ impl Engine {
             options,
             _lock: lock,
         });
-        let committer = Committer::start(&shared).map_err(io)?;
+        let committer = Committer::start(&shared)?;
         Ok(Self { shared, committer })
     }
 }

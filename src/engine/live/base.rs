@@ -1,7 +1,10 @@
 //! What the store is known to hold of an object after a power cut: which places must not be overwritten in place.
 
-use super::{Inner, tags::Tags};
-use crate::object::Geometry;
+use super::{
+    Inner,
+    tags::{Stored, Tags},
+};
+use crate::{engine::defects::Defect, object::Geometry};
 
 /// The last state of the object that a crash must not destroy.
 pub(super) enum Base {
@@ -50,6 +53,9 @@ impl Inner {
     /// Whether block `i` may be written in place now: nothing that a crash must keep is there, and nothing that is
     /// logged but not yet applied could be written over it later.
     pub(super) fn may_store(&self, geometry: &Geometry, i: u64) -> bool {
+        if self.dirty.limits().defects.has(Defect::FreshByMemory) {
+            return matches!(self.stored_block(geometry, i), Stored::Hole);
+        }
         self.pending.is_empty() && !self.is_referenced(geometry, i)
     }
 

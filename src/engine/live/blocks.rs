@@ -85,6 +85,10 @@ impl DirtyBlocks {
         self.blocks.get_mut(&i)
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        self.budget.limits()
+    }
+
     /// Whether block `i` is unsaved.
     pub(super) fn contains(&self, i: u64) -> bool {
         self.blocks.contains_key(&i)

@@ -7,7 +7,7 @@
 use std::sync::PoisonError;
 
 use super::{LiveObject, Result};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, defects::Defect};
 use crate::store::journal::Journal;
 
 /// How far a commit goes.
@@ -51,9 +51,15 @@ impl LiveObject {
     fn try_commit(&self, sync: Sync) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         match self.bucket.journal() {
-            Some(journal) if !self.read_lock().base.is_free() => self.commit_logged(journal, sync),
+            Some(journal) if !self.read_lock().base.is_free() && !self.has_no_journal() => {
+                self.commit_logged(journal, sync)
+            }
             journal => self.commit_in_place(journal, sync),
         }
+    }
+
+    fn has_no_journal(&self) -> bool {
+        self.budget.limits().defects.has(Defect::NoJournal)
     }
 
     fn commit_in_place(&self, journal: Option<&Journal>, sync: Sync) -> Result<()> {

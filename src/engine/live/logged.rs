@@ -5,7 +5,7 @@ use std::{ops::Range, time::Instant};
 
 use super::{Inner, LiveObject, Result, Sync};
 use crate::{
-    engine::scratch,
+    engine::{defects::Defect, scratch},
     store::{
         Timestamp,
         journal::{Frame, Journal, Lsn, Subject},
@@ -32,9 +32,6 @@ impl Pending {
     }
 }
 
-/// From this many bytes of fresh data on, a commit stores it in place and flushes it, instead of logging it.
-const BULK: u64 = 1 << 20;
-
 impl LiveObject {
     pub(super) fn commit_logged(&self, journal: &Journal, sync: Sync) -> Result<()> {
         let flush = matches!(sync, Sync::Data | Sync::All);
@@ -51,6 +48,9 @@ impl LiveObject {
             return Ok(());
         }
         if let Some(lsn) = logged {
+            if self.budget.limits().defects.has(Defect::AppliedEarly) {
+                self.apply(journal, lsn)?;
+            }
             journal.flush(lsn).map_err(|error| self.bucket.flush_failed(&error))?;
             self.apply(journal, lsn)?;
         }
@@ -67,7 +67,7 @@ impl LiveObject {
         !inner.early.is_empty() || {
             let fresh = |i: &&u64| !inner.is_referenced(&self.geometry, **i);
             let count = inner.dirty.indices().iter().filter(fresh).count() as u64;
-            count * self.geometry.block_size() >= BULK
+            count * self.geometry.block_size() >= self.budget.limits().bulk
         }
     }
 
@@ -109,12 +109,14 @@ impl LiveObject {
         for _ in 0..FLUSHES_WITHOUT_LOCK {
             let inner = self.read_lock();
             let base = flush && inner.base_unsynced;
-            if inner.early.len() == synced && !base {
+            if inner.early_writes == synced && !base {
                 break;
             }
-            synced = inner.early.len();
+            synced = inner.early_writes;
             drop(inner);
-            self.flush_file()?;
+            if !self.budget.limits().defects.has(Defect::DataUnflushed) {
+                self.flush_file()?;
+            }
             if base {
                 self.write_lock().base_unsynced = false;
             }
@@ -136,7 +138,7 @@ impl LiveObject {
         if inner.unsaved_since.is_none() {
             return Ok(inner.pending.back().map(|pending| pending.lsn));
         }
-        if inner.early.len() > inner.early_synced {
+        if inner.early_writes > inner.early_synced {
             // Somebody keeps storing fresh data in place: this flush is waited for with the object held.
             inner.file.sync_data().map_err(|error| self.bucket.flush_failed(&error))?;
         }
@@ -154,7 +156,7 @@ impl LiveObject {
         inner.tags.for_each(|tags| tags.logged |= std::mem::take(&mut tags.dirty));
         inner.pending.push_back(Pending { lsn, writes, freed, stored_len, mtime, since: Instant::now() });
         inner.early.clear();
-        inner.early_synced = 0;
+        (inner.early_writes, inner.early_synced) = (0, 0);
         inner.freed.clear();
         inner.superseded = None;
         inner.unsaved_since = None;
@@ -234,7 +236,8 @@ impl LiveObject {
             frame.direct(range.start, range.end - range.start);
         }
         for (offset, bytes) in writes {
-            frame.write(*offset, bytes);
+            let skip = if self.budget.limits().defects.has(Defect::NoIdentity) && *offset == 0 { 512 } else { 0 };
+            frame.write(*offset + skip as u64, bytes.split_at(skip).1);
         }
         frame
     }

@@ -68,8 +68,9 @@ struct Inner {
     base_unsynced: bool,
     /// Stored ranges written in place since the last commit, which its frame must name.
     early: Vec<Range<u64>>,
-    /// How many of these the coming commit has flushed.
-    early_synced: usize,
+    /// How often something was written in place since the last commit, and up to which of these writes it was flushed.
+    early_writes: u64,
+    early_synced: u64,
     /// Commits in the journal that are not stored in place yet, oldest first.
     pending: VecDeque<Pending>,
     /// The identity that the last commit knows, where it is another.
@@ -170,6 +171,7 @@ impl Inner {
         if self.base.is_free() {
             return;
         }
+        self.early_writes += 1;
         match self.early.last_mut() {
             Some(last) if last.end == offset => last.end = end,
             _ => self.early.push(offset..end),

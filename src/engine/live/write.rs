@@ -116,7 +116,7 @@ impl LiveObject {
             Ok::<_, EngineError>(file.write_at(&[IoSlice::new(buffer)], self.geometry.block_offset(first))?)
         })
         .inspect_err(|_| self.forget_run(inner, first, blocks))?;
-        inner.stored_len = inner.stored_len.max(self.geometry.block_offset(first) + plaintext.len() as u64);
+        inner.note_stored(self.geometry.block_offset(first), plaintext.len());
         inner.dirty.remove_range(first..first + blocks);
         inner.mark_unsaved();
         Ok(plaintext.len())

@@ -1,5 +1,6 @@
 //! The engine over a real directory, without a kernel mount.
 
+mod crash;
 mod model;
 mod tampering;
 
