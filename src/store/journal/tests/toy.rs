@@ -107,7 +107,6 @@ impl Toy {
     pub(super) fn open(node: NodeRef, name: String) -> io::Result<Self> {
         let file = node.open(Access::ReadWrite)?;
         let now = Snapshot::read(&file).map_err(io::Error::other)?;
-        file.set_len(BLOCK + now.size)?;
         let (dirty, early, punched) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         Ok(Self { node, file, name, durable: now, now, dirty, early, punched, pending: None })
     }
@@ -134,12 +133,8 @@ impl Toy {
         self.set(i, token);
     }
 
-    /// A short last block is sealed anew when it becomes longer.
     fn grow(&mut self, size: u64, token: u64) {
-        let tail = self.now.blocks().saturating_sub(1);
-        if !self.now.size.is_multiple_of(BLOCK) && self.now.entries[tail] != 0 {
-            self.set(tail, token);
-        }
+        self.seal_tail(token);
         self.now.size = size;
     }
 
@@ -148,8 +143,13 @@ impl Toy {
         for i in self.now.blocks()..BLOCKS {
             self.clear(i);
         }
+        self.seal_tail(token);
+    }
+
+    /// A short last block is sealed anew when the length changes.
+    fn seal_tail(&mut self, token: u64) {
         let tail = self.now.blocks().saturating_sub(1);
-        if !size.is_multiple_of(BLOCK) && self.now.entries[tail] != 0 {
+        if !self.now.size.is_multiple_of(BLOCK) && self.now.entries[tail] != 0 {
             self.set(tail, token);
         }
     }
@@ -206,11 +206,15 @@ impl Toy {
                 self.put_early(i)?;
             }
         }
+        if self.file.stat()?.size > BLOCK + self.now.size {
+            // The cut to come may destroy the last page: the journal must have it.
+            self.seal_tail(rng.random());
+        }
         if !self.early.is_empty() {
             self.file.sync_data()?;
         }
         let next = self.now;
-        let mut frame = Frame::new(&self.subject());
+        let mut frame = Frame::new(&self.subject(next.id));
         if next.id != self.durable.id {
             frame.superseded(&[self.durable.id; 16]);
         }
@@ -246,15 +250,16 @@ impl Toy {
     /// Moves it to its other name.
     pub(super) fn rename(&mut self, root: &NodeRef, journal: &Journal) -> io::Result<()> {
         let to = if self.name.ends_with('2') { self.name[..1].into() } else { format!("{}2", self.name) };
-        let lsn = journal.append(Frame::new(&self.subject()).path(to.as_bytes()), self.node.clone())?;
+        let lsn = journal
+            .append(Frame::new(&self.subject(self.durable.id)).path(to.as_bytes()), self.node.clone())?;
         root.rename(&name(&self.name), root, &name(&to), RenameMode::Replace)?;
         journal.applied(lsn);
         self.name = to;
         Ok(())
     }
 
-    fn subject(&self) -> Subject {
-        Subject { object_id: [self.now.id; 16], inode: self.node.key().ino, path: self.name.clone().into() }
+    fn subject(&self, id: u8) -> Subject {
+        Subject { object_id: [id; 16], inode: self.node.key().ino, path: self.name.clone().into() }
     }
 }
 
