@@ -219,13 +219,19 @@ impl Toy {
             frame.superseded(&[self.durable.id; 16]);
         }
         frame.truncate(BLOCK + next.size);
-        self.early.iter().for_each(|i| _ = frame.direct(offset(*i), next.block(*i).len() as u64));
+        for i in &self.early {
+            frame.direct(offset(*i), next.block(*i).len() as u64);
+        }
         let holes: Vec<usize> = self.punched.iter().copied().filter(|i| *i < next.blocks()).collect();
-        holes.iter().for_each(|i| _ = frame.punch(offset(*i), BLOCK));
+        for i in &holes {
+            frame.punch(offset(*i), BLOCK);
+        }
         let mut writes = vec![(0, next.header())];
         let journaled = self.dirty.difference(&self.early);
         writes.extend(journaled.map(|i| (offset(*i), next.block(*i))));
-        writes.iter().for_each(|(offset, bytes)| _ = frame.write(*offset, bytes));
+        for (offset, bytes) in &writes {
+            frame.write(*offset, bytes);
+        }
         self.pending = Some(Pending { next, writes, holes });
         Ok((frame, next))
     }
