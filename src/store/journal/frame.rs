@@ -9,7 +9,8 @@ use crate::crypto;
 /// Whom a frame is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
-    /// The object's id, as in sector 0 of its file.
+    /// The object's id, as the file has it when this frame and all before it are applied. A frame that changes it says
+    /// so by [`Frame::superseded`]; an id that no frame has brought in yet is nobody's.
     pub object_id: [u8; 16],
     /// Inode number of its file.
     pub inode: u64,
@@ -46,6 +47,8 @@ impl Frame {
     }
 
     /// The file has `len` bytes now; bytes beyond the old length read as zeros until written.
+    /// A frame that cuts a file inside a page must also write that page up to the cut: the system writes the whole page
+    /// when it cuts, and a crash may destroy it. Where it does not, recovery leaves the file longer, by less than a page.
     pub fn truncate(&mut self, len: u64) -> &mut Self {
         self.op(OpCode::Truncate, len, 0);
         self

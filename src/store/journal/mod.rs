@@ -11,6 +11,9 @@
 //! Whoever uses it must flush a frame before changing anything in place that the frame writes, must keep one frame
 //! per object in flight at most, and must call [`Journal::fail`] when a flush of an object fails elsewhere.
 //!
+//! After recovery a file may be longer than its last commit says: by blocks that were written in place and never
+//! committed, of which no frame tells. Nothing refers to these bytes.
+//!
 //! Locks: one, `state`, held for memory and for the copy of a frame into the page cache, never across a flush. Two
 //! roles are marked in it, each for one thread at a time: the leader, who flushes for all that wait, and the keeper,
 //! who begins and retires segments. A keeper may become leader; a leader never waits for the keeper.

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use super::{
     super::{
         defects::{Defect, Defects},
+        frame::PAGE,
         op::{Action, Op},
         ranges::RangeSet,
     },
@@ -31,6 +32,7 @@ pub(super) fn all(log: &Log, objects: &Objects, defects: Defects) -> io::Result<
     for place in order {
         dropped += u64::from(!replay.frame(place)?);
     }
+    replay.cut()?;
     Ok(dropped)
 }
 
@@ -48,8 +50,10 @@ struct Replay<'a> {
 #[derive(Default)]
 struct Done {
     covered: RangeSet,
-    /// A truncation was among them: the length is final.
-    has_length: bool,
+    /// The part of it that replay has written, and would write again.
+    written: RangeSet,
+    /// The length by the newest truncation, if there was one.
+    length: Option<u64>,
 }
 
 impl Replay<'_> {
@@ -75,6 +79,7 @@ impl Replay<'_> {
         let Some(file) = self.file(index)? else { return Ok(false) };
         let Some(done) = self.done.get_mut(index) else { return Ok(false) };
         if self.defects.has(Defect::OldestFirst) {
+            done.cut(&file)?;
             *done = Done::default();
         }
         let ignored = matches!(op.action, Action::Direct { .. }) && self.defects.has(Defect::DirectIgnored);
@@ -82,6 +87,15 @@ impl Replay<'_> {
             done.apply(&file, &op.action)?;
         }
         Ok(true)
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        for index in 0..self.done.len() {
+            if let (Some(file), Some(done)) = (self.file(index)?, self.done.get(index)) {
+                done.cut(&file)?;
+            }
+        }
+        Ok(())
     }
 
     fn file(&mut self, index: usize) -> io::Result<Option<FileRef>> {
@@ -116,28 +130,41 @@ impl Done {
             let within = as_index(gap.start - offset)..as_index(gap.end - offset);
             let part = bytes.get(within).expect("gaps lie inside the range asked for");
             file.write_at(&[IoSlice::new(part)], gap.start)?;
+            self.written.insert(gap);
         }
         self.covered.insert(range);
         Ok(())
     }
 
-    /// The newest truncation gives the file its length. What an older one cut off, and nothing newer has written,
-    /// is zeros.
+    /// What a truncation cut off, and nothing newer has written, is zeros. The newest gives the file its length.
     fn truncate(&mut self, file: &FileRef, len: u64) -> io::Result<()> {
-        if !self.has_length {
-            file.set_len(len)?;
-            self.has_length = true;
+        let size = file.stat()?.size;
+        if self.length.is_none() {
+            self.length = Some(len);
+            if size < len {
+                file.set_len(len)?;
+            }
+            self.covered.insert(len..u64::MAX);
         }
-        let end = file.stat()?.size.max(len);
-        self.clear(file, len, end)?;
+        self.clear(file, len, size.max(len))?;
         self.covered.insert(len..u64::MAX);
         Ok(())
+    }
+
+    /// Cuts off what is beyond the newest length. A cut inside a page makes the system write that page, and a crash
+    /// may destroy it then: where the journal does not hold the rest of the page, the file stays longer instead.
+    fn cut(&self, file: &FileRef) -> io::Result<()> {
+        let Some(len) = self.length else { return Ok(()) };
+        let rest = (len - len % PAGE)..len;
+        let safe = if self.written.gaps(rest).is_empty() { len } else { len.next_multiple_of(PAGE) };
+        if file.stat()?.size > safe { file.set_len(safe) } else { Ok(()) }
     }
 
     /// Makes zeros of what is not covered.
     fn clear(&mut self, file: &FileRef, start: u64, end: u64) -> io::Result<()> {
         for gap in self.covered.gaps(start..end) {
             file.punch(gap.start, gap.end - gap.start)?;
+            self.written.insert(gap);
         }
         self.covered.insert(start..end);
         Ok(())

@@ -1,9 +1,11 @@
 //! Tests of the journal as a whole, on a real directory.
 
+mod crashing;
 mod flushing;
 mod recovering;
 mod segments;
 mod stored;
+mod toy;
 
 use std::io::IoSlice;
 

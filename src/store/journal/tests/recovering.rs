@@ -60,6 +60,26 @@ fn a_truncation_cuts_and_what_comes_after_it_is_kept() {
     assert_eq!(bucket.bytes("a").len(), 5 * 4096 - 96);
 }
 
+/// A crash inside recovery destroyed the last block, which no frame held: cutting the file behind it had put it in
+/// flight.
+#[test]
+fn a_page_that_the_journal_does_not_hold_is_not_cut() {
+    for (held, expected) in [(false, 3 * 4096), (true, 3 * 4096 - 100)] {
+        let bucket = bucket();
+        let object = bucket.object("a", 1, 4);
+        let (journal, _) = bucket.open();
+        let mut frame = object.frame();
+        frame.truncate(3 * PAGE - 100).write(0, &header(1, b'1'));
+        if held {
+            frame.write(2 * PAGE, &page(b'1')[..3996]);
+        }
+        log(&journal, &frame, &object);
+        drop(journal);
+        bucket.recover();
+        assert_eq!(bucket.bytes("a").len(), expected);
+    }
+}
+
 #[test]
 fn an_old_truncation_spares_what_was_written_in_place_after_it() {
     let bucket = bucket();

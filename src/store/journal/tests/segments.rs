@@ -135,11 +135,11 @@ fn an_object_that_cannot_be_flushed_keeps_the_journal() {
     let (journal, _) = bucket.open();
     let faults = Faults::default();
     let node = faults.wrap(object.node.clone());
-    let faulty = Object { node, file: object.file.clone(), subject: object.subject.clone() };
-    change(&journal, &faulty, b'1').unwrap();
+    let fragile = Object { node, file: object.file.clone(), subject: object.subject.clone() };
+    change(&journal, &fragile, b'1').unwrap();
     faults.arm(Call::Sync, 1, libc::EIO);
     assert_eq!(errno(journal.checkpoint()), libc::EIO);
-    assert_eq!(errno(change(&journal, &faulty, b'2')), libc::EIO);
+    assert_eq!(errno(change(&journal, &fragile, b'2')), libc::EIO);
     assert_eq!(bucket.recover().frames, 1);
 }
 
