@@ -12,7 +12,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, ByteSize, Config, DefaultEncryption, parse_block_size},
+    config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, parse_block_size},
     engine::{self, Engine, EngineError},
     envelope::Id,
     name::BucketName,
@@ -50,6 +50,9 @@ struct Create {
     /// Block size: 4KiB, 8KiB ... 1MiB; fixed for good [default: as configured, else 4KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     block_size: Option<BlockSize>,
+    /// Keep synced data safe in a power cut: on, or off for scratch data [default: as configured, else on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    journal: Option<JournalSwitch>,
     /// Make a bucket of an existing directory; its files stay as they are, unencrypted
     #[arg(long)]
     adopt: bool,
@@ -88,6 +91,7 @@ struct Report {
     default_encryption: engine::DefaultEncryption,
     plaintext_allowed: bool,
     block_size: u64,
+    journal: engine::JournalMode,
     policy: bool,
 }
 
@@ -110,6 +114,7 @@ impl Create {
         let options = BucketOptions {
             block_size: self.block_size.unwrap_or(config.bucket.block_size),
             default_encryption: self.default_encryption.unwrap_or(config.bucket.default_encryption),
+            journal: self.journal.unwrap_or(config.bucket.journal),
         };
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
         let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
@@ -151,6 +156,7 @@ impl Report {
             default_encryption: settings.default_encryption,
             plaintext_allowed: settings.plaintext_allowed,
             block_size: settings.geometry.block_size(),
+            journal: settings.journal,
             policy: engine.policy(name)?.is_some(),
         })
     }

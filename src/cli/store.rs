@@ -9,7 +9,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, MountOptions, RequestEncryption},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, RequestEncryption},
     engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{Keyring, Unlock},
@@ -113,6 +113,10 @@ pub(super) fn new_bucket(options: &BucketOptions) -> NewBucket {
         default_encryption: match options.default_encryption {
             DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
             DefaultEncryption::None => engine::DefaultEncryption::None,
+        },
+        journal: match options.journal {
+            JournalSwitch::On => engine::JournalMode::On,
+            JournalSwitch::Off => engine::JournalMode::Off,
         },
     }
 }

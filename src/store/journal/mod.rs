@@ -121,6 +121,11 @@ impl Journal {
         Ok((journal, recovered.report))
     }
 
+    /// Whether the journal in the directory `wal` has nothing to replay, so that the bucket can be read as it stands.
+    pub fn has_nothing(wal: &NodeRef, bucket_id: &[u8; 16]) -> io::Result<bool> {
+        recovery::has_nothing(wal, bucket_id)
+    }
+
     /// Writes `frame`, about the object whose file is `node`, to the journal; it is durable after [`Self::flush`].
     ///
     /// # Errors

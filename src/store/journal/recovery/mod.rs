@@ -97,6 +97,14 @@ pub(super) fn recover(
     Ok(Recovered { report, segments, next_lsn: log.next_lsn })
 }
 
+/// Whether the journal in `wal` has nothing to replay. Changes nothing.
+pub(super) fn has_nothing(wal: &NodeRef, bucket_id: &[u8; 16]) -> io::Result<bool> {
+    let segments =
+        (0..MOST_SEGMENTS).map(|index| Segment::open(wal, index)).collect::<io::Result<Vec<_>>>()?;
+    let log = Log::read(&segments, bucket_id, super::frame_unit(Defects::default()))?;
+    Ok(log.frames.is_empty())
+}
+
 /// Gives every segment in use a new salt. One after the other, each durable before the next: were the newest of two
 /// segments discarded alone, the next recovery would replay the older one over it.
 fn discard(log: &Log, bucket_id: &[u8; 16], defects: Defects) -> io::Result<()> {
