@@ -3,7 +3,9 @@
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use strongroom::{
-    engine::{Caller, DefaultEncryption, Encryption, Engine, Limits, NewBucket, OpenFlags, Options},
+    engine::{
+        Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags, Options,
+    },
     keys::{Keyring, Unlock},
     object::BlockSize,
     policy::AccountId,
@@ -37,6 +39,7 @@ fn engine(dir: &Path) -> Engine {
         new_bucket: NewBucket {
             default_encryption: DefaultEncryption::Aes256,
             block_size: BlockSize::DEFAULT,
+            journal: JournalMode::On,
         },
         account: AccountId::parse("000000000000").unwrap(),
         limits: Limits::default(),
