@@ -16,12 +16,16 @@ use super::{
 };
 
 /// Bytes of a sector: the unit in which a disk keeps or loses.
-pub(super) const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = LEN as u64;
+/// The same, for arrays.
+pub(super) const LEN: usize = 512;
 /// Sectors of a page: the unit in which the kernel writes.
 pub(super) const PAGE: u64 = 8;
 
 /// The bytes of one sector; `None` is a hole.
-pub(super) type Sector = Option<Arc<[u8; SECTOR as usize]>>;
+pub(super) type Sector = Option<Bytes>;
+/// Shared by all versions and disks that have them.
+pub(super) type Bytes = Arc<[u8; LEN]>;
 
 /// What a file holds.
 #[derive(Clone)]
@@ -162,10 +166,10 @@ impl Content {
         Self::found(sectors, cut.pick(&self.len, rng))
     }
 
-    fn found(mut sectors: BTreeMap<u64, Arc<[u8; SECTOR as usize]>>, len: u64) -> Self {
+    fn found(mut sectors: BTreeMap<u64, Bytes>, len: u64) -> Self {
         drop(sectors.split_off(&len.div_ceil(SECTOR)));
         if let Some(last) = sectors.get_mut(&(len / SECTOR)) {
-            *last = zeroed(last, within(len % SECTOR)..SECTOR as usize);
+            *last = zeroed(last, within(len % SECTOR)..LEN);
         }
         let allocated = sectors.len() as u64;
         let sectors = sectors.into_iter().map(|(at, data)| (at, Versions::durable(Some(data)))).collect();
@@ -177,7 +181,7 @@ impl Content {
         dirty.chunk_by(|(a, _), (b, _)| a / PAGE == b / PAGE).map(<[_]>::to_vec).collect()
     }
 
-    fn sector(&self, sector: u64) -> Option<&Arc<[u8; SECTOR as usize]>> {
+    fn sector(&self, sector: u64) -> Option<&Bytes> {
         self.sectors.get(&sector)?.now().as_ref()
     }
 
@@ -190,7 +194,7 @@ impl Content {
     }
 
     /// Zeros where never was anything change no byte, so there is nothing in flight.
-    fn allocate(&mut self, stamp: Stamp, sector: u64, zeros: &Arc<[u8; SECTOR as usize]>) {
+    fn allocate(&mut self, stamp: Stamp, sector: u64, zeros: &Bytes) {
         match self.sectors.entry(sector) {
             Entry::Occupied(_) => self.put(stamp, sector, Some(zeros.clone())),
             Entry::Vacant(vacant) => {
@@ -213,14 +217,14 @@ fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>, R
     std::iter::from_fn(move || {
         let at = offset + done as u64;
         let start = within(at % SECTOR);
-        let size = (SECTOR as usize - start).min(len - done);
+        let size = (LEN - start).min(len - done);
         let piece = (at / SECTOR, start..start + size, done..done + size);
         done += size;
         (size > 0).then_some(piece)
     })
 }
 
-fn zeroed(data: &Arc<[u8; SECTOR as usize]>, part: Range<usize>) -> Arc<[u8; SECTOR as usize]> {
+fn zeroed(data: &Bytes, part: Range<usize>) -> Bytes {
     let mut data = **data;
     data[part].fill(0);
     Arc::new(data)
@@ -231,4 +235,4 @@ fn within(offset: u64) -> usize {
     usize::try_from(offset).expect("at most a sector")
 }
 
-const ZEROS: [u8; SECTOR as usize] = [0; SECTOR as usize];
+const ZEROS: [u8; LEN] = [0; LEN];

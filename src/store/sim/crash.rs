@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt};
 
 use super::{
-    content::{PAGE, SECTOR, Sector},
+    content::{Bytes, LEN, PAGE, Sector},
     versions::{Stamp, Versions},
 };
 
@@ -65,15 +65,9 @@ impl Cut {
         match self.mode {
             CrashMode::Tear4096 => at_one_moment(page, rng),
             CrashMode::DestroyPage(chance) if rng.random_bool(chance) => destroyed(page, rng),
-            CrashMode::DestroySector(chance) => {
-                each(
-                    page,
-                    rng,
-                    |data, rng| {
-                        if rng.random_bool(chance) { garbage(rng) } else { data.any(rng).clone() }
-                    },
-                )
-            }
+            CrashMode::DestroySector(chance) => each(page, rng, |data, rng| {
+                if rng.random_bool(chance) { Some(garbage(rng)) } else { data.any(rng).clone() }
+            }),
             _ => each(page, rng, |data, rng| self.pick(data, rng)),
         }
     }
@@ -98,11 +92,11 @@ fn at_one_moment(page: &[(u64, &Versions<Sector>)], rng: &mut impl Rng) -> Vec<(
 
 fn destroyed(page: &[(u64, &Versions<Sector>)], rng: &mut impl Rng) -> Vec<(u64, Sector)> {
     let first = page.first().map_or(0, |(at, _)| at / PAGE * PAGE);
-    (first..first + PAGE).map(|at| (at, garbage(rng))).collect()
+    (first..first + PAGE).map(|at| (at, Some(garbage(rng)))).collect()
 }
 
-fn garbage(rng: &mut impl Rng) -> Sector {
-    let mut bytes = [0; SECTOR as usize];
+fn garbage(rng: &mut impl Rng) -> Bytes {
+    let mut bytes = [0; LEN];
     rng.fill_bytes(&mut bytes);
-    Some(Arc::new(bytes))
+    Arc::new(bytes)
 }

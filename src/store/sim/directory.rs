@@ -28,7 +28,7 @@ impl Disk {
         let inode = self.born(dir, kind, birth)?;
         let ino = self.add(inode);
         let change = Change { place: place(dir, name), old: None, new: Some(ino) };
-        self.change_names(stamp, vec![change], Some(ino));
+        self.change_names(stamp, &[change], Some(ino));
         Ok(ino)
     }
 
@@ -43,7 +43,7 @@ impl Disk {
             _ => {}
         }
         let change = Change { place: place(dir, name), old: None, new: Some(target) };
-        self.change_names(stamp, vec![change], None);
+        self.change_names(stamp, &[change], None);
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl Disk {
             _ => {}
         }
         let change = Change { place: place(dir, name), old: Some(ino), new: None };
-        self.change_names(stamp, vec![change], None);
+        self.change_names(stamp, &[change], None);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Disk {
         }
         let leaves = Change { place: from, old: Some(moved), new: swapped };
         let arrives = Change { place: to, old: target, new: Some(moved) };
-        self.change_names(stamp, vec![leaves, arrives], None);
+        self.change_names(stamp, &[leaves, arrives], None);
         Ok(())
     }
 
@@ -120,12 +120,16 @@ impl Disk {
         }
     }
 
-    fn change_names(&mut self, stamp: Stamp, changes: Vec<Change>, born: Option<u64>) {
+    fn change_names(&mut self, stamp: Stamp, changes: &[Change], born: Option<u64>) {
         let now = self.now();
-        self.names.change(stamp, changes.clone(), born);
-        for Change { place, old, new } in &changes {
-            old.iter().for_each(|ino| self.uncount_link(place, *ino));
-            new.iter().for_each(|ino| self.count_link(place, *ino));
+        self.names.change(stamp, changes.to_vec(), born);
+        for Change { place, old, new } in changes {
+            if let Some(ino) = old {
+                self.uncount_link(place, *ino);
+            }
+            if let Some(ino) = new {
+                self.count_link(place, *ino);
+            }
             self.inodes.entry(place.0).and_modify(|dir| dir.touch(stamp, now));
         }
         for ino in changes.iter().filter_map(|change| change.old) {

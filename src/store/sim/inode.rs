@@ -86,13 +86,13 @@ impl Inode {
     }
 
     pub(super) fn set_times(&mut self, stamp: Stamp, atime: SetTime, mtime: SetTime, now: Timestamp) {
-        let Times { atime: old_atime, mtime: old_mtime } = *self.times.now();
+        let before = *self.times.now();
         let chosen = |time, old| match time {
             SetTime::Keep => old,
             SetTime::Now => now,
             SetTime::At(time) => time,
         };
-        let times = Times { atime: chosen(atime, old_atime), mtime: chosen(mtime, old_mtime) };
+        let times = Times { atime: chosen(atime, before.atime), mtime: chosen(mtime, before.mtime) };
         self.times.set(stamp, times);
         self.ctime = now;
     }
@@ -102,8 +102,8 @@ impl Inode {
     }
 
     pub(super) fn set_owner(&mut self, stamp: Stamp, uid: Option<u32>, gid: Option<u32>) {
-        let (old_uid, old_gid) = *self.owner.now();
-        self.owner.set(stamp, (uid.unwrap_or(old_uid), gid.unwrap_or(old_gid)));
+        let before = *self.owner.now();
+        self.owner.set(stamp, (uid.unwrap_or(before.0), gid.unwrap_or(before.1)));
     }
 
     pub(super) fn xattr(&self, name: &OsStr) -> io::Result<Vec<u8>> {

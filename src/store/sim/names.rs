@@ -134,18 +134,20 @@ impl Names {
     }
 
     fn settle(&mut self, wanted: impl Fn(&Event) -> bool) {
-        let mut pulled: Vec<&Event> = Vec::new();
-        for event in self.pending.iter().rev() {
-            if wanted(event) || pulled.iter().any(|later| later.needs(event, self.host)) {
-                pulled.push(event);
+        let (mut ties, mut left, mut done) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for event in std::mem::take(&mut self.pending).into_iter().rev() {
+            if wanted(&event) || event.ties(self.host).any(|tie| ties.contains(&tie)) {
+                ties.extend(event.ties(self.host));
+                done.push(event);
+            } else {
+                left.push(event);
             }
         }
-        let stamps: BTreeSet<_> = pulled.iter().map(|event| event.stamp).collect();
-        let (done, left) =
-            std::mem::take(&mut self.pending).into_iter().partition(|event| stamps.contains(&event.stamp));
+        for event in done.iter().rev() {
+            event.apply(&mut self.durable);
+        }
+        left.reverse();
         self.pending = left;
-        let done: Vec<Event> = done;
-        done.iter().for_each(|event| event.apply(&mut self.durable));
     }
 }
 
@@ -154,13 +156,11 @@ impl Event {
         self.changes.iter().map(|change| change.place.0)
     }
 
-    /// Whether the host cannot make this durable without the `earlier` one.
-    fn needs(&self, earlier: &Event, host: Host) -> bool {
-        let mut pairs =
-            self.changes.iter().flat_map(|mine| earlier.changes.iter().map(move |its| (mine, its)));
-        pairs.any(|(mine, its)| match host {
-            Host::Ordered => mine.place.0 == its.place.0,
-            Host::Wild => mine.place == its.place,
+    /// What it has in common with the earlier events that the host makes durable before it.
+    fn ties(&self, host: Host) -> impl Iterator<Item = Place> {
+        self.changes.iter().map(move |change| match host {
+            Host::Ordered => (change.place.0, OsString::new()),
+            Host::Wild => change.place.clone(),
         })
     }
 
@@ -214,7 +214,9 @@ impl Survival {
                 for dir in names.pending.iter().flat_map(Event::dirs) {
                     *first.entry(dir).or_insert(0) += 1;
                 }
-                first.values_mut().for_each(|count| *count = rng.random_range(0..=*count));
+                for count in first.values_mut() {
+                    *count = rng.random_range(0..=*count);
+                }
                 Self::First(first)
             }
         }

@@ -162,16 +162,19 @@ mod data_in_flight {
 
     #[test]
     fn beyond_the_length_that_survived_never_shows_up_later() {
-        let (disk, _, file) = durable("a");
-        file.write_at(&[IoSlice::new(&sectors("bb"))], 100).unwrap();
+        let (disk, root, _) = durable("");
+        let (_, file) = put(&root, "short", &[b'a'; 100]);
+        file.sync_all().unwrap();
+        file.write_at(&[IoSlice::new(&[b'b'; 1000])], 50).unwrap();
         let seen = outcomes(&disk, CrashMode::Tear512, |root| {
-            let file = find(root, "f").0.open(Access::ReadWrite).unwrap();
+            let file = find(root, "short").0.open(Access::ReadWrite).unwrap();
             let len = file.stat().unwrap().size;
             file.set_len(4096).unwrap();
-            assert!(content(&file)[usize::try_from(len).unwrap()..].iter().all(|byte| *byte == 0));
-            len
+            let bytes = content(&file);
+            assert!(bytes[usize::try_from(len).unwrap()..].iter().all(|byte| *byte == 0));
+            (len, bytes[60])
         });
-        assert_eq!(seen, set([512, 1124]));
+        assert_eq!(seen, set([(100, b'a'), (100, b'b'), (1050, b'a'), (1050, b'b')]));
     }
 
     #[test]
@@ -281,7 +284,7 @@ mod names_in_flight {
     }
 
     #[test]
-    fn of_new_files_are_durable_with_the_file_on_a_wild_host_alone() {
+    fn of_new_files_are_durable_with_the_file_and_take_along_what_the_host_keeps_in_order() {
         for (host, expected) in [(Host::Ordered, 1), (Host::Wild, 2)] {
             let disk = SimDisk::new(host);
             put(&disk.root(), "before", b"");
@@ -340,6 +343,23 @@ mod names_in_flight {
             dir.sync_dir().unwrap();
             assert_eq!(outcomes(&disk, CrashMode::Tear512, see), set([after]), "one side's sync is enough");
         }
+    }
+
+    #[test]
+    fn are_lost_after_a_move_that_was_lost_in_both_its_directories() {
+        let disk = SimDisk::new(Host::Ordered);
+        let root = disk.root();
+        let [from, to] = ["from", "to"].map(|text| make_dir(&root, text));
+        put(&from, "a", b"");
+        for dir in [&root, &from] {
+            dir.sync_dir().unwrap();
+        }
+        put(&from, "b", b"");
+        from.rename(&name("a"), &to, &name("a"), RenameMode::Replace).unwrap();
+        put(&to, "c", b"");
+        let see = |root: &NodeRef| ["from", "to"].map(|dir| names(&find(root, dir).0).join(""));
+        let all = [["a", ""], ["ab", ""], ["b", "a"], ["b", "ac"]];
+        assert_eq!(outcomes(&disk, CrashMode::Tear512, see), all.map(|dirs| dirs.map(String::from)).into());
     }
 
     #[test]
@@ -468,7 +488,9 @@ mod power {
         let disks = [(); 2].map(|()| {
             let disk = SimDisk::new(Host::Wild);
             let files = ["a", "b", "c", "d"].map(|text| put(&disk.root(), text, &sectors("abcdefgh")).1);
-            files.iter().for_each(|file| write(file, 2, "xy"));
+            for file in &files {
+                write(file, 2, "xy");
+            }
             disk
         });
         for mode in HONEST.into_iter().chain(DESTROYING) {
