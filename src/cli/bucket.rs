@@ -185,7 +185,8 @@ pub(super) fn explained(error: EngineError, name: &BucketName) -> anyhow::Error 
         Some(ErrorKind::DirectoryNotEmpty) => {
             format!("the bucket `{name}` is not empty: delete its objects first")
         }
-        _ => return anyhow::Error::from(error).context(format!("bucket `{name}`")),
+        Some(_) => return anyhow::Error::from(error).context(format!("bucket `{name}`")),
+        None => return error.into(),
     };
     Refusal::error(Exit::Failure, message)
 }

@@ -23,7 +23,7 @@ pub enum Exit {
     Damage = 3,
     /// The passphrase or key file does not open the store, or none was given.
     Locked = 4,
-    /// Another process holds the store.
+    /// Another process uses the store or the drive.
     Busy = 5,
     /// The mount helper failed, as `mount(8)` wants it.
     Mount = 32,
@@ -36,7 +36,7 @@ pub const EXITS: [(Exit, &str); 7] = [
     (Exit::Usage, "the command line makes no sense"),
     (Exit::Damage, "stored data is damaged or was altered"),
     (Exit::Locked, "wrong passphrase or key file, or none given"),
-    (Exit::Busy, "another process holds the store"),
+    (Exit::Busy, "the store or the drive is in use"),
     (Exit::Mount, "the mount helper failed"),
 ];
 

@@ -22,6 +22,7 @@ use crate::{
 /// Show the header of a stored object, without keys
 ///
 /// FILE is a file in the store, not in the mounted drive. Nothing shown is authenticated: `strongroom verify` does that.
+/// An object that is being written can seem to have a wrong length.
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
     /// A stored object, such as ~/vault/photos/a.jpg

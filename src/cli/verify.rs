@@ -19,7 +19,7 @@ use crate::{
 
 /// Authenticate every block of every object
 ///
-/// Nothing is changed. Damaged objects are printed with the byte ranges that cannot be read, or alone when nothing of
+/// Nothing is changed, unless `--repair` is given. Damaged objects are printed with the byte ranges that cannot be read, or alone when nothing of
 /// them can; the exit code is then 3. The store must not be mounted.
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
@@ -27,6 +27,9 @@ pub(super) struct Verify {
     store: PathBuf,
     /// Only this bucket
     bucket: Option<String>,
+    /// First recover buckets that were not closed cleanly from their journals, as mounting does
+    #[arg(long)]
+    repair: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,7 +41,8 @@ impl Verify {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
+        let access = if self.repair { Access::Write } else { Access::Read };
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, access)?;
         if let Some(name) = &bucket {
             engine.bucket(name).map_err(|error| explained(error, name))?;
         }

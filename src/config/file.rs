@@ -104,6 +104,7 @@ mod tests {
         assert_eq!(parse(Path::new("f"), "").unwrap(), Config::default());
         let config = parse(Path::new("f"), "[mount]\nthreads = \"4\"\n").unwrap();
         assert_eq!(config.mount.threads, super::super::Threads::Exactly(4));
+        assert_eq!(parse(Path::new("f"), "[mount]\nthreads = 4\n").unwrap(), config);
         assert_eq!(config.memory, Config::default().memory);
     }
 
@@ -120,6 +121,8 @@ mod tests {
             ("[bucket]\nblock_size = \"12KiB\"", "line 2, column 14: `12KiB` is not a block size"),
             ("[mount]\nidle_timeout = \"0s\"", "line 2, column 16: `0s` is no useful timeout"),
             ("[mount]\nthreads = \"0\"", "`0` is not a number of threads"),
+            ("[mount]\nthreads = 65", "`65` is not a number of threads"),
+            ("[mount]\nthreads = true", "expected `auto`, or 1 to 64"),
             ("[policy]\naccount = \"12\"", "`12` is not an account id"),
             ("[log]\nlevel = \"loud\"", "unknown variant `loud`"),
             ("[secrets]\n", "unknown field `secrets`"),

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, Visitor},
+};
 
 use super::{ByteSize, Span, Timeout, parse_block_size};
 use crate::object::BlockSize;
@@ -297,7 +300,38 @@ macro_rules! as_text {
         }
     )+ };
 }
-as_text!(ByteSize, Span, Timeout, Threads);
+as_text!(ByteSize, Span, Timeout);
+
+impl Serialize for Threads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A number may stand without quotes.
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrWord)
+    }
+}
+
+struct NumberOrWord;
+
+impl Visitor<'_> for NumberOrWord {
+    type Value = Threads;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`auto`, or 1 to 64")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Threads, E> {
+        word.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Threads, E> {
+        number.to_string().parse().map_err(E::custom)
+    }
+}
 
 fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
     parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)

@@ -3,7 +3,9 @@
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use strongroom::{
-    engine::{JournalMode, Caller, DefaultEncryption, Encryption, Engine, Limits, NewBucket, OpenFlags, Options},
+    engine::{
+        Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags, Options,
+    },
     keys::{Keyring, Unlock},
     object::BlockSize,
     policy::AccountId,
