@@ -3,7 +3,7 @@
 
 use std::{ops::Range, time::Instant};
 
-use super::{Inner, LiveObject, Result, Sync};
+use super::{Inner, LiveObject, Result, Sync, tags::Stored};
 use crate::{
     engine::{defects::Defect, scratch},
     store::{
@@ -143,6 +143,7 @@ impl LiveObject {
             inner.file.sync_data().map_err(|error| self.bucket.flush_failed(&error))?;
         }
         let mtime = self.mtime_to_keep(inner)?;
+        self.cover_cut(inner)?;
         let writes = self.sealed_writes(inner)?;
         let stored_len = self.geometry.stored_len(inner.state.size);
         let freed = self.freed_ranges(inner);
@@ -162,6 +163,21 @@ impl LiveObject {
         inner.unsaved_since = None;
         inner.rebase(&self.geometry);
         Ok(Some(lsn))
+    }
+
+    /// Cutting the stored file inside a page writes that page anew, and a crash may destroy it: the frame must carry
+    /// the block that ends there.
+    fn cover_cut(&self, inner: &mut Inner) -> Result<()> {
+        let (size, bs) = (inner.state.size, self.geometry.block_size());
+        let cuts = inner.stored_len > self.geometry.stored_len(size) && !size.is_multiple_of(bs);
+        if !cuts || inner.dirty.contains(size / bs) {
+            return Ok(());
+        }
+        self.load_segment(inner, self.geometry.segment_of(size / bs).0)?;
+        match inner.stored_block(&self.geometry, size / bs) {
+            Stored::Sealed => self.load_block(inner, size / bs),
+            Stored::Hole | Stored::Unknown => Ok(()),
+        }
     }
 
     /// Before fresh data is stored past the end that the last commit knows: a frame that names this end, so that
@@ -236,7 +252,8 @@ impl LiveObject {
             frame.direct(range.start, range.end - range.start);
         }
         for (offset, bytes) in writes {
-            let skip = if self.budget.limits().defects.has(Defect::NoIdentity) && *offset == 0 { 512 } else { 0 };
+            let skip =
+                if self.budget.limits().defects.has(Defect::NoIdentity) && *offset == 0 { 512 } else { 0 };
             frame.write(*offset + skip as u64, bytes.split_at(skip).1);
         }
         frame

@@ -76,10 +76,7 @@ impl LiveObject {
         let data_key = bucket.data_key(&header)?;
         let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
-        if header.check_length(stored_len).is_err() {
-            trim(&bucket, &node, &header, stored_len)?;
-        }
-        let stored_len = header.identity.geometry.stored_len(header.state.size);
+        let excess = excess(&bucket, &node, &header, stored_len)?;
         let geometry = header.identity.geometry;
         let base = match bucket.journal() {
             Some(_) => Base::committed(geometry.blocks(header.state.size)),
@@ -112,6 +109,10 @@ impl LiveObject {
             Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) };
         if live.size() <= live.budget.limits().strict_open {
             live.check_freshness()?;
+        }
+        if excess > 0 {
+            live.make_writable(|| live.node.open(Access::ReadWrite))?;
+            live.write_lock().mark_unsaved();
         }
         Ok(live)
     }
@@ -154,7 +155,9 @@ impl LiveObject {
         inner.freed.clear();
         inner.base.cut_at(0);
         let old = inner.identity.object;
-        inner.superseded.get_or_insert(old);
+        if !inner.base.is_free() {
+            inner.superseded.get_or_insert(old);
+        }
         inner.tags = TagTable::new(Tags::stored(Segment::blank(&new.identity.geometry, 0), None));
         inner.state = ObjectState { birth, ..ObjectState::new() };
         inner.identity = new.identity;
@@ -165,19 +168,18 @@ impl LiveObject {
     }
 }
 
-/// Cuts off what lies past the end of the last commit. An append that was under way at a crash leaves that behind, and
-/// so does whoever appends to stored files; none of it was ever part of the object.
-fn trim(bucket: &Bucket, node: &NodeRef, header: &Header, stored: u64) -> Result<()> {
+/// Bytes past the end of the last commit, which the next one cuts off. An append that was under way at a crash leaves
+/// them behind, and so does whoever appends to stored files; none of them was ever part of the object.
+fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stored: u64) -> Result<u64> {
     let (size, wanted) = (header.state.size, header.identity.geometry.stored_len(header.state.size));
-    if stored < wanted || bucket.journal().is_none() {
+    if stored < wanted || stored > wanted && bucket.journal().is_none() {
         return Err(damaged(node, FormatError::Length { stored, size }));
     }
-    let excess = stored - wanted;
-    log::warn!(
-        "object `{}`: {excess} bytes past its end were never committed: cut off",
-        node.path().display()
-    );
-    Ok(node.open(Access::ReadWrite)?.set_len(wanted)?)
+    if stored > wanted {
+        let excess = stored - wanted;
+        log::warn!("object `{}`: {excess} bytes past its end were never committed", node.path().display());
+    }
+    Ok(stored - wanted)
 }
 
 /// Reads and decodes the header of a stored file: page 0 as it stands, and what it says (not yet authentic).

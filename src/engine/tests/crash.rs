@@ -154,11 +154,15 @@ impl World {
         match *op {
             Op::Write { file, offset, len } => {
                 let data = self.fresh(len);
-                self.change(file, |open| open.write_at(offset, &data).map(drop), |content| {
-                    let offset = offset as usize;
-                    content.resize(content.len().max(offset + len), 0);
-                    content[offset..offset + len].copy_from_slice(&data);
-                })
+                self.change(
+                    file,
+                    |open| open.write_at(offset, &data).map(drop),
+                    |content| {
+                        let offset = offset as usize;
+                        content.resize(content.len().max(offset + len), 0);
+                        content[offset..offset + len].copy_from_slice(&data);
+                    },
+                )
             }
             Op::Resize { file, size } => {
                 self.change(file, |open| resize(open, size), |content| content.resize(size as usize, 0))
@@ -261,7 +265,8 @@ impl World {
     /// Writes a new file, syncs it, and renames it over the old name.
     fn replace(&mut self, file: usize, len: usize) -> Result<()> {
         let content = self.fresh(len);
-        let past = Past::new(RefCell::new(History { versions: vec![content.clone()], synced: None, renamed: true }));
+        let past =
+            Past::new(RefCell::new(History { versions: vec![content.clone()], synced: None, renamed: true }));
         let bucket = self.bucket()?;
         let temporary = OsStr::new("temporary");
         let created = self.engine.create(&caller(), &bucket, temporary, 0o644, WRITE)?.2;
@@ -372,7 +377,10 @@ fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Opti
                 format!("content {at:?} of sizes {sizes:?}, synced {:?}", past.synced)
             });
             let known: Vec<String> = known.collect();
-            Err(format!("`{name}` has {} bytes that it never had since it was synced: {known:?}", content.len()))
+            Err(format!(
+                "`{name}` has {} bytes that it never had since it was synced: {known:?}",
+                content.len()
+            ))
         }
         Err(_) if possible.any(never_synced) => {
             let _ = item.pin();

@@ -126,6 +126,7 @@ fn is_object(objects: &Objects, object: &Object, shown: &Shown, stat: &Stat) -> 
         Shown::Id(id) => object.ids.contains(id) && (same_inode || !objects.knows(*id, stat.key.ino)),
         // A crash destroyed the first sector while it was written: whose it was, only the inode number says. It says
         // so of the last owner of that number, and an object has at least its header page.
+        Shown::Unborn => false,
         Shown::Nothing => same_inode && stat.size >= LEAST_OBJECT && objects.is_newest_of_inode(object),
     }
 }
@@ -133,16 +134,22 @@ fn is_object(objects: &Objects, object: &Object, shown: &Shown, stat: &Stat) -> 
 /// What the first sector of a file says.
 enum Shown {
     Id([u8; 16]),
+    /// Only zeros: a file whose header was never written, perhaps with the inode number of one that is gone.
+    Unborn,
     Nothing,
 }
 
 fn identity(node: &NodeRef) -> io::Result<Shown> {
-    let mut head = [0; HEAD_LEN];
-    match node.open(Access::Read).and_then(|file| file.read_at(&mut head, 0)) {
+    let mut sector = [0; SECTOR];
+    match node.open(Access::Read).and_then(|file| file.read_at(&mut sector, 0)) {
         // A sector that was in flight may be unreadable until it is written again.
         Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(Shown::Nothing),
         outcome => _ = outcome?,
     }
+    if sector == [0; SECTOR] {
+        return Ok(Shown::Unborn);
+    }
+    let head: &[u8; HEAD_LEN] = sector.first_chunk().expect("a head is shorter than a sector");
     let id = head.last_chunk::<16>().expect("the id ends the head");
     Ok(if head.starts_with(&OBJECT_MAGIC) { Shown::Id(*id) } else { Shown::Nothing })
 }
@@ -154,6 +161,8 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// The first bytes of every object, the id among them (format section 10.2).
+/// Bytes of a sector: what a crash leaves whole or destroys.
+const SECTOR: usize = 512;
 const HEAD_LEN: usize = 32;
 const OBJECT_MAGIC: [u8; 8] = [0x89, b'E', b'O', b'B', b'\r', b'\n', 0x1a, b'\n'];
 /// Bytes of one header page.
