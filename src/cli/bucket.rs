@@ -13,7 +13,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, ByteSize, Config, DefaultEncryption, parse_block_size},
+    config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, parse_block_size},
     engine::{self, Engine},
     envelope::Id,
     name::BucketName,
@@ -51,6 +51,9 @@ struct Create {
     /// Block size: 4KiB, 8KiB ... 1MiB; fixed for good [default: as configured, else 4KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     block_size: Option<BlockSize>,
+    /// Keep synced data safe in a power cut: on, or off for scratch data [default: as configured, else on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    journal: Option<JournalSwitch>,
     /// Make a bucket of an existing directory; its files stay as they are, unencrypted
     #[arg(long)]
     adopt: bool,
@@ -89,6 +92,7 @@ struct Report {
     default_encryption: engine::DefaultEncryption,
     plaintext_allowed: bool,
     block_size: u64,
+    journal: engine::JournalMode,
     policy: bool,
 }
 
@@ -111,6 +115,7 @@ impl Create {
         let options = BucketOptions {
             block_size: self.block_size.unwrap_or(config.bucket.block_size),
             default_encryption: self.default_encryption.unwrap_or(config.bucket.default_encryption),
+            journal: self.journal.unwrap_or(config.bucket.journal),
         };
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
         let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
@@ -123,7 +128,8 @@ impl List {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
         let names = engine.bucket_names()?;
-        let reports = names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
+        let reports =
+            names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
         if self.json {
             return output::json(&reports);
         }
@@ -151,6 +157,7 @@ impl Report {
             default_encryption: settings.default_encryption,
             plaintext_allowed: settings.plaintext_allowed,
             block_size: settings.geometry.block_size(),
+            journal: settings.journal,
             policy: engine.policy(name)?.is_some(),
         })
     }

@@ -150,6 +150,11 @@ fn none(bucket: &BucketName) -> anyhow::Error {
 
 impl From<Lint> for Advice {
     fn from(lint: Lint) -> Self {
-        Self { line: lint.place.line, column: lint.place.column, element: lint.place.path, message: lint.message }
+        Self {
+            line: lint.place.line,
+            column: lint.place.column,
+            element: lint.place.path,
+            message: lint.message,
+        }
     }
 }

@@ -51,14 +51,19 @@ impl Init {
     pub fn run(&self) -> anyhow::Result<Exit> {
         if self.is_unfinished() {
             let marker = self.store.join(layout::STORE_DIR).join(layout::STORE_FILE);
-            fs::remove_file(&marker).with_context(|| format!("cannot remove the unfinished `{}`", marker.display()))?;
+            fs::remove_file(&marker)
+                .with_context(|| format!("cannot remove the unfinished `{}`", marker.display()))?;
         }
         self.refuse_store()?;
         let (slot, key_file, key_file_made) = self.slot()?;
         create_store(&self.store, &[slot]).with_context(|| format!("`{}`", self.store.display()))?;
         let store = StorePath::open(&self.store)?;
         let report = Report { store: store.path().to_owned(), store_id: store.id(), key_file, key_file_made };
-        if self.json { output::json(&report)? } else { report.print(&self.store)? }
+        if self.json {
+            output::json(&report)?
+        } else {
+            report.print(&self.store)?
+        }
         Ok(Exit::Done)
     }
 
@@ -75,12 +80,15 @@ impl Init {
         let names = |dir: &Path| -> std::io::Result<Vec<OsString>> {
             fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
         };
-        let (Ok(inside), Ok(outside)) = (names(&self.store.join(layout::STORE_DIR)), names(&self.store)) else {
+        let (Ok(inside), Ok(outside)) = (names(&self.store.join(layout::STORE_DIR)), names(&self.store))
+        else {
             return false;
         };
         let begun = |name: &OsString| name.to_string_lossy().starts_with("keyring") && name != "keyring.lock";
         let ours = |name: &OsString| name == layout::STORE_DIR || name == "lost+found";
-        inside.iter().any(|name| name == layout::STORE_FILE) && !inside.iter().any(begun) && outside.iter().all(ours)
+        inside.iter().any(|name| name == layout::STORE_FILE)
+            && !inside.iter().any(begun)
+            && outside.iter().all(ours)
     }
 
     /// The first slot; for a key file, its path and whether it was made.

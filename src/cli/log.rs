@@ -29,7 +29,8 @@ pub fn start(level: LogLevel) {
     builder.filter_level(log::LevelFilter::Off).filter_module("strongroom", level.into());
     builder.format(|out, record| {
         // One record is one line whatever a file name in it contains.
-        let text: String = record.args().to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+        let text: String =
+            record.args().to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
         writeln!(out, "{}: {text}", record.level().as_str().to_ascii_lowercase())
     });
     builder.target(env_logger::Target::Pipe(Box::new(Lines)));
@@ -71,7 +72,12 @@ impl Write for Lines {
                 write!(file, "{time:.3} {} {}", process::id(), String::from_utf8_lossy(line))?;
             }
             Sink::System(socket) => {
-                let message = format!("<{}>strongroom[{}]: {}", priority(line), process::id(), String::from_utf8_lossy(line));
+                let message = format!(
+                    "<{}>strongroom[{}]: {}",
+                    priority(line),
+                    process::id(),
+                    String::from_utf8_lossy(line)
+                );
                 socket.send(message.trim_end().as_bytes())?;
             }
         }
@@ -103,7 +109,10 @@ mod tests {
 
     #[test]
     fn severities_are_those_of_syslog() {
-        assert_eq!([b"error: ", b"warn: x", b"info: x", b"debug: "].map(|line| priority(line)), [27, 28, 30, 31]);
+        assert_eq!(
+            [b"error: ", b"warn: x", b"info: x", b"debug: "].map(|line| priority(line)),
+            [27, 28, 30, 31]
+        );
     }
 
     #[test]

@@ -173,7 +173,9 @@ impl Plan {
         raise_fd_limit();
         let keyring = self.store.keyring(unlock)?;
         if !secrets_locked() {
-            ::log::warn!("keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more");
+            ::log::warn!(
+                "keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more"
+            );
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
@@ -194,6 +196,9 @@ fn refuse_overlap(store: &StorePath, dir: &Path) -> anyhow::Result<()> {
     if !dir.starts_with(store.path()) && !store.path().starts_with(&dir) {
         return Ok(());
     }
-    let message = format!("`{}` and the store lie within each other: mount on a directory outside the store", dir.display());
+    let message = format!(
+        "`{}` and the store lie within each other: mount on a directory outside the store",
+        dir.display()
+    );
     Err(Refusal::error(Exit::Usage, message))
 }

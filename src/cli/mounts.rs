@@ -91,7 +91,10 @@ mod tests {
         let real = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
         assert_eq!(absolute(&dir.path().join("link")).unwrap(), real.join("link"));
-        assert_eq!(absolute(&dir.path().join("absent")).unwrap().as_os_str().as_bytes(), real.join("absent").as_os_str().as_bytes());
+        assert_eq!(
+            absolute(&dir.path().join("absent")).unwrap().as_os_str().as_bytes(),
+            real.join("absent").as_os_str().as_bytes()
+        );
         assert_eq!(absolute(Path::new("/")).unwrap(), Path::new("/"));
     }
 }

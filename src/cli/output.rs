@@ -29,7 +29,8 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> anyhow::
     if rows.is_empty() {
         return Ok(());
     }
-    let all: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned()).collect();
+    let all: Vec<[String; N]> =
+        std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned()).collect();
     let mut widths = [0; N];
     for row in &all {
         for (width, cell) in widths.iter_mut().zip(row) {

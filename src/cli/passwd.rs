@@ -138,7 +138,8 @@ fn chosen(slots: &[SlotInfo], number: Option<u32>) -> anyhow::Result<SlotInfo> {
             Err(Refusal::error(Exit::Failure, "no slot has this number: see `strongroom passwd STORE list`"))
         }
         _ => {
-            let message = "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
+            let message =
+                "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
             Err(Refusal::error(Exit::Usage, message))
         }
     }

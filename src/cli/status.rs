@@ -34,7 +34,11 @@ impl Status {
         let store = StorePath::open(&self.store)?;
         let report =
             Report { store: store.path().to_owned(), store_id: store.id(), holder: holder(store.path())? };
-        if self.json { output::json(&report)? } else { report.print()? }
+        if self.json {
+            output::json(&report)?
+        } else {
+            report.print()?
+        }
         Ok(Exit::Done)
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::unlock::UnlockArgs;
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, MountOptions, RequestEncryption},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, RequestEncryption},
     engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{Keyring, Unlock},
@@ -26,7 +26,8 @@ impl StorePath {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let path = path.canonicalize().with_context(|| format!("cannot open the store `{shown}`"))?;
-        let root = LocalStore::open(&path).with_context(|| format!("cannot open the store `{shown}`"))?.root();
+        let root =
+            LocalStore::open(&path).with_context(|| format!("cannot open the store `{shown}`"))?.root();
         let id = layout::open_store(&root).with_context(|| format!("`{shown}`"))?;
         Ok(Self { path, id: Id::from_bytes(*id.as_bytes()) })
     }
@@ -100,6 +101,10 @@ pub fn new_bucket(options: &BucketOptions) -> NewBucket {
         default_encryption: match options.default_encryption {
             DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
             DefaultEncryption::None => engine::DefaultEncryption::None,
+        },
+        journal: match options.journal {
+            JournalSwitch::On => engine::JournalMode::On,
+            JournalSwitch::Off => engine::JournalMode::Off,
         },
     }
 }

@@ -57,7 +57,8 @@ impl UnlockArgs {
     }
 
     fn source_with(&self, env: impl Fn(&str) -> Option<PathBuf>) -> Source {
-        let credential = || env(CREDENTIALS_DIRECTORY).map(|dir| dir.join(CREDENTIAL)).filter(|file| file.exists());
+        let credential =
+            || env(CREDENTIALS_DIRECTORY).map(|dir| dir.join(CREDENTIAL)).filter(|file| file.exists());
         let given = self.passphrase_file.clone().map(Source::PassphraseFile);
         given
             .or_else(|| self.key_file.clone().map(Source::KeyFile))
@@ -73,7 +74,10 @@ pub(super) fn ask_new(what: &str) -> anyhow::Result<Passphrase> {
     let first = ask_bytes(&format!("{what}: "))?;
     let again = ask_bytes("Repeat it: ")?;
     if first != again {
-        return Err(Refusal::error(Exit::Locked, "the two passphrases differ: nothing was changed, try again"));
+        return Err(Refusal::error(
+            Exit::Locked,
+            "the two passphrases differ: nothing was changed, try again",
+        ));
     }
     Ok(Passphrase::new(first)?)
 }
@@ -85,12 +89,16 @@ pub(super) fn read_passphrase(file: &Path) -> anyhow::Result<Passphrase> {
     if file == Path::new("-") {
         take(io::stdin().lock(), &mut bytes).context("cannot read the passphrase from stdin")?;
     } else {
-        let opened = File::open(file).with_context(|| format!("cannot open the passphrase file `{shown}`"))?;
+        let opened =
+            File::open(file).with_context(|| format!("cannot open the passphrase file `{shown}`"))?;
         refuse_public(file, &opened)?;
         take(opened, &mut bytes).with_context(|| format!("cannot read the passphrase file `{shown}`"))?;
     }
     if bytes.len() > MAX_PASSPHRASE {
-        return Err(Refusal::error(Exit::Failure, format!("`{shown}` is longer than 64 KiB: no passphrase is")));
+        return Err(Refusal::error(
+            Exit::Failure,
+            format!("`{shown}` is longer than 64 KiB: no passphrase is"),
+        ));
     }
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -107,7 +115,8 @@ fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
     let meta = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & 0o077 != 0 {
-        let message = format!("`{0}` can be used by others (mode {mode:04o}): run `chmod 600 {0}`", path.display());
+        let message =
+            format!("`{0}` can be used by others (mode {mode:04o}): run `chmod 600 {0}`", path.display());
         return Err(Refusal::error(Exit::Failure, message));
     }
     Ok(())

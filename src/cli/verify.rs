@@ -41,7 +41,11 @@ impl Verify {
         let bar = progress_bar(engine.stored_bytes(bucket.as_ref())?);
         let report = engine.verify(bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
-        if self.json { output::json(&report)? } else { print(&report)? }
+        if self.json {
+            output::json(&report)?
+        } else {
+            print(&report)?
+        }
         Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
     }
 }
@@ -49,12 +53,17 @@ impl Verify {
 fn print(report: &Report) -> anyhow::Result<()> {
     report.damaged.iter().try_for_each(|finding| output::line(describe(finding)))?;
     let Report { objects, bytes, plain, damaged } = report;
-    let plain = if *plain > 0 { format!(", {plain} plain objects that nothing authenticates") } else { String::new() };
+    let plain = if *plain > 0 {
+        format!(", {plain} plain objects that nothing authenticates")
+    } else {
+        String::new()
+    };
     output::line(format!("{objects} objects with {bytes} bytes read, {} damaged{plain}", damaged.len()))
 }
 
 fn describe(finding: &Finding) -> String {
-    let ranges: Vec<_> = finding.ranges.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
+    let ranges: Vec<_> =
+        finding.ranges.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
     let what = if ranges.is_empty() { String::new() } else { format!(" bytes {}:", ranges.join(", ")) };
     format!("DAMAGED {}:{what} {}", finding.object.escape_debug(), finding.reason)
 }

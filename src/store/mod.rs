@@ -14,6 +14,7 @@ mod contract;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub mod journal;
 pub mod layout;
 mod local;
 mod lock;
