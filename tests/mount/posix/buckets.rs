@@ -131,9 +131,9 @@ fn links_planted_in_the_store_lead_nowhere() {
     fs::remove_dir(drive.stored("d")).unwrap();
     symlink(drive.path("outside"), drive.stored("d")).unwrap();
     let below = format!("/proc/self/fd/{}/victim", std::os::fd::AsRawFd::as_raw_fd(&held));
-    let read = fs::read(&below);
-    assert!(read.is_err(), "a directory that was replaced by a link led to {read:?}");
-    assert!(fs::write(&below, "overwritten").is_err());
+    // What is cached may still be seen; what lies outside may not.
+    assert_ne!(fs::read(&below).ok().as_deref(), Some(b"untouched".as_slice()));
+    let _ = fs::write(&below, "overwritten");
     assert_eq!(fs::read(drive.path("outside/victim")).unwrap(), b"untouched");
 }
 
