@@ -1,20 +1,19 @@
 //! `strongroom bucket`: buckets made, listed and deleted.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::{
     bucket_policy::PolicyCommand,
-    exit::Exit,
+    exit::{Exit, Refusal},
     output,
     store::{Access, StorePath, new_bucket},
     unlock::UnlockArgs,
 };
 use crate::{
     config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, parse_block_size},
-    engine::{self, Engine},
+    engine::{self, Engine, EngineError},
     envelope::Id,
     name::BucketName,
     object::BlockSize,
@@ -22,7 +21,7 @@ use crate::{
 
 /// Make, list and delete buckets, and manage their policies
 #[derive(Debug, clap::Args)]
-pub struct Bucket {
+pub(super) struct Bucket {
     #[command(subcommand)]
     action: Action,
 }
@@ -98,7 +97,7 @@ struct Report {
 
 impl Bucket {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         match &self.action {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
@@ -119,7 +118,7 @@ impl Create {
         };
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
         let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
-        created.with_context(|| format!("cannot make the bucket `{name}`"))?;
+        created.map_err(|error| explained(error, &name))?;
         output::line(format!("Bucket {name} made"))
     }
 }
@@ -142,14 +141,14 @@ impl Delete {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.name)?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        engine.delete_bucket(&name).with_context(|| format!("cannot delete the bucket `{name}`"))?;
+        engine.delete_bucket(&name).map_err(|error| explained(error, &name))?;
         output::line(format!("Bucket {name} deleted"))
     }
 }
 
 impl Report {
     fn new(engine: &Engine, name: &BucketName) -> anyhow::Result<Self> {
-        let bucket = engine.bucket(name)?;
+        let bucket = engine.bucket(name).map_err(|error| explained(error, name))?;
         let settings = bucket.settings();
         Ok(Self {
             name: name.to_string(),
@@ -167,6 +166,28 @@ impl Report {
         let policy = if self.policy { "yes" } else { "no" }.to_owned();
         [self.name.clone(), encryption, ByteSize::new(self.block_size).to_string(), policy]
     }
+}
+
+/// An engine's error as what it means for a bucket, and what to do.
+pub(super) fn explained(error: EngineError, name: &BucketName) -> anyhow::Error {
+    let kind = if let EngineError::Store(error) = &error { Some(error.kind()) } else { None };
+    let message = match kind {
+        Some(ErrorKind::NotFound) => {
+            format!(
+                "there is no bucket `{name}`: see `strongroom bucket list`, or make it with `bucket create`"
+            )
+        }
+        Some(ErrorKind::AlreadyExists) => {
+            format!(
+                "`{name}` exists already: choose another name, or make a bucket of a plain directory with --adopt"
+            )
+        }
+        Some(ErrorKind::DirectoryNotEmpty) => {
+            format!("the bucket `{name}` is not empty: delete its objects first")
+        }
+        _ => return anyhow::Error::from(error).context(format!("bucket `{name}`")),
+    };
+    Refusal::error(Exit::Failure, message)
 }
 
 const DEFAULT_ENCRYPTION: &str = "How objects are stored whose creation asks for nothing: AES256 (encrypted with keys of this store), or none (plain files) [default: as configured, else AES256]";

@@ -23,7 +23,7 @@ use crate::{
 ///
 /// FILE is a file in the store, not in the mounted drive. Nothing shown is authenticated: `strongroom verify` does that.
 #[derive(Debug, clap::Args)]
-pub struct Inspect {
+pub(super) struct Inspect {
     /// A stored object, such as ~/vault/photos/a.jpg
     file: PathBuf,
     /// Print JSON
@@ -67,14 +67,14 @@ struct KeyReport {
 
 impl Inspect {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let (start, stored) = read_start(&self.file)?;
         let header = Header::decode(&start).map_err(|error| self.refusal(&error))?;
         let report = Report::new(&self.file, &header, stored);
         if self.json {
-            output::json(&report)?
+            output::json(&report)?;
         } else {
-            report.print()?
+            report.print()?;
         }
         if report.expected_length == Some(stored) {
             return Ok(Exit::Done);

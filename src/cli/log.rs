@@ -14,7 +14,7 @@ use crate::config::{LogLevel, LogOptions};
 
 /// Where log lines go.
 #[derive(Debug)]
-pub enum Sink {
+pub(super) enum Sink {
     /// To stderr.
     Stderr,
     /// Appended to a file.
@@ -24,7 +24,7 @@ pub enum Sink {
 }
 
 /// Starts the log, to stderr; later calls change nothing.
-pub fn start(level: LogLevel) {
+pub(super) fn start(level: LogLevel) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Off).filter_module("strongroom", level.into());
     builder.format(|out, record| {
@@ -39,7 +39,7 @@ pub fn start(level: LogLevel) {
 }
 
 /// Opens the sink for a drive in the background. A machine without a system log logs nowhere.
-pub fn open(options: &LogOptions) -> anyhow::Result<Sink> {
+pub(super) fn open(options: &LogOptions) -> anyhow::Result<Sink> {
     if options.file.as_os_str().is_empty() {
         return Ok(system().map_or(Sink::Stderr, Sink::System));
     }
@@ -48,7 +48,7 @@ pub fn open(options: &LogOptions) -> anyhow::Result<Sink> {
 }
 
 /// Sends the lines to `sink` from now on.
-pub fn switch(sink: Sink) {
+pub(super) fn switch(sink: Sink) {
     *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
 }
 

@@ -23,7 +23,7 @@ use crate::store::holder;
 
 /// Unmount a drive, and wait until everything is stored
 #[derive(Debug, clap::Args)]
-pub struct Umount {
+pub(super) struct Umount {
     /// Where the drive is mounted
     dir: PathBuf,
     /// Detach even when files are open; the drive ends when they are closed
@@ -33,7 +33,7 @@ pub struct Umount {
 
 impl Umount {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let mounted = mounts::at(&self.dir)?.ok_or_else(|| self.not_mounted())?;
         let daemon = daemon(&mounted);
         self.detach(&mounted.dir)?;
@@ -97,4 +97,4 @@ fn busy(dir: &Path) -> anyhow::Error {
 }
 
 /// How long the daemon may take to store what is left.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);

@@ -20,13 +20,16 @@ use crate::keys::{Passphrase, Unlock};
 /// How to unlock a store.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(id = "unlock")]
-pub struct UnlockArgs {
+pub(super) struct UnlockArgs {
     /// Read the passphrase from FILE (`-`: stdin); one line feed at its end does not count
     #[arg(long, value_name = "FILE", conflicts_with = "key_file", global = true, help_heading = "Unlocking")]
-    pub passphrase_file: Option<PathBuf>,
+    pub(super) passphrase_file: Option<PathBuf>,
     /// Unlock with a key file: 32 bytes or more, random, mode 0600
+    ///
+    /// Without either flag: the key file named by `$STRONGROOM_KEY_FILE`, the passphrase file named by
+    /// `$STRONGROOM_PASSPHRASE_FILE`, the systemd credential `strongroom.key`, or the terminal, in this order.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Unlocking")]
-    pub key_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 /// A place that a passphrase or key can be taken from.
@@ -39,7 +42,7 @@ pub(super) enum Source {
 
 impl UnlockArgs {
     /// The unlock for an existing store; asks on the terminal when nothing else is given.
-    pub fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
+    pub(super) fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
         match self.source() {
             Source::PassphraseFile(file) => read_passphrase(&file).map(Unlock::Passphrase),
             Source::KeyFile(file) => Ok(Unlock::KeyFile(file)),
@@ -48,7 +51,7 @@ impl UnlockArgs {
     }
 
     /// Whether a flag names a source.
-    pub fn is_given(&self) -> bool {
+    pub(super) fn is_given(&self) -> bool {
         self.passphrase_file.is_some() || self.key_file.is_some()
     }
 

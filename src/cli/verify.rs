@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
+    bucket::explained,
     exit::Exit,
     output,
     store::{Access, StorePath},
@@ -21,7 +22,7 @@ use crate::{
 /// Nothing is changed. Damaged objects are printed with the byte ranges that cannot be read, or alone when nothing of
 /// them can; the exit code is then 3. The store must not be mounted.
 #[derive(Debug, clap::Args)]
-pub struct Verify {
+pub(super) struct Verify {
     /// The store
     store: PathBuf,
     /// Only this bucket
@@ -35,16 +36,19 @@ pub struct Verify {
 
 impl Verify {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
+        if let Some(name) = &bucket {
+            engine.bucket(name).map_err(|error| explained(error, name))?;
+        }
         let bar = progress_bar(engine.stored_bytes(bucket.as_ref())?);
         let report = engine.verify(bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         if self.json {
-            output::json(&report)?
+            output::json(&report)?;
         } else {
-            print(&report)?
+            print(&report)?;
         }
         Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
     }

@@ -303,6 +303,7 @@ fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSi
     parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn show_block_size<S: Serializer>(size: &BlockSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&ByteSize::new(size.bytes()))
 }

@@ -190,7 +190,7 @@ impl FrameHeader {
         crypto::frame_digest(&[self.encode().split_at(DIGEST_AT).0, body]) == self.digest
     }
 
-    fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
+    pub(super) fn encode(&self) -> [u8; FRAME_HEADER_LEN] {
         let parts: [&[u8]; 8] = [
             MAGIC,
             &self.len.to_be_bytes(),
