@@ -66,7 +66,7 @@ setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '
     : > open
     echo more >> append
     fallocate -l 100 fallocate'
-stat -c '%n %a' write truncate open append fallocate";
+stat -c '%n %a %s' write truncate open append fallocate";
     let mut drive = Drive::with(&["--allow-other", "-o", "suid"]);
     fs::set_permissions(drive.root(), fs::Permissions::from_mode(0o755)).unwrap();
     alike_on(&mut drive, |dir, seen| seen.value("modes", ok(&mut shell(20, dir, STEPS))));
