@@ -51,7 +51,12 @@ impl Engine {
     /// Opens the store at `path` with its unlocked `keyring`; `purpose` tells others who holds it.
     ///
     /// Read-only, whatever `options` say, where the file system of the store is. Starts a thread: fork before, not after.
-    pub fn start(path: &Path, keyring: Keyring, purpose: &str, mut options: Options) -> Result<Self, StartError> {
+    pub fn start(
+        path: &Path,
+        keyring: Keyring,
+        purpose: &str,
+        mut options: Options,
+    ) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
         let store = LocalStore::open(path).map_err(io)?;
         let id = layout::open_store(&store.root())?;

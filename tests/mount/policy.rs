@@ -41,7 +41,8 @@ fn assert_nothing_can_be_created(drive: &Drive) {
     let touch = crate::fixture::fails(command(20, "touch").arg(&file), 1);
     assert!(touch.contains("Permission denied"), "{touch}");
     assert_eq!(fs::read_dir(drive.dir()).unwrap().count(), 0, "something was left behind");
-    let left: Vec<_> = fs::read_dir(drive.stored("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(drive.stored("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".eob"], "something was left behind in the store");
 }
 
@@ -54,7 +55,9 @@ fn assert_logged(drive: &Drive, facts: &[&str]) {
 
 #[test]
 fn a_creation_without_the_header_is_denied_whatever_the_bucket_default() {
-    for (policy, sid) in [(OTHER, "DenyOtherEncryptionThanAES256"), (ABSENT, "DenyObjectsWithoutEncryptionHeader")] {
+    for (policy, sid) in
+        [(OTHER, "DenyOtherEncryptionThanAES256"), (ABSENT, "DenyObjectsWithoutEncryptionHeader")]
+    {
         for default in ["AES256", "none"] {
             let mut drive = with_policy(policy, default);
             drive.mount(&["--sse", "none"]);

@@ -24,6 +24,7 @@ chmod 2775 sgid; chmod 1777 sticky; chmod 4711 program; chmod 000 nothing
 chown 1234:4321 deep/file-1 soft -h; chown 1234:4321 deep/er
 setfattr -n user.note -v value large; setfattr -n trusted.note -v secret deep/file-2; setfattr -n user.note -v dir deep
 setfacl -m u:1234:rw,g:99:r deep/file-3; setfacl -d -m u:1234:rwx sgid; echo x > sgid/inherits
+find . -exec touch -hd '2010-10-10 10:10:10.101010101' {} +
 touch -d '1969-07-20 20:17:40.123456789' deep/file-4; touch -d '2106-02-07 06:28:16.5' deep/file-5
 touch -hd '2001-02-03 04:05:06.7' soft; touch -d '1999-12-31 23:59:59.999999999' deep/er deep"#;
     ok(&mut shell(60, dir, STEPS));
@@ -75,10 +76,20 @@ fn rsync_finds_nothing_to_do_the_second_time() {
 fn tar_keeps_everything_there_and_back() {
     let (mut drive, tree) = with_tree();
     let flags = "--xattrs --xattrs-include='*' --acls --format=posix --numeric-owner --sparse";
-    ok(&mut script(&drive, 60, &format!("rm tree/socket; tar -c {flags} -f $drive/tree.tar tree; cd $drive; tar -x -p {flags} -f tree.tar")));
+    ok(&mut script(
+        &drive,
+        60,
+        &format!(
+            "rm tree/socket; tar -c {flags} -f $drive/tree.tar tree; cd $drive; tar -x -p {flags} -f tree.tar"
+        ),
+    ));
     drive.remount();
     assert_same(&snapshot(&tree), &snapshot(&drive.dir().join("tree")));
-    ok(&mut script(&drive, 60, &format!("mkdir back; tar -c {flags} -C $drive tree | tar -x -p {flags} -C back")));
+    ok(&mut script(
+        &drive,
+        60,
+        &format!("mkdir back; tar -c {flags} -C $drive tree | tar -x -p {flags} -C back"),
+    ));
     assert_same(&snapshot(&tree), &snapshot(&drive.native().join("back/tree")));
 }
 
@@ -124,7 +135,12 @@ sqlite3 $0.db 'pragma integrity_check; select count(*), sum(number) from t;'";
     }
     drive.remount();
     for mode in ["delete", "truncate", "wal"] {
-        let check = ok(shell(60, &drive.dir(), "sqlite3 $0.db 'pragma integrity_check; vacuum; select count(*) from t;'").arg(mode));
+        let check = ok(shell(
+            60,
+            &drive.dir(),
+            "sqlite3 $0.db 'pragma integrity_check; vacuum; select count(*) from t;'",
+        )
+        .arg(mode));
         assert_eq!(check, "ok\n120\n", "{mode}");
     }
 }
@@ -149,7 +165,9 @@ restic -q -r $drive/repository forget --keep-last 1 --prune; restic -q -r $drive
 
 #[test]
 fn borg_backs_up_from_and_to_the_drive() {
+    // borg itself knows no time before 1970.
     const STEPS: &str = "
+touch -d 1980-01-02 tree/deep/file-4
 export BORG_PASSPHRASE=secret BORG_BASE_DIR=$PWD/../borg BORG_RELOCATED_REPO_ACCESS_IS_OK=yes
 borg init -e repokey $drive/repository; borg create $drive/repository::one tree; borg create $drive/repository::two tree
 borg check --verify-data $drive/repository; mkdir there back; (cd there; borg extract --numeric-ids $drive/repository::two)
@@ -175,9 +193,18 @@ fn fio_reads_what_it_wrote() {
         ("libaio", "randwrite", "16k", "--iodepth=8"),
     ] {
         let mut fio = command(60, "fio");
-        fio.args(["--name=verified", "--size=6m", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--randseed=7"]);
+        fio.args([
+            "--name=verified",
+            "--size=6m",
+            "--verify=crc32c",
+            "--verify_fatal=1",
+            "--do_verify=1",
+            "--randseed=7",
+        ]);
         fio.args(["--numjobs=2", "--group_reporting", "--output-format=terse", more]);
-        fio.arg(format!("--ioengine={engine}")).arg(format!("--rw={pattern}")).arg(format!("--bsrange={}", range(block)));
+        fio.arg(format!("--ioengine={engine}"))
+            .arg(format!("--rw={pattern}"))
+            .arg(format!("--bsrange={}", range(block)));
         fio.arg(format!("--directory={}", drive.dir().display()));
         ok(&mut fio);
         ok(&mut shell(20, &drive.dir(), "rm -f verified*"));
@@ -199,8 +226,18 @@ fn stress_ng_finds_nothing() {
     let drive = Drive::new();
     for stressors in TOGETHER {
         let mut stress = command(100, "stress-ng");
-        stress.args(["--verify", "--timeout", "4", "--hdd-bytes", "4m", "--iomix-bytes", "4m", "--readahead-bytes", "4m"]);
-        stress.args(["--copy-file-bytes", "4m", "--fallocate-bytes", "4m", "--sync-file-bytes", "2m", "--seek-bytes", "4m"]);
+        stress.args([
+            "--verify",
+            "--timeout",
+            "4",
+            "--hdd-bytes",
+            "4m",
+            "--iomix-bytes",
+            "4m",
+            "--readahead-bytes",
+            "4m",
+        ]);
+        stress.args(["--fallocate-bytes", "4m", "--sync-file-bytes", "2m", "--seek-bytes", "4m"]);
         stressors.iter().for_each(|stressor| drop(stress.arg(format!("--{stressor}")).arg("1")));
         stress.arg("--temp-path").arg(drive.dir());
         let ran = run(&mut stress);
@@ -217,7 +254,9 @@ fn fsx() -> PathBuf {
     let program = tools.join("bin/fsx");
     if !program.exists() {
         let mut install = command(900, env!("CARGO"));
-        ok(install.args(["install", "--quiet", "--locked", "fsx", "--version", "0.3.2", "--root"]).arg(&tools));
+        ok(install
+            .args(["install", "--quiet", "--locked", "fsx", "--version", "0.3.2", "--root"])
+            .arg(&tools));
     }
     program
 }
@@ -246,7 +285,12 @@ copy_file_range = 4
     fs::write(&config, WEIGHTS).unwrap();
     for seed in 1..=5 {
         let mut fsx = command(120, &program);
-        fsx.args(["-q", "-N", "20000", "-S"]).arg(seed.to_string()).arg("-f").arg(&config).arg("-P").arg(drive.path("."));
+        fsx.args(["-q", "-N", "20000", "-S"])
+            .arg(seed.to_string())
+            .arg("-f")
+            .arg(&config)
+            .arg("-P")
+            .arg(drive.path("."));
         ok(fsx.arg(drive.dir().join(format!("f{seed}"))));
     }
 }

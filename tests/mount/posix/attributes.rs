@@ -7,8 +7,8 @@ use std::{
 };
 
 use rustix::fs::{
-    AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags, getxattr, listxattr, removexattr, setxattr,
-    utimensat,
+    AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags, getxattr, listxattr, removexattr,
+    setxattr, utimensat,
 };
 
 use crate::fixture::{Drive, Seen, alike, alike_on, ok, shell};
@@ -80,11 +80,15 @@ fn set_times(path: &Path, accessed: Timespec, modified: Timespec) -> rustix::io:
 #[test]
 fn times_are_kept_to_the_nanosecond_and_before_1970() {
     alike(|dir, seen| {
-        for (number, seconds) in [0, 1, -1, -86_400, 1_700_000_000, 4_000_000_000, -2_000_000_000].into_iter().enumerate() {
+        for (number, seconds) in
+            [0, 1, -1, -86_400, 1_700_000_000, 4_000_000_000, -2_000_000_000].into_iter().enumerate()
+        {
             let path = dir.join(format!("t{number}"));
             fs::write(&path, "x").unwrap();
-            let (accessed, modified) =
-                (Timespec { tv_sec: seconds + 5, tv_nsec: 1 }, Timespec { tv_sec: seconds, tv_nsec: 987_654_321 });
+            let (accessed, modified) = (
+                Timespec { tv_sec: seconds + 5, tv_nsec: 1 },
+                Timespec { tv_sec: seconds, tv_nsec: 987_654_321 },
+            );
             seen.result("set", set_times(&path, accessed, modified));
             let meta = path.metadata().unwrap();
             seen.value("times", (meta.mtime(), meta.mtime_nsec(), meta.atime(), meta.atime_nsec()));
@@ -94,7 +98,8 @@ fn times_are_kept_to_the_nanosecond_and_before_1970() {
         seen.result("a link's own", set_times(&dir.join("s"), then, then));
         fs::create_dir(dir.join("d")).unwrap();
         seen.result("a directory's", set_times(&dir.join("d"), then, then));
-        let (omit, now) = (Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
+        let (omit, now) =
+            (Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
         seen.result("one left as it is", set_times(&dir.join("t1"), now, omit));
         seen.value("it is", dir.join("t1").metadata().unwrap().mtime());
         seen.result("both now", set_times(&dir.join("t2"), now, now));
@@ -123,7 +128,8 @@ fn changes_move_the_times_that_they_should() {
         let long_ago = Timespec { tv_sec: 1_000, tv_nsec: 0 };
         let file = dir.join("f");
         fs::write(&file, "x").unwrap();
-        let (fresh, moved) = (|| set_times(&file, long_ago, long_ago).unwrap(), || file.metadata().unwrap().mtime() != 1_000);
+        let (fresh, moved) =
+            (|| set_times(&file, long_ago, long_ago).unwrap(), || file.metadata().unwrap().mtime() != 1_000);
         fresh();
         fs::read(&file).unwrap();
         seen.value("reading", moved());

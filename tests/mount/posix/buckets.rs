@@ -43,7 +43,10 @@ fn a_bucket_made_by_mkdir_has_the_configured_defaults_and_lasts() {
     let buckets = ok(&mut drive.on_store(["bucket", "list"], ["--json"]));
     let buckets: serde_json::Value = serde_json::from_str(&buckets).unwrap();
     let plain = buckets.as_array().unwrap().iter().find(|bucket| bucket["name"] == "plain").unwrap();
-    assert_eq!((plain["default_encryption"].as_str(), plain["block_size"].as_u64()), (Some("none"), Some(65_536)));
+    assert_eq!(
+        (plain["default_encryption"].as_str(), plain["block_size"].as_u64()),
+        (Some("none"), Some(65_536))
+    );
     assert_eq!(fs::read(drive.store().join("plain/f")).unwrap(), b"in the clear");
     assert!(fs::read(drive.stored("f")).unwrap().starts_with(b"\x89EOB"));
     drive.mount(&[]);

@@ -30,7 +30,9 @@ fn files_shrink_and_grow_with_zeros() {
         let path = dir.join("f");
         let file = made(&path);
         file.write_all_at(&pattern(300_000, 1), 0).unwrap();
-        for size in [300_001, 299_999, 4096, 4097, 4095, 1, 0, 100, 70_000, 220_000, 220_000, 12_288, 1_000_000] {
+        for size in
+            [300_001, 299_999, 4096, 4097, 4095, 1, 0, 100, 70_000, 220_000, 220_000, 12_288, 1_000_000]
+        {
             seen.result("resize", file.set_len(size));
             note(seen, "content", &path);
             if size % 3 == 0 {
@@ -45,7 +47,9 @@ fn files_shrink_and_grow_with_zeros() {
 #[test]
 fn writes_anywhere_leave_zeros_between() {
     alike(|dir, seen| {
-        for (number, offsets) in [[0, 10_000, 5_000], [1_000_000, 0, 999_999], [4095, 4097, 4096]].iter().enumerate() {
+        for (number, offsets) in
+            [[0, 10_000, 5_000], [1_000_000, 0, 999_999], [4095, 4097, 4096]].iter().enumerate()
+        {
             let path = dir.join(format!("f{number}"));
             let file = made(&path);
             for (step, offset) in offsets.iter().enumerate() {
@@ -59,7 +63,8 @@ fn writes_anywhere_leave_zeros_between() {
 #[test]
 fn space_is_reserved_punched_and_zeroed() {
     alike(|dir, seen| {
-        let (punch, zero, keep) = (FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE, FallocateFlags::KEEP_SIZE);
+        let (punch, zero, keep) =
+            (FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE, FallocateFlags::KEEP_SIZE);
         let path = dir.join("f");
         let file = made(&path);
         file.write_all_at(&pattern(400_000, 3), 0).unwrap();
@@ -161,7 +166,9 @@ fn ranges_are_copied_within_the_kernel() {
     alike(|dir, seen| {
         fs::write(dir.join("from"), pattern(3_000_000, 5)).unwrap();
         let (from, to) = (File::open(dir.join("from")).unwrap(), made(&dir.join("to")));
-        for (mut at, mut into, len) in [(0, 0, 1_000_000), (1_234_567, 999_999, 500_000), (2_999_000, 10, 5000)] {
+        for (mut at, mut into, len) in
+            [(0, 0, 1_000_000), (1_234_567, 999_999, 500_000), (2_999_000, 10, 5000)]
+        {
             let mut left = len;
             while left > 0 {
                 let copied = copy_file_range(&from, Some(&mut at), &to, Some(&mut into), left).unwrap();
@@ -233,7 +240,11 @@ fn synced_content_is_in_the_store() {
     let written = ["fsync", "fdatasync"].map(|name| {
         let file = made(&drive.dir().join(name));
         file.write_all_at(&pattern(50_000, 9), 0).unwrap();
-        if name == "fsync" { fsync(&file).unwrap() } else { fdatasync(&file).unwrap() }
+        if name == "fsync" {
+            fsync(&file).unwrap()
+        } else {
+            fdatasync(&file).unwrap()
+        }
         file
     });
     drive.kill();

@@ -150,7 +150,9 @@ fn long_and_odd_names_are_kept() {
     alike(|dir, seen| {
         let long = "n".repeat(255);
         let euro = "€".repeat(85);
-        for name in [long.as_bytes(), euro.as_bytes(), b"\xff\xfe\x01", b" ", b"-rf", b"a\nb", b"*?[", b"...", b"\\"] {
+        for name in
+            [long.as_bytes(), euro.as_bytes(), b"\xff\xfe\x01", b" ", b"-rf", b"a\nb", b"*?[", b"...", b"\\"]
+        {
             let path = dir.join(OsStr::from_bytes(name));
             seen.step("write", fs::write(&path, name));
             seen.result("read", fs::read(&path));

@@ -35,7 +35,10 @@ fn each_flag_does_what_it_does_natively() {
         seen.result("after it", fs::read(&file));
         std::os::unix::fs::symlink("f", dir.join("link")).unwrap();
         seen.step("follow no link", flags(true, false, libc::O_NOFOLLOW).open(dir.join("link")));
-        seen.step("exclusively through a link", flags(false, true, libc::O_CREAT | libc::O_EXCL).open(dir.join("link")));
+        seen.step(
+            "exclusively through a link",
+            flags(false, true, libc::O_CREAT | libc::O_EXCL).open(dir.join("link")),
+        );
         std::os::unix::fs::symlink("made", dir.join("dangling")).unwrap();
         seen.step("through a dangling link", flags(false, true, libc::O_CREAT).open(dir.join("dangling")));
         seen.step("below a file", File::open(file.join("x")));
@@ -63,7 +66,10 @@ fn modes_of_new_files_obey_the_umask() {
         let script = "umask 027; : > plain; mkdir d; mkfifo p; umask 0; : > open; mkdir -m 1777 sticky; install -m 4755 /dev/null suid";
         seen.value("script", ok(&mut crate::fixture::shell(20, dir, script)));
         let file = OpenOptions::new().write(true).create_new(true).mode(0).open(dir.join("none"));
-        seen.step("a file without permissions is writable for its maker", file.and_then(|mut file| file.write_all(b"x")));
+        seen.step(
+            "a file without permissions is writable for its maker",
+            file.and_then(|mut file| file.write_all(b"x")),
+        );
     });
 }
 
@@ -128,9 +134,7 @@ print(won)
 ";
     let drive = Drive::new();
     let racers: Vec<_> = (0..3)
-        .map(|_| {
-            python(60, &drive.dir(), RACER).stdout(std::process::Stdio::piped()).spawn().unwrap()
-        })
+        .map(|_| python(60, &drive.dir(), RACER).stdout(std::process::Stdio::piped()).spawn().unwrap())
         .collect();
     let won = racers.into_iter().map(|racer| {
         let output = racer.wait_with_output().unwrap();

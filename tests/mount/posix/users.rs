@@ -64,12 +64,17 @@ fn another_user_may_work_in_a_bucket_given_to_him() {
     let script = "cd drive/data && mkdir d && echo mine > d/f && mv d/f g && cat g && stat -c '%u:%g' g d";
     assert_eq!(ok(&mut as_user(65534, &drive, script)), "mine\n65534:65534\n65534:65534\n");
     let ran = run(&mut as_user(65534, &drive, "mkdir drive/other"));
-    assert!(ran.stderr.contains("Permission denied"), "buckets are for those who may write to the root: {}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Permission denied"),
+        "buckets are for those who may write to the root: {}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn set_id_programs_have_no_effect_unless_asked_for() {
-    const PROBE: &str = "cp /usr/bin/id drive/data/id && chown 3001 drive/data/id && chmod 4755 drive/data/id";
+    const PROBE: &str =
+        "cp /usr/bin/id drive/data/id && chown 3001 drive/data/id && chmod 4755 drive/data/id";
     for (options, expected) in [("nosuid", "65534"), ("suid", "3001")] {
         let drive = Drive::with(&["--allow-other", "-o", options]);
         fs::set_permissions(drive.root(), fs::Permissions::from_mode(0o755)).unwrap();
