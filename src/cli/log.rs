@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::{fs::OpenOptionsExt, net::UnixDatagram},
     process,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context;
@@ -47,9 +47,23 @@ pub(super) fn open(options: &LogOptions) -> anyhow::Result<Sink> {
     Ok(Sink::File(opened.with_context(|| format!("cannot open the log file `{}`", options.file.display()))?))
 }
 
-/// Sends the lines to `sink` from now on.
-pub(super) fn switch(sink: Sink) {
-    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+/// Sends the lines to `sink` as well, so that what happens before the terminal is left is in the log, too.
+pub(super) fn add(sink: Sink) {
+    if !matches!(sink, Sink::Stderr) {
+        sinks().push(sink);
+    }
+}
+
+/// Sends no more lines to stderr, unless that is all there is.
+pub(super) fn leave_stderr() {
+    let mut sinks = sinks();
+    if sinks.len() > 1 {
+        sinks.retain(|sink| !matches!(sink, Sink::Stderr));
+    }
+}
+
+fn sinks() -> MutexGuard<'static, Vec<Sink>> {
+    SINKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn system() -> io::Result<UnixDatagram> {
@@ -65,27 +79,28 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match &mut *SINK.lock().unwrap_or_else(PoisonError::into_inner) {
-            Sink::Stderr => write!(io::stderr(), "strongroom: {}", String::from_utf8_lossy(line))?,
-            Sink::File(file) => {
-                let time = jiff::Timestamp::now();
-                write!(file, "{time:.3} {} {}", process::id(), String::from_utf8_lossy(line))?;
-            }
-            Sink::System(socket) => {
-                let message = format!(
-                    "<{}>strongroom[{}]: {}",
-                    priority(line),
-                    process::id(),
-                    String::from_utf8_lossy(line)
-                );
-                socket.send(message.trim_end().as_bytes())?;
-            }
-        }
+        // A sink that takes nothing must not keep the line from the others.
+        let outcomes: Vec<_> = sinks().iter_mut().map(|sink| sink.take(line)).collect();
+        outcomes.into_iter().collect::<io::Result<()>>()?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Sink {
+    fn take(&mut self, line: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(line);
+        match self {
+            Self::Stderr => write!(io::stderr(), "strongroom: {text}"),
+            Self::File(file) => write!(file, "{:.3} {} {text}", jiff::Timestamp::now(), process::id()),
+            Self::System(socket) => {
+                let message = format!("<{}>strongroom[{}]: {text}", priority(line), process::id());
+                socket.send(message.trim_end().as_bytes()).map(drop)
+            }
+        }
     }
 }
 
@@ -100,7 +115,7 @@ fn priority(line: &[u8]) -> u8 {
     3 * 8 + severity
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink::Stderr);
+static SINKS: LazyLock<Mutex<Vec<Sink>>> = LazyLock::new(|| Mutex::new(vec![Sink::Stderr]));
 const SYSTEM_LOG: &str = "/dev/log";
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
-    log::{self, Sink},
+    log,
     mount_words::MountWords,
     output,
     store::{StorePath, engine_options},
@@ -148,9 +148,9 @@ impl Plan {
     }
 
     fn serve_as_daemon(&self, unlock: &Unlock, ready: Ready) -> Exit {
-        let started = log::open(&self.log).and_then(|sink| Ok((self.start(unlock)?, sink)));
+        let started = log::open(&self.log).map(log::add).and_then(|()| self.start(unlock));
         let outcome = match started {
-            Ok((session, sink)) => serve(session, sink, ready),
+            Ok(session) => serve(session, ready),
             Err(error) => {
                 let exit = Exit::of(&error);
                 return ready.fail(exit as u8, &output::one_line(&error)).map_or(Exit::Failure, |()| exit);
@@ -185,8 +185,8 @@ impl Plan {
     }
 }
 
-fn serve(session: Session, sink: Sink, ready: Ready) -> anyhow::Result<()> {
-    log::switch(sink);
+fn serve(session: Session, ready: Ready) -> anyhow::Result<()> {
+    log::leave_stderr();
     ready.succeed().context("cannot leave the terminal")?;
     Ok(session.wait()?)
 }

@@ -1,6 +1,7 @@
 //! The thread that saves what has been unsaved for too long, so that a crash of the daemon loses little.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Condvar, Mutex, PoisonError, Weak},
     thread::JoinHandle,
     time::Duration,
@@ -54,18 +55,24 @@ fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
 
 impl Shared {
     /// Saves objects whose changes are older than `age`, and forgets closed ones. All are logged first, so that one
-    /// flush serves those of a bucket.
+    /// flush serves those of a bucket. What cannot be saved and has lost its last name is given up once nobody has it
+    /// open: on a full disk, deleting must give space back.
     pub(super) fn save_older_than(&self, age: Duration) {
         let mut due = self.objects.all();
         due.retain(|object| object.unsettled_since().is_some_and(|since| since.elapsed() >= age));
+        let mut lost = HashSet::new();
         for sync in [Sync::Store, Sync::Settled] {
             for object in &due {
-                if let Err(error) = object.commit(sync) {
+                let Err(error) = object.commit(sync) else { continue };
+                if object.stat().is_ok_and(|stat| stat.nlink == 0) {
+                    lost.insert(object.key());
+                } else {
                     log::error!("could not save an object, trying again later: {error}");
                 }
             }
         }
-        self.objects.sweep();
+        drop(due);
+        self.objects.sweep(&lost);
         for bucket in self.buckets.loaded() {
             let full = bucket.journal().filter(|journal| journal.wants_checkpoint());
             if let Some(Err(error)) = full.map(Journal::checkpoint) {

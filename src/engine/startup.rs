@@ -50,8 +50,13 @@ pub fn create_store(path: &Path, slots: &[NewSlot]) -> Result<(), StartError> {
 impl Engine {
     /// Opens the store at `path` with its unlocked `keyring`; `purpose` tells others who holds it.
     ///
-    /// Starts a thread: fork before, not after.
-    pub fn start(path: &Path, keyring: Keyring, purpose: &str, options: Options) -> Result<Self, StartError> {
+    /// Read-only, whatever `options` say, where the file system of the store is. Starts a thread: fork before, not after.
+    pub fn start(
+        path: &Path,
+        keyring: Keyring,
+        purpose: &str,
+        mut options: Options,
+    ) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
         let store = LocalStore::open(path).map_err(io)?;
         let id = layout::open_store(&store.root())?;
@@ -59,6 +64,10 @@ impl Engine {
             return Err(StartError::ForeignKeyring);
         }
         let lock = StoreLock::acquire(path, &Holder::this_process(purpose))?;
+        if lock.is_read_only() && !options.read_only {
+            log::warn!("`{}` lies on a read-only file system: nothing can be changed", path.display());
+            options.read_only = true;
+        }
         Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
     }
 

@@ -3,7 +3,7 @@
 //! Lock order: a shard's lock is taken before an object's own and never held across store or key calls.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -98,11 +98,11 @@ impl ObjectTable {
         all
     }
 
-    /// Forgets objects that nobody has open and that have nothing unsaved.
-    pub(super) fn sweep(&self) {
+    /// Forgets objects that nobody has open and that have nothing unsaved, or are `lost`.
+    pub(super) fn sweep(&self, lost: &HashSet<NodeKey>) {
         for shard in &self.shards {
-            shard.lock().retain(|_, slot| match slot {
-                Slot::Open { object, opens } => *opens > 0 || !object.is_settled(),
+            shard.lock().retain(|key, slot| match slot {
+                Slot::Open { object, opens } => *opens > 0 || !(object.is_settled() || lost.contains(key)),
                 Slot::Opening => true,
             });
         }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fd::OwnedFd,
+    fs::{CWD, Mode, OFlags, openat},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -55,18 +58,31 @@ impl fmt::Display for Holder {
 #[derive(Debug)]
 pub struct StoreLock {
     file: File,
+    read_only: bool,
 }
 
 impl StoreLock {
-    /// Locks the store at `root` without waiting; names the holder when there is one.
+    /// Locks the store at `root` without waiting; names the holder when there is one. On a read-only file system the
+    /// lock is held as well, but cannot say by whom.
     pub fn acquire(root: &Path, holder: &Holder) -> Result<Self, StoreError> {
-        let file = open(root, OFlags::RDWR | OFlags::CREATE).map_err(io_at("open the store's lock file"))?;
+        let (file, read_only) = match open(root, OFlags::RDWR | OFlags::CREATE) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => (open_unwritable(root), true),
+            opened => (opened, false),
+        };
+        let file = file.map_err(io_at("open the store's lock file"))?;
         if !lock(&file)? {
             return Err(StoreError::Locked { holder: read(&file) });
         }
-        let mut lock = Self { file };
-        lock.describe(holder)?;
+        let mut lock = Self { file, read_only };
+        if !read_only {
+            lock.describe(holder)?;
+        }
         Ok(lock)
+    }
+
+    /// Whether the store lies on a file system that takes no change.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Writes who holds the lock; again after a fork.
@@ -108,10 +124,22 @@ fn lock(file: &File) -> Result<bool, StoreError> {
     Ok(false)
 }
 
+/// Where no lock file was ever made, the directory around it serves.
+fn open_unwritable(root: &Path) -> io::Result<File> {
+    match open(root, OFlags::RDONLY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(open_dir(root, OFlags::RDONLY)?.into()),
+        opened => opened,
+    }
+}
+
+fn open_dir(root: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    let dir = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, dir | OFlags::PATH, Mode::empty())?;
+    Ok(openat(root, STORE_DIR, dir | access | OFlags::NOFOLLOW, Mode::empty())?)
+}
+
 fn open(root: &Path, access: OFlags) -> io::Result<File> {
-    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, root, path, Mode::empty())?;
-    let dir = openat(root, STORE_DIR, path | OFlags::NOFOLLOW, Mode::empty())?;
+    let dir = open_dir(root, OFlags::PATH)?;
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(openat(dir, LOCK_FILE, flags, Mode::RUSR | Mode::WUSR)?.into())
 }

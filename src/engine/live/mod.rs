@@ -34,7 +34,7 @@ use super::{Bucket, EngineError, Result, table::ObjectTable};
 use crate::{
     envelope::Id,
     object::{FormatError, Geometry, Identity, KeySection, ObjectKeys, ObjectState},
-    store::{FileRef, NodeRef, Timestamp, journal::Lsn},
+    store::{FileRef, NodeKey, NodeRef, Timestamp, journal::Lsn},
 };
 
 /// An open encrypted object, shared by all its opens.
@@ -103,6 +103,11 @@ impl LiveObject {
     pub(crate) fn stat(&self) -> Result<crate::store::Stat> {
         let file = self.read_lock().file.clone();
         Ok(file.stat()?)
+    }
+
+    /// Identity of the stored file.
+    pub(crate) fn key(&self) -> NodeKey {
+        self.node.key()
     }
 
     /// The bucket it lies in.

@@ -1,0 +1,15 @@
+//! The drive on a real mount, used by the system's own tools and compared with a native directory.
+//!
+//! These tests need root, `/dev/fuse` and the packages that `scripts/test` installs. Where one is missing they fail:
+//! a drive that was not tried is not known to work.
+
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod posix;
+#[cfg(test)]
+mod tools;

@@ -1,0 +1,135 @@
+//! The two policies of the S3 guide on a live drive.
+
+use std::{fs, io, path::Path};
+
+use crate::fixture::{Drive, command, ok};
+
+const OTHER: &str = "require-aes256";
+const ABSENT: &str = "require-encryption-header";
+
+/// A drive whose bucket `data` has the shipped policy `name`.
+fn with_policy(name: &str, default: &str) -> Drive {
+    let drive = Drive::unmounted();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/policies/{name}.json"));
+    let text = fs::read_to_string(shipped).unwrap().replace("BUCKET", "data");
+    fs::write(drive.path("policy.json"), text).unwrap();
+    ok(&mut drive.on_store(["bucket", "delete"], ["data"]));
+    ok(&mut drive.on_store(["bucket", "create"], ["data", "--default-encryption", default]));
+    ok(drive.on_store(["bucket", "policy", "put"], ["data"]).arg(drive.path("policy.json")));
+    drive
+}
+
+#[track_caller]
+fn assert_denied<T>(outcome: io::Result<T>) {
+    assert_eq!(outcome.err().expect("the policy denies this").raw_os_error(), Some(libc::EACCES));
+}
+
+/// Tries to create in every way there is; nothing may be left behind.
+fn assert_nothing_can_be_created(drive: &Drive) {
+    let file = drive.dir().join("f");
+    assert_denied(fs::File::create(&file));
+    assert_denied(fs::File::create_new(&file));
+    assert_denied(fs::copy("/etc/hostname", &file));
+    let node = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &file,
+        rustix::fs::FileType::RegularFile,
+        rustix::fs::Mode::from(0o644),
+        0,
+    );
+    assert_denied(node.map_err(io::Error::from));
+    let touch = crate::fixture::fails(command(20, "touch").arg(&file), 1);
+    assert!(touch.contains("Permission denied"), "{touch}");
+    assert_eq!(fs::read_dir(drive.dir()).unwrap().count(), 0, "something was left behind");
+    let left: Vec<_> =
+        fs::read_dir(drive.stored("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".eob"], "something was left behind in the store");
+}
+
+#[track_caller]
+fn assert_logged(drive: &Drive, facts: &[&str]) {
+    let log = drive.log();
+    let told = log.lines().any(|line| facts.iter().all(|fact| line.contains(fact)));
+    assert!(told, "no line tells all of {facts:?}:\n{log}");
+}
+
+#[test]
+fn a_creation_without_the_header_is_denied_whatever_the_bucket_default() {
+    for (policy, sid) in
+        [(OTHER, "DenyOtherEncryptionThanAES256"), (ABSENT, "DenyObjectsWithoutEncryptionHeader")]
+    {
+        for default in ["AES256", "none"] {
+            let mut drive = with_policy(policy, default);
+            drive.mount(&["--sse", "none"]);
+            assert_nothing_can_be_created(&drive);
+            assert_logged(&drive, &[sid, "s3:x-amz-server-side-encryption", "data/f", "--sse AES256"]);
+        }
+    }
+}
+
+#[test]
+fn a_creation_that_asks_for_aes256_is_allowed_and_encrypted() {
+    for policy in [OTHER, ABSENT] {
+        for default in ["AES256", "none"] {
+            let mut drive = with_policy(policy, default);
+            drive.mount(&["--sse", "AES256"]);
+            fs::write(drive.dir().join("f"), "content").unwrap();
+            drive.remount_with(&["--sse", "AES256"]);
+            assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"content");
+            assert!(fs::read(drive.stored("f")).unwrap().starts_with(b"\x89EOB"));
+        }
+    }
+}
+
+#[test]
+fn the_bucket_default_as_header_satisfies_the_policy_only_where_it_encrypts() {
+    for policy in [OTHER, ABSENT] {
+        let mut drive = with_policy(policy, "AES256");
+        drive.mount(&["--sse", "bucket-default"]);
+        fs::write(drive.dir().join("f"), "content").unwrap();
+        drop(drive);
+        let mut drive = with_policy(policy, "none");
+        drive.mount(&["--sse", "bucket-default"]);
+        assert_nothing_can_be_created(&drive);
+    }
+}
+
+/// Starting over with `O_TRUNC` is a PUT too; what is there must stay when it is denied.
+#[test]
+fn a_denied_rewrite_leaves_the_old_content() {
+    let mut drive = with_policy(OTHER, "AES256");
+    drive.mount(&["--sse", "AES256"]);
+    fs::write(drive.dir().join("f"), "old content").unwrap();
+    drive.remount_with(&["--sse", "none"]);
+    assert_denied(fs::write(drive.dir().join("f"), "new"));
+    assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"old content");
+}
+
+#[test]
+fn a_bucket_with_default_none_stores_plain_files_beside_encrypted_ones() {
+    let mut drive = Drive::unmounted();
+    ok(&mut drive.on_store(["bucket", "create"], ["plain", "--default-encryption", "none"]));
+    drive.mount(&["--sse", "none"]);
+    fs::write(drive.root().join("plain/clear"), "in the clear").unwrap();
+    drive.remount_with(&["--sse", "AES256"]);
+    fs::write(drive.root().join("plain/secret"), "sealed").unwrap();
+    drive.remount_with(&["--sse", "none"]);
+    assert_eq!(fs::read(drive.root().join("plain/clear")).unwrap(), b"in the clear");
+    assert_eq!(fs::read(drive.root().join("plain/secret")).unwrap(), b"sealed");
+    assert_eq!(fs::read(drive.store().join("plain/clear")).unwrap(), b"in the clear");
+    assert!(fs::read(drive.store().join("plain/secret")).unwrap().starts_with(b"\x89EOB"));
+}
+
+#[test]
+fn a_stored_policy_that_is_broken_makes_the_bucket_read_only() {
+    let mut drive = with_policy(OTHER, "AES256");
+    drive.mount(&["--sse", "AES256"]);
+    fs::write(drive.dir().join("f"), "content").unwrap();
+    drive.unmount();
+    fs::write(drive.stored(".eob/policy.json"), "{\"Version\": ").unwrap();
+    drive.mount(&["--sse", "AES256"]);
+    assert!(fs::write(drive.dir().join("g"), "").is_err());
+    assert!(fs::write(drive.dir().join("f"), "new").is_err());
+    assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"content");
+    assert!(drive.log().contains("policy"), "{}", drive.log());
+}
