@@ -1,7 +1,7 @@
 //! Small files, one after the other, without a process for each: the hands of `scripts/bench.sh`.
 //!
 //! `bench-driver WORK DIR COUNT` prints the operations and the seconds they took, as `OPERATIONS SECONDS`.
-//! Files are `DIR/dNNN/fNNNNNNN`, a hundred in each directory, so that counts can grow without one directory growing.
+//! For streams COUNT is in MiB. Small files are `DIR/dNNN/fNNNNNNN`, a hundred in each directory, so that counts can grow without one directory growing.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,6 +18,7 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: bench-driver WORK DIR COUNT");
     };
     let files = Files { dir: PathBuf::from(dir), count: count.parse().context("COUNT is no number")? };
+    let one_file = ["append", "write", "read-stream"].contains(&work.as_str());
     let work: fn(&Files) -> io::Result<u64> = match work.as_str() {
         "create" => Files::create,
         "create4k" => Files::create_full,
@@ -26,9 +27,14 @@ fn main() -> anyhow::Result<()> {
         "rename" => Files::rename,
         "unlink" => Files::unlink,
         "append" => Files::append,
+        "write" => Files::write_stream,
+        "read-stream" => Files::read_stream,
         other => anyhow::bail!("unknown work `{other}`"),
     };
-    files.make_dirs()?;
+    fs::create_dir_all(&files.dir)?;
+    if !one_file {
+        files.make_dirs()?;
+    }
     let begin = Instant::now();
     let done = work(&files)?;
     println!("{done} {}", begin.elapsed().as_secs_f64());
@@ -108,6 +114,30 @@ impl Files {
         self.each("r", |path| fs::remove_file(path))
     }
 
+    /// One file of `count` MiB, a MiB at a time, until it is closed.
+    fn write_stream(&self) -> io::Result<u64> {
+        let piece = content().repeat(MIB / 4096);
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).open(self.dir.join("stream"))?;
+        (0..self.count).try_for_each(|_| file.write_all(&piece))?;
+        drop(file);
+        Ok(self.count)
+    }
+
+    /// Reads and checks what [`Self::write_stream`] wrote.
+    fn read_stream(&self) -> io::Result<u64> {
+        let (expected, mut piece) = (content(), vec![0; MIB]);
+        let mut file = File::open(self.dir.join("stream"))?;
+        for _ in 0..self.count {
+            file.read_exact(&mut piece)?;
+            // A look at every block is enough to notice wrong ones and costs next to nothing.
+            if piece.chunks(4096).any(|block| block.first_chunk::<16>() != expected.first_chunk::<16>()) {
+                return Err(io::Error::other("read something else than was written"));
+            }
+        }
+        Ok(self.count)
+    }
+
     /// A log: a hundred bytes at the end of a file, made durable each time.
     fn append(&self) -> io::Result<u64> {
         let mut log = OpenOptions::new().create(true).append(true).open(self.dir.join("log"))?;
@@ -133,3 +163,4 @@ fn content() -> Vec<u8> {
 }
 
 const PER_DIR: u64 = 100;
+const MIB: usize = 1 << 20;
