@@ -13,7 +13,7 @@ if [ "$(id -u)" != 0 ]; then
     echo "Run as root: mounting and the caches of the kernel need it." >&2
     exit 1
 fi
-need gcc libc6-dev fuse3 fio git gocryptfs procps python3 rsync tar util-linux
+need e2fsprogs gcc libc6-dev fuse3 fio git gocryptfs procps python3 rsync tar util-linux
 need_cargo
 modprobe fuse 2>/dev/null || true
 

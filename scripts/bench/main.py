@@ -25,14 +25,15 @@ PAGE = PROJECT / "src/docs/performance.md"
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="one round of small works, under three minutes; writes no page unless --out")
-    add("--rounds", type=int, metavar="N", help="rounds, of which the median counts (quick: 1, else 5)")
+    add("--quick", action="store_true", help="two rounds of small works, under three minutes; writes no page unless --out")
+    add("--rounds", type=int, metavar="N", help="rounds, of which the median counts (quick: 2, else 5)")
     add("--only", action="append", default=[], metavar="NAME", help="only this group or measure; may be repeated")
     add("--systems", default="", metavar="LIST", help="only these, separated by commas: bare,gocryptfs,passthrough,...")
     add("--out", metavar="FILE", help="page to write the table into, with the chart beside it [src/docs/performance.md]")
     add("--raw", metavar="FILE", help="all single values as JSON")
     add("--dir", metavar="DIR", help="directory on the disk to measure [target/bench]")
     add("--tmpfs", action="store_true", help="measure in memory instead: a tmpfs of its own")
+    add("--no-images", action="store_true", help="measure in the directory itself, not in a fresh ext4 image for each group")
     add("--files", type=int, metavar="N", help="number of small files (quick: 500, else 5000)")
     add("--stream", type=int, metavar="MIB", help="size of the sequential file (quick: 128, else 1024)")
     add("--tree", type=pathlib.Path, metavar="DIR", help="a source tree to unpack instead of the generated one")
@@ -170,15 +171,16 @@ def measure_in(scratch, options, groups, shown, sizes, caller, load):
         systems.run(["mount", "-t", "tmpfs", "-o", "size=80%", "bench", place], 10)
     programs = PROJECT / "target/release"
     tree = make_tree(scratch, sizes, options.tree and caller / options.tree) if "tree" in groups else None
+    images = not options.tmpfs and not options.no_images
     wanted = [name for name in options.systems.split(",") if name]
-    everyone, results = systems.all_systems(place, programs, wanted), Results()
+    everyone, results = systems.all_systems(place, programs, wanted, images), Results()
     try:
         make_works = lambda system: Works(system, sizes, programs, tree, options.drop_caches)
         measure_all(groups, everyone, sizes, make_works, results)
     finally:
         for system in everyone:
             close_quietly(system)
-    facts = report.Facts.gather(place, sizes, options, load, systems.versions(programs))
+    facts = report.Facts.gather(place, sizes, images, options, load, systems.versions(programs))
     publish(options, caller, facts, shown, everyone, results)
     return 1 if results.failures else 0
 

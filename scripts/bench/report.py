@@ -28,12 +28,13 @@ class Facts:
     date: str
 
     @classmethod
-    def gather(cls, place, sizes, options, load, versions):
+    def gather(cls, place, sizes, images, options, load, versions):
         cores = len(os.sched_getaffinity(0))
         gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
         machine = f"{cores} cores ({processor()}), {gib:.0f} GiB memory, Linux {os.uname().release}"
         kind = run(["stat", "-f", "-c", "%T", place], 10).strip()
-        kind = {"ext2/ext3": "ext4"}.get(kind, kind) + (", its cache dropped" if options.drop_caches else "")
+        kind = ("a fresh ext4 image on " if images else "") + {"ext2/ext3": "ext4"}.get(kind, kind)
+        kind += ", its cache dropped" if options.drop_caches else ""
         date = datetime.date.today().isoformat()
         return cls(machine, kind, f"{versions}{commit()}", dataclasses.asdict(sizes), load, date)
 
@@ -77,6 +78,8 @@ def ratio(results, measure, peer, system=OURS):
 
 
 def reached(measure, value, aim):
+    """Whether the ratio is good enough, as it is printed."""
+    value = round(value, 2)
     return value <= aim if measure.cost else value >= aim
 
 

@@ -49,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         None => usual_threads(),
     };
     allow_many_descriptors()?;
+    make_room_for_descriptors()?;
     rustix::process::umask(Mode::empty());
     serve(Path::new(&source), &PathBuf::from(mountpoint), threads)
 }
@@ -62,6 +63,13 @@ fn allow_many_descriptors() -> io::Result<()> {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
     Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?)
+}
+
+/// Growing the table of descriptors stops every thread of a process for milliseconds, but not while there is only one.
+fn make_room_for_descriptors() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(ROOM);
+    let last = i32::try_from(limit.min(ROOM)).unwrap_or(1024) - 1;
+    Ok(rustix::io::fcntl_dupfd_cloexec(io::stdin(), last).map(drop)?)
 }
 
 fn serve(source: &Path, mountpoint: &Path, threads: usize) -> anyhow::Result<()> {
@@ -337,11 +345,11 @@ impl Filesystem for Passthrough {
     }
 
     fn mkdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let made = self.nodes.get(parent.0).and_then(|dir| {
+        let outcome = self.nodes.get(parent.0).and_then(|dir| {
             rustix::fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(mode & !umask))?;
             self.lookup(parent.0, name)
         });
-        reply_entry(made, reply);
+        reply_entry(outcome, reply);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -756,6 +764,8 @@ fn kind(kind: rustix::fs::FileType) -> FileType {
 }
 
 const ROOT: u64 = 1;
+/// Descriptors that there is room for from the start.
+const ROOM: u64 = 1 << 18;
 const PAGE: usize = 4096;
 const TTL: Duration = Duration::from_secs(1);
 const GENERATION: Generation = Generation(0);
