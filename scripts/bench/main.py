@@ -153,6 +153,8 @@ def main():
         signal.signal(number, interrupted)
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    # A message shall be the last line that a failed program prints.
+    os.environ.pop("RUST_BACKTRACE", None)
     load = os.getloadavg()[0]
     scratch = scratch_below(caller / options.dir if options.dir else PROJECT / "target/bench")
     try:

@@ -195,7 +195,7 @@ def bar(results, measure, y):
     better = lambda value: 1 / value if measure.cost else value
     ours = better(ratio(results, measure.name, "gocryptfs"))
     begin, end = sorted((place(1), place(ours)))
-    yield text(LEFT - 8, y + 14, measure.title, 'text-anchor="end"')
+    yield text(LEFT - 8, y + 14, measure.title.replace("`", ""), 'text-anchor="end"')
     yield f'<rect x="{begin:.1f}" y="{y + 2}" width="{max(end - begin, 1):.1f}" height="16" fill="{COLOURS[OURS]}"/>'
     for other in ("passthrough", "bare"):
         value = ratio(results, measure.name, "gocryptfs", other)
