@@ -25,8 +25,8 @@ PAGE = PROJECT / "src/docs/performance.md"
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="two rounds of small works, under three minutes; writes no page unless --out")
-    add("--rounds", type=int, metavar="N", help="rounds, of which the median counts (quick: 2, else 5)")
+    add("--quick", action="store_true", help="three rounds of small works, under three minutes; writes no page unless --out")
+    add("--rounds", type=int, metavar="N", help="rounds, of which the median counts (quick: 3, else 5)")
     add("--only", action="append", default=[], metavar="NAME", help="only this group or measure; may be repeated")
     add("--systems", default="", metavar="LIST", help="only these, separated by commas: bare,gocryptfs,passthrough,...")
     add("--out", metavar="FILE", help="page to write the table into, with the chart beside it [src/docs/performance.md]")

@@ -37,7 +37,7 @@ class Sizes:
     limit: int
 
 
-QUICK = Sizes(rounds=2, stream_mib=128, random_mib=32, syncs=100, files=500, tree_files=500, limit=60)
+QUICK = Sizes(rounds=3, stream_mib=128, random_mib=32, syncs=100, files=500, tree_files=500, limit=60)
 FULL = Sizes(rounds=5, stream_mib=1024, random_mib=256, syncs=1000, files=5000, tree_files=8000, limit=900)
 
 MEASURES = [
