@@ -16,12 +16,12 @@ use crate::{
 /// Encrypted buckets as a drive: S3 server-side encryption, keys and policies for ordinary files
 #[derive(Debug, Parser)]
 #[command(name = "strongroom", version, max_term_width = 100, after_help = super::exit::help())]
-pub struct Cli {
-    /// Configuration [default: $XDG_CONFIG_HOME/strongroom/strongroom.toml, else /etc/strongroom/strongroom.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+pub(super) struct Cli {
+    /// Configuration [default: `$XDG_CONFIG_HOME/strongroom/strongroom.toml`, else `/etc/strongroom/strongroom.toml`]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
     config: Option<PathBuf>,
     /// What goes to the log: off, error, warn, info or debug [default: as configured, else info]
-    #[arg(long, global = true, value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(long, global = true, value_name = "LEVEL", hide_possible_values = true, help_heading = "General")]
     log_level: Option<LogLevel>,
     #[command(subcommand)]
     command: Command,
@@ -44,7 +44,7 @@ enum Command {
 
 impl Cli {
     /// Loads the configuration, applies the flags over it and runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let mut config = config::load(self.config.as_deref())?;
         config.log.level = self.log_level.unwrap_or(config.log.level);
         super::log::start(config.log.level);

@@ -1,20 +1,19 @@
 //! `strongroom bucket`: buckets made, listed and deleted.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::{
     bucket_policy::PolicyCommand,
-    exit::Exit,
+    exit::{Exit, Refusal},
     output,
     store::{Access, StorePath, new_bucket},
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, ByteSize, Config, DefaultEncryption, parse_block_size},
-    engine::{self, Engine},
+    config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, parse_block_size},
+    engine::{self, Engine, EngineError},
     envelope::Id,
     name::BucketName,
     object::BlockSize,
@@ -22,7 +21,7 @@ use crate::{
 
 /// Make, list and delete buckets, and manage their policies
 #[derive(Debug, clap::Args)]
-pub struct Bucket {
+pub(super) struct Bucket {
     #[command(subcommand)]
     action: Action,
 }
@@ -51,6 +50,9 @@ struct Create {
     /// Block size: 4KiB, 8KiB ... 1MiB; fixed for good [default: as configured, else 4KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     block_size: Option<BlockSize>,
+    /// Keep synced data safe in a power cut: on, or off for scratch data [default: as configured, else on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    journal: Option<JournalSwitch>,
     /// Make a bucket of an existing directory; its files stay as they are, unencrypted
     #[arg(long)]
     adopt: bool,
@@ -89,12 +91,13 @@ struct Report {
     default_encryption: engine::DefaultEncryption,
     plaintext_allowed: bool,
     block_size: u64,
+    journal: engine::JournalMode,
     policy: bool,
 }
 
 impl Bucket {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         match &self.action {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
@@ -111,10 +114,11 @@ impl Create {
         let options = BucketOptions {
             block_size: self.block_size.unwrap_or(config.bucket.block_size),
             default_encryption: self.default_encryption.unwrap_or(config.bucket.default_encryption),
+            journal: self.journal.unwrap_or(config.bucket.journal),
         };
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
         let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
-        created.with_context(|| format!("cannot make the bucket `{name}`"))?;
+        created.map_err(|error| explained(error, &name))?;
         output::line(format!("Bucket {name} made"))
     }
 }
@@ -123,7 +127,8 @@ impl List {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
         let names = engine.bucket_names()?;
-        let reports = names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
+        let reports =
+            names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
         if self.json {
             return output::json(&reports);
         }
@@ -136,14 +141,14 @@ impl Delete {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.name)?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        engine.delete_bucket(&name).with_context(|| format!("cannot delete the bucket `{name}`"))?;
+        engine.delete_bucket(&name).map_err(|error| explained(error, &name))?;
         output::line(format!("Bucket {name} deleted"))
     }
 }
 
 impl Report {
     fn new(engine: &Engine, name: &BucketName) -> anyhow::Result<Self> {
-        let bucket = engine.bucket(name)?;
+        let bucket = engine.bucket(name).map_err(|error| explained(error, name))?;
         let settings = bucket.settings();
         Ok(Self {
             name: name.to_string(),
@@ -151,6 +156,7 @@ impl Report {
             default_encryption: settings.default_encryption,
             plaintext_allowed: settings.plaintext_allowed,
             block_size: settings.geometry.block_size(),
+            journal: settings.journal,
             policy: engine.policy(name)?.is_some(),
         })
     }
@@ -160,6 +166,28 @@ impl Report {
         let policy = if self.policy { "yes" } else { "no" }.to_owned();
         [self.name.clone(), encryption, ByteSize::new(self.block_size).to_string(), policy]
     }
+}
+
+/// An engine's error as what it means for a bucket, and what to do.
+pub(super) fn explained(error: EngineError, name: &BucketName) -> anyhow::Error {
+    let kind = if let EngineError::Store(error) = &error { Some(error.kind()) } else { None };
+    let message = match kind {
+        Some(ErrorKind::NotFound) => {
+            format!(
+                "there is no bucket `{name}`: see `strongroom bucket list`, or make it with `bucket create`"
+            )
+        }
+        Some(ErrorKind::AlreadyExists) => {
+            format!(
+                "`{name}` exists already: choose another name, or make a bucket of a plain directory with --adopt"
+            )
+        }
+        Some(ErrorKind::DirectoryNotEmpty) => {
+            format!("the bucket `{name}` is not empty: delete its objects first")
+        }
+        _ => return anyhow::Error::from(error).context(format!("bucket `{name}`")),
+    };
+    Refusal::error(Exit::Failure, message)
 }
 
 const DEFAULT_ENCRYPTION: &str = "How objects are stored whose creation asks for nothing: AES256 (encrypted with keys of this store), or none (plain files) [default: as configured, else AES256]";

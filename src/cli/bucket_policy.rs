@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{
+    bucket::explained,
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath},
@@ -17,13 +18,14 @@ use super::{
 };
 use crate::{
     config::Config,
+    engine::PutPolicyError,
     name::BucketName,
     policy::{Lint, MAX_POLICY_BYTES, PolicyDocument, lint},
 };
 
 /// Change, show and check the S3 bucket policy of a bucket
 #[derive(Debug, clap::Subcommand)]
-pub enum PolicyCommand {
+pub(super) enum PolicyCommand {
     /// Check a policy and make it the bucket's
     Put {
         #[command(flatten)]
@@ -55,7 +57,7 @@ pub enum PolicyCommand {
 
 /// The bucket that a policy belongs to.
 #[derive(Debug, clap::Args)]
-pub struct OfBucket {
+pub(super) struct OfBucket {
     /// The store
     store: PathBuf,
     /// Name of the bucket
@@ -75,7 +77,7 @@ struct Advice {
 
 impl PolicyCommand {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<()> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Put { of, file } => put(of, file, config),
             Self::Get { of } => get(of, config),
@@ -92,14 +94,17 @@ fn put(of: &OfBucket, file: &Path, config: &Config) -> anyhow::Result<()> {
         eprintln!("strongroom: `{}`, {advice}", file.display());
     }
     let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
-    engine.put_policy(&bucket, &text).with_context(|| format!("cannot put the policy of `{bucket}`"))?;
+    engine.put_policy(&bucket, &text).map_err(|error| match error {
+        PutPolicyError::Engine(error) => explained(error, &bucket),
+        PutPolicyError::Policy(error) => error.into(),
+    })?;
     output::line(format!("Policy of {bucket} put"))
 }
 
 fn get(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
     let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Read)?;
-    match engine.policy(&bucket).with_context(|| format!("cannot read the policy of `{bucket}`"))? {
+    match engine.policy(&bucket).map_err(|error| explained(error, &bucket))? {
         Some(text) => output::line(text.trim_end()),
         None => Err(none(&bucket)),
     }
@@ -108,7 +113,7 @@ fn get(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
 fn delete(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
     let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
-    if engine.delete_policy(&bucket).with_context(|| format!("cannot delete the policy of `{bucket}`"))? {
+    if engine.delete_policy(&bucket).map_err(|error| explained(error, &bucket))? {
         return output::line(format!("Policy of {bucket} deleted"));
     }
     Err(none(&bucket))
@@ -150,6 +155,11 @@ fn none(bucket: &BucketName) -> anyhow::Error {
 
 impl From<Lint> for Advice {
     fn from(lint: Lint) -> Self {
-        Self { line: lint.place.line, column: lint.place.column, element: lint.place.path, message: lint.message }
+        Self {
+            line: lint.place.line,
+            column: lint.place.column,
+            element: lint.place.path,
+            message: lint.message,
+        }
     }
 }

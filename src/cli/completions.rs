@@ -8,16 +8,16 @@ use super::{args::Cli, exit::Exit};
 
 /// Print shell completions
 ///
-/// For bash: strongroom completions bash > /etc/bash_completion.d/strongroom
+/// For bash: `strongroom completions bash > /etc/bash_completion.d/strongroom`
 #[derive(Debug, clap::Args)]
-pub struct Completions {
+pub(super) struct Completions {
     /// The shell
     shell: clap_complete::Shell,
 }
 
 impl Completions {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "strongroom", &mut script);
         match io::stdout().lock().write_all(&script) {

@@ -168,7 +168,10 @@ mod tests {
     fn the_document_has_the_same_table() {
         let page = include_str!("../docs/cli.md");
         for (exit, meaning) in EXITS {
-            assert!(page.contains(&format!("| {} | {meaning} |", exit as u8)), "exit code {exit:?} in docs/cli.md");
+            assert!(
+                page.contains(&format!("| {} | {meaning} |", exit as u8)),
+                "exit code {exit:?} in docs/cli.md"
+            );
         }
     }
 }

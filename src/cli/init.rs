@@ -27,7 +27,7 @@ use crate::{
 /// Without further options the passphrase is asked for, twice. A key file that does not exist is made, with mode 0600;
 /// keep a copy of it elsewhere: without it, or another unlock slot, nothing in the store can be read again.
 #[derive(Debug, clap::Args)]
-pub struct Init {
+pub(super) struct Init {
     /// A new or empty directory
     store: PathBuf,
     #[command(flatten)]
@@ -48,17 +48,28 @@ struct Report {
 
 impl Init {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         if self.is_unfinished() {
             let marker = self.store.join(layout::STORE_DIR).join(layout::STORE_FILE);
-            fs::remove_file(&marker).with_context(|| format!("cannot remove the unfinished `{}`", marker.display()))?;
+            fs::remove_file(&marker)
+                .with_context(|| format!("cannot remove the unfinished `{}`", marker.display()))?;
         }
         self.refuse_store()?;
         let (slot, key_file, key_file_made) = self.slot()?;
-        create_store(&self.store, &[slot]).with_context(|| format!("`{}`", self.store.display()))?;
+        if let Err(error) = create_store(&self.store, &[slot]) {
+            if let Some(file) = key_file.filter(|_| key_file_made) {
+                // It opens nothing; where it cannot be removed it does no harm.
+                let _ = fs::remove_file(file);
+            }
+            return Err(error).with_context(|| format!("`{}`", self.store.display()));
+        }
         let store = StorePath::open(&self.store)?;
         let report = Report { store: store.path().to_owned(), store_id: store.id(), key_file, key_file_made };
-        if self.json { output::json(&report)? } else { report.print(&self.store)? }
+        if self.json {
+            output::json(&report)?;
+        } else {
+            report.print(&self.store)?;
+        }
         Ok(Exit::Done)
     }
 
@@ -75,12 +86,15 @@ impl Init {
         let names = |dir: &Path| -> std::io::Result<Vec<OsString>> {
             fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
         };
-        let (Ok(inside), Ok(outside)) = (names(&self.store.join(layout::STORE_DIR)), names(&self.store)) else {
+        let (Ok(inside), Ok(outside)) = (names(&self.store.join(layout::STORE_DIR)), names(&self.store))
+        else {
             return false;
         };
         let begun = |name: &OsString| name.to_string_lossy().starts_with("keyring") && name != "keyring.lock";
         let ours = |name: &OsString| name == layout::STORE_DIR || name == "lost+found";
-        inside.iter().any(|name| name == layout::STORE_FILE) && !inside.iter().any(begun) && outside.iter().all(ours)
+        inside.iter().any(|name| name == layout::STORE_FILE)
+            && !inside.iter().any(begun)
+            && outside.iter().all(ours)
     }
 
     /// The first slot; for a key file, its path and whether it was made.

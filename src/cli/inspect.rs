@@ -23,7 +23,7 @@ use crate::{
 ///
 /// FILE is a file in the store, not in the mounted drive. Nothing shown is authenticated: `strongroom verify` does that.
 #[derive(Debug, clap::Args)]
-pub struct Inspect {
+pub(super) struct Inspect {
     /// A stored object, such as ~/vault/photos/a.jpg
     file: PathBuf,
     /// Print JSON
@@ -67,11 +67,15 @@ struct KeyReport {
 
 impl Inspect {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let (start, stored) = read_start(&self.file)?;
         let header = Header::decode(&start).map_err(|error| self.refusal(&error))?;
         let report = Report::new(&self.file, &header, stored);
-        if self.json { output::json(&report)? } else { report.print()? }
+        if self.json {
+            output::json(&report)?;
+        } else {
+            report.print()?;
+        }
         if report.expected_length == Some(stored) {
             return Ok(Exit::Done);
         }
@@ -116,7 +120,10 @@ impl Report {
         let mut rows = vec![
             ("object", self.object_id.clone()),
             ("bucket", self.bucket_id.clone()),
-            ("encryption", format!("{} ({}, format version {})", self.encryption, self.cipher, self.format_version)),
+            (
+                "encryption",
+                format!("{} ({}, format version {})", self.encryption, self.cipher, self.format_version),
+            ),
             ("size", format!("{} bytes ({} bytes stored)", self.size, self.stored_length)),
             ("block size", format!("{}{layers}", ByteSize::new(self.block_size))),
             ("created", self.created.clone().unwrap_or_else(|| "unknown".to_owned())),
@@ -155,10 +162,15 @@ fn read_start(path: &Path) -> anyhow::Result<(Vec<u8>, u64)> {
     let file = File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
     let meta = file.metadata().with_context(|| format!("cannot look at `{shown}`"))?;
     if !meta.is_file() {
-        return Err(Refusal::error(Exit::Failure, format!("`{shown}` is not a file: name one stored object")));
+        return Err(Refusal::error(
+            Exit::Failure,
+            format!("`{shown}` is not a file: name one stored object"),
+        ));
     }
     let mut start = Vec::new();
-    file.take(HEADER_READ as u64).read_to_end(&mut start).with_context(|| format!("cannot read `{shown}`"))?;
+    file.take(HEADER_READ as u64)
+        .read_to_end(&mut start)
+        .with_context(|| format!("cannot read `{shown}`"))?;
     Ok((start, meta.len()))
 }
 

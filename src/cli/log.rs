@@ -14,7 +14,7 @@ use crate::config::{LogLevel, LogOptions};
 
 /// Where log lines go.
 #[derive(Debug)]
-pub enum Sink {
+pub(super) enum Sink {
     /// To stderr.
     Stderr,
     /// Appended to a file.
@@ -24,12 +24,13 @@ pub enum Sink {
 }
 
 /// Starts the log, to stderr; later calls change nothing.
-pub fn start(level: LogLevel) {
+pub(super) fn start(level: LogLevel) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Off).filter_module("strongroom", level.into());
     builder.format(|out, record| {
         // One record is one line whatever a file name in it contains.
-        let text: String = record.args().to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+        let text: String =
+            record.args().to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
         writeln!(out, "{}: {text}", record.level().as_str().to_ascii_lowercase())
     });
     builder.target(env_logger::Target::Pipe(Box::new(Lines)));
@@ -38,7 +39,7 @@ pub fn start(level: LogLevel) {
 }
 
 /// Opens the sink for a drive in the background. A machine without a system log logs nowhere.
-pub fn open(options: &LogOptions) -> anyhow::Result<Sink> {
+pub(super) fn open(options: &LogOptions) -> anyhow::Result<Sink> {
     if options.file.as_os_str().is_empty() {
         return Ok(system().map_or(Sink::Stderr, Sink::System));
     }
@@ -47,7 +48,7 @@ pub fn open(options: &LogOptions) -> anyhow::Result<Sink> {
 }
 
 /// Sends the lines to `sink` from now on.
-pub fn switch(sink: Sink) {
+pub(super) fn switch(sink: Sink) {
     *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
 }
 
@@ -71,7 +72,12 @@ impl Write for Lines {
                 write!(file, "{time:.3} {} {}", process::id(), String::from_utf8_lossy(line))?;
             }
             Sink::System(socket) => {
-                let message = format!("<{}>strongroom[{}]: {}", priority(line), process::id(), String::from_utf8_lossy(line));
+                let message = format!(
+                    "<{}>strongroom[{}]: {}",
+                    priority(line),
+                    process::id(),
+                    String::from_utf8_lossy(line)
+                );
                 socket.send(message.trim_end().as_bytes())?;
             }
         }
@@ -103,7 +109,10 @@ mod tests {
 
     #[test]
     fn severities_are_those_of_syslog() {
-        assert_eq!([b"error: ", b"warn: x", b"info: x", b"debug: "].map(|line| priority(line)), [27, 28, 30, 31]);
+        assert_eq!(
+            [b"error: ", b"warn: x", b"info: x", b"debug: "].map(|line| priority(line)),
+            [27, 28, 30, 31]
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
 /// Returns when the drive serves; it stays in the background until `strongroom umount DIR`, `umount DIR`, or the end of
 /// `--idle-timeout`. The root of the drive holds the buckets: `mkdir` makes one, `rmdir` deletes an empty one.
 #[derive(Debug, clap::Args)]
-pub struct Mount {
+pub(super) struct Mount {
     /// The store
     store: PathBuf,
     /// An existing directory
@@ -51,7 +51,7 @@ pub struct Mount {
     sse: Option<RequestEncryption>,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, allow_other, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
     /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
@@ -71,7 +71,7 @@ pub(super) struct Plan {
 
 impl Mount {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let mut words = MountWords::parse(&self.options)?;
         words.read_only = self.read_only.then_some(true).or(words.read_only);
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
@@ -170,10 +170,14 @@ impl Plan {
     }
 
     fn start(&self, unlock: &Unlock) -> anyhow::Result<Session> {
-        raise_fd_limit();
+        if let Err(error) = raise_fd_limit() {
+            ::log::warn!("the limit on open files stays as it is: {error}");
+        }
         let keyring = self.store.keyring(unlock)?;
         if !secrets_locked() {
-            ::log::warn!("keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more");
+            ::log::warn!(
+                "keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more"
+            );
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
@@ -194,6 +198,9 @@ fn refuse_overlap(store: &StorePath, dir: &Path) -> anyhow::Result<()> {
     if !dir.starts_with(store.path()) && !store.path().starts_with(&dir) {
         return Ok(());
     }
-    let message = format!("`{}` and the store lie within each other: mount on a directory outside the store", dir.display());
+    let message = format!(
+        "`{}` and the store lie within each other: mount on a directory outside the store",
+        dir.display()
+    );
     Err(Refusal::error(Exit::Usage, message))
 }

@@ -7,7 +7,8 @@ use crate::config::{self, Config};
 
 /// Mount as mount(8) asks; the links mount.strongroom and mount.fuse.strongroom to this program run it
 #[derive(Debug, clap::Args)]
-pub struct MountHelper {
+#[allow(clippy::struct_excessive_bools, reason = "these are the flags that mount(8) passes")]
+pub(super) struct MountHelper {
     /// The store
     spec: PathBuf,
     /// Where to mount it
@@ -34,7 +35,7 @@ pub struct MountHelper {
 
 impl MountHelper {
     /// Runs the command.
-    pub fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let list = self.options.join(",");
         let words = if self.sloppy { MountWords::parse_sloppily(&list) } else { MountWords::parse(&list) }?;
         let named = words.config.as_deref().map(|file| config::load(Some(file))).transpose()?;

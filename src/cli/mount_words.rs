@@ -12,36 +12,36 @@ use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
-pub struct MountWords {
+pub(super) struct MountWords {
     /// `ro` or `rw`.
-    pub read_only: Option<bool>,
+    pub(super) read_only: Option<bool>,
     /// `allow_other`.
-    pub allow_other: Option<bool>,
+    pub(super) allow_other: Option<bool>,
     /// `idle-timeout=`.
-    pub idle_timeout: Option<Timeout>,
+    pub(super) idle_timeout: Option<Timeout>,
     /// `ttl=`.
-    pub ttl: Option<Span>,
+    pub(super) ttl: Option<Span>,
     /// `threads=`.
-    pub threads: Option<Threads>,
+    pub(super) threads: Option<Threads>,
     /// `sse=`.
-    pub sse: Option<RequestEncryption>,
+    pub(super) sse: Option<RequestEncryption>,
     /// `config=`.
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
-    pub unlock: UnlockArgs,
+    pub(super) unlock: UnlockArgs,
     /// `suid` or `nosuid`.
-    pub suid: Option<bool>,
+    pub(super) suid: Option<bool>,
     /// `dev` or `nodev`.
-    pub dev: Option<bool>,
+    pub(super) dev: Option<bool>,
     /// `exec` or `noexec`.
-    pub exec: Option<bool>,
+    pub(super) exec: Option<bool>,
     /// `noatime` or `atime`.
-    pub noatime: Option<bool>,
+    pub(super) noatime: Option<bool>,
 }
 
 impl MountWords {
     /// Reads a comma-separated list. Words that only concern `mount(8)` are dropped; unknown ones are refused.
-    pub fn parse(list: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(list: &str) -> anyhow::Result<Self> {
         let mut words = Self::default();
         for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             words.take(word)?;
@@ -50,13 +50,13 @@ impl MountWords {
     }
 
     /// Like [`MountWords::parse`], but unknown words are dropped (`mount -s`).
-    pub fn parse_sloppily(list: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse_sloppily(list: &str) -> anyhow::Result<Self> {
         let known = list.split(',').filter(|word| Self::parse(word).is_ok());
         Self::parse(&known.collect::<Vec<_>>().join(","))
     }
 
     /// The mount options that result from `options` and these words.
-    pub fn over(&self, options: &MountOptions) -> MountOptions {
+    pub(super) fn over(&self, options: &MountOptions) -> MountOptions {
         MountOptions {
             read_only: self.read_only.unwrap_or(options.read_only),
             allow_other: self.allow_other.unwrap_or(options.allow_other),

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
@@ -11,21 +11,21 @@ use anyhow::Context;
 
 /// A drive of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounted {
+pub(super) struct Mounted {
     /// Where it is mounted.
-    pub dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// The store.
-    pub source: PathBuf,
+    pub(super) source: PathBuf,
 }
 
 /// The drive mounted at `dir`, if one is. Works when its daemon is dead, too.
-pub fn at(dir: &Path) -> anyhow::Result<Option<Mounted>> {
+pub(super) fn at(dir: &Path) -> anyhow::Result<Option<Mounted>> {
     let dir = absolute(dir).with_context(|| format!("cannot find `{}`", dir.display()))?;
     Ok(all()?.into_iter().rev().find(|mounted| mounted.dir == dir))
 }
 
 /// Every drive of ours, in the order of mounting.
-pub fn all() -> anyhow::Result<Vec<Mounted>> {
+pub(super) fn all() -> anyhow::Result<Vec<Mounted>> {
     let text = fs::read("/proc/self/mountinfo").context("cannot read `/proc/self/mountinfo`")?;
     Ok(text.split(|byte| *byte == b'\n').filter_map(parse).collect())
 }
@@ -44,7 +44,7 @@ fn absolute(dir: &Path) -> io::Result<PathBuf> {
 /// `36 35 98:0 / /mnt rw,noatime shared:1 - fuse.strongroom /srv/vault rw`: proc(5).
 fn parse(line: &[u8]) -> Option<Mounted> {
     let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    let dash = words.iter().position(|word| *word == b"-")?;
+    let dash = words.iter().position(|word| *word == b"-").filter(|at| *at >= 6)?;
     if *words.get(dash + 1)? != FS_TYPE.as_bytes() {
         return None;
     }
@@ -68,6 +68,8 @@ const FS_TYPE: &str = "fuse.strongroom";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -91,7 +93,10 @@ mod tests {
         let real = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
         assert_eq!(absolute(&dir.path().join("link")).unwrap(), real.join("link"));
-        assert_eq!(absolute(&dir.path().join("absent")).unwrap().as_os_str().as_bytes(), real.join("absent").as_os_str().as_bytes());
+        assert_eq!(
+            absolute(&dir.path().join("absent")).unwrap().as_os_str().as_bytes(),
+            real.join("absent").as_os_str().as_bytes()
+        );
         assert_eq!(absolute(Path::new("/")).unwrap(), Path::new("/"));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 /// Prints one line to stdout. A reader that went away is no failure of ours.
-pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+pub(super) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write the result"),
@@ -14,22 +14,23 @@ pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
 }
 
 /// Prints `value` as indented JSON.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value).context("cannot show the result as JSON")?)
 }
 
 /// Prints `name: value` lines with the values in one column.
-pub fn fields(rows: &[(&str, String)]) -> anyhow::Result<()> {
+pub(super) fn fields(rows: &[(&str, String)]) -> anyhow::Result<()> {
     let width = rows.iter().map(|(name, _)| name.chars().count() + 1).max().unwrap_or(0);
     rows.iter().try_for_each(|(name, value)| line(format!("{:width$} {value}", format!("{name}:"))))
 }
 
 /// Prints rows of cells as columns under `heads`; nothing at all without rows.
-pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> anyhow::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let all: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned()).collect();
+    let all: Vec<[String; N]> =
+        std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned()).collect();
     let mut widths = [0; N];
     for row in &all {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -43,7 +44,7 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> anyhow::
 }
 
 /// An error and its causes in one line, without what its message repeats of them.
-pub fn one_line(error: &anyhow::Error) -> String {
+pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

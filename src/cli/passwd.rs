@@ -17,10 +17,10 @@ use crate::keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file};
 /// Each slot opens the same keyring with its own passphrase or key file; no object is touched. Without ACTION, the
 /// passphrase is changed.
 ///
-/// A slot that was removed or changed still opens copies of the keyring made before. After a passphrase leaked, delete
-/// the backups `keyring.bak.*` in the store as well.
+/// Who copied the keyring while a slot opened it can open that copy, and every later keyring, with the old passphrase.
+/// After a passphrase or key file leaked use `renew`, and delete the backups `keyring.bak.*` in the store.
 #[derive(Debug, clap::Args)]
-pub struct Passwd {
+pub(super) struct Passwd {
     /// The store
     store: PathBuf,
     #[command(subcommand)]
@@ -46,6 +46,8 @@ enum Action {
         /// Number of the slot
         slot: u32,
     },
+    /// Seal the keyring under a new key, with one new slot in place of all
+    Renew(Add),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +92,7 @@ struct SlotReport {
 
 impl Passwd {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match &self.action {
@@ -99,6 +101,7 @@ impl Passwd {
             Some(Action::Add(add)) => self::add(&keyring, add),
             Some(Action::Change(change)) => self::change(&keyring, change),
             Some(Action::Remove { slot }) => remove(&keyring, *slot),
+            Some(Action::Renew(new)) => renew(keyring, new),
         }?;
         Ok(Exit::Done)
     }
@@ -129,6 +132,15 @@ fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
     output::line(format!("Slot {slot} removed"))
 }
 
+fn renew(keyring: Keyring, new: &Add) -> anyhow::Result<()> {
+    let renewed = keyring.renew(&[new.new.slot(new.label.as_deref())?])?;
+    let slots: Vec<_> = renewed.slots().iter().map(|slot| slot.id.to_string()).collect();
+    output::line(format!("Keyring renewed; its only slot is {}", slots.join(", ")))?;
+    output::line(
+        "The backups `.strongroom/keyring.bak.*` still open the old way: delete them, and copies elsewhere",
+    )
+}
+
 /// The slot to change: the one named, else the only passphrase slot.
 fn chosen(slots: &[SlotInfo], number: Option<u32>) -> anyhow::Result<SlotInfo> {
     let mut found = slots.iter().filter(|slot| number.map_or(slot.kind == PASSPHRASE, |id| slot.id == id));
@@ -138,7 +150,8 @@ fn chosen(slots: &[SlotInfo], number: Option<u32>) -> anyhow::Result<SlotInfo> {
             Err(Refusal::error(Exit::Failure, "no slot has this number: see `strongroom passwd STORE list`"))
         }
         _ => {
-            let message = "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
+            let message =
+                "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
             Err(Refusal::error(Exit::Usage, message))
         }
     }

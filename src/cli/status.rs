@@ -12,7 +12,7 @@ use crate::{
 
 /// Tell whether a store is mounted or otherwise in use, and by which process
 #[derive(Debug, clap::Args)]
-pub struct Status {
+pub(super) struct Status {
     /// The store
     store: PathBuf,
     /// Print JSON
@@ -30,11 +30,15 @@ struct Report {
 
 impl Status {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let report =
             Report { store: store.path().to_owned(), store_id: store.id(), holder: holder(store.path())? };
-        if self.json { output::json(&report)? } else { report.print()? }
+        if self.json {
+            output::json(&report)?;
+        } else {
+            report.print()?;
+        }
         Ok(Exit::Done)
     }
 }

@@ -4,58 +4,71 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::unlock::UnlockArgs;
+use super::{
+    exit::{Exit, Refusal},
+    unlock::UnlockArgs,
+};
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, MountOptions, RequestEncryption},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, RequestEncryption},
     engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{Keyring, Unlock},
     policy::AccountId,
-    store::{LocalStore, StoreError, holder, layout},
+    store::{LocalStore, holder, layout},
 };
 
 /// A store directory that was found to be one.
 #[derive(Debug)]
-pub struct StorePath {
+pub(super) struct StorePath {
     path: PathBuf,
     id: Id,
 }
 
 impl StorePath {
     /// Checks that `path` is a store.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let path = path.canonicalize().with_context(|| format!("cannot open the store `{shown}`"))?;
-        let root = LocalStore::open(&path).with_context(|| format!("cannot open the store `{shown}`"))?.root();
+        let root =
+            LocalStore::open(&path).with_context(|| format!("cannot open the store `{shown}`"))?.root();
         let id = layout::open_store(&root).with_context(|| format!("`{shown}`"))?;
         Ok(Self { path, id: Id::from_bytes(*id.as_bytes()) })
     }
 
     /// The absolute path.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The id in its marker.
-    pub fn id(&self) -> Id {
+    pub(super) fn id(&self) -> Id {
         self.id
     }
 
     /// Unlocks the keyring.
-    pub fn keyring(&self, unlock: &Unlock) -> anyhow::Result<Keyring> {
+    pub(super) fn keyring(&self, unlock: &Unlock) -> anyhow::Result<Keyring> {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
-    pub fn require_free(&self) -> anyhow::Result<()> {
-        match holder(&self.path)? {
-            Some(holder) => Err(StoreError::Locked { holder }.into()),
-            None => Ok(()),
-        }
+    pub(super) fn require_free(&self) -> anyhow::Result<()> {
+        let Some(holder) = holder(&self.path)? else { return Ok(()) };
+        let mount = Path::new(&holder.purpose);
+        let end = if mount.is_absolute() {
+            format!("run `strongroom umount {}` first", mount.display())
+        } else {
+            "try again when it has ended".to_owned()
+        };
+        Err(Refusal::error(Exit::Busy, format!("the store is in use by {holder}: {end}")))
     }
 
     /// Opens the store for an administrative command, with the locks and checks that a mount has.
-    pub fn engine(&self, unlock: &UnlockArgs, config: &Config, access: Access) -> anyhow::Result<Engine> {
+    pub(super) fn engine(
+        &self,
+        unlock: &UnlockArgs,
+        config: &Config,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
         self.require_free()?;
         let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
@@ -65,7 +78,7 @@ impl StorePath {
 
 /// What an administrative command may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(super) enum Access {
     /// Look.
     Read,
     /// Change.
@@ -73,7 +86,7 @@ pub enum Access {
 }
 
 /// The engine's options under `config`, with the mount's own options in `mount`.
-pub fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
+pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
     engine::Options {
         read_only: mount.read_only,
         encryption: match mount.sse {
@@ -94,12 +107,16 @@ pub fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options 
 }
 
 /// What buckets are made with under these options.
-pub fn new_bucket(options: &BucketOptions) -> NewBucket {
+pub(super) fn new_bucket(options: &BucketOptions) -> NewBucket {
     NewBucket {
         block_size: options.block_size,
         default_encryption: match options.default_encryption {
             DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
             DefaultEncryption::None => engine::DefaultEncryption::None,
+        },
+        journal: match options.journal {
+            JournalSwitch::On => engine::JournalMode::On,
+            JournalSwitch::Off => engine::JournalMode::Off,
         },
     }
 }

@@ -23,7 +23,7 @@ use crate::store::holder;
 
 /// Unmount a drive, and wait until everything is stored
 #[derive(Debug, clap::Args)]
-pub struct Umount {
+pub(super) struct Umount {
     /// Where the drive is mounted
     dir: PathBuf,
     /// Detach even when files are open; the drive ends when they are closed
@@ -33,7 +33,7 @@ pub struct Umount {
 
 impl Umount {
     /// Runs the command.
-    pub fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let mounted = mounts::at(&self.dir)?.ok_or_else(|| self.not_mounted())?;
         let daemon = daemon(&mounted);
         self.detach(&mounted.dir)?;
@@ -44,12 +44,16 @@ impl Umount {
     }
 
     fn not_mounted(&self) -> anyhow::Error {
-        let message = format!("no strongroom drive is mounted at `{}`: see `findmnt -t fuse.strongroom`", self.dir.display());
+        let message = format!(
+            "no strongroom drive is mounted at `{}`: see `findmnt -t fuse.strongroom`",
+            self.dir.display()
+        );
         Refusal::error(Exit::Failure, message)
     }
 
     fn detach(&self, dir: &Path) -> anyhow::Result<()> {
-        let flags = if self.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() } | UnmountFlags::NOFOLLOW;
+        let flags =
+            if self.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() } | UnmountFlags::NOFOLLOW;
         match unmount(dir, flags) {
             Ok(()) => Ok(()),
             Err(Errno::PERM) => self.detach_as_user(dir),
@@ -76,7 +80,8 @@ fn daemon(mounted: &Mounted) -> Option<OwnedFd> {
 
 fn wait(daemon: &OwnedFd) -> anyhow::Result<Exit> {
     let patience = Timespec::try_from(PATIENCE).expect("a minute is a time");
-    let ended = poll(&mut [PollFd::new(daemon, PollFlags::IN)], Some(&patience)).context("cannot wait for the daemon")?;
+    let ended = poll(&mut [PollFd::new(daemon, PollFlags::IN)], Some(&patience))
+        .context("cannot wait for the daemon")?;
     if ended > 0 {
         return Ok(Exit::Done);
     }
@@ -86,9 +91,10 @@ fn wait(daemon: &OwnedFd) -> anyhow::Result<Exit> {
 
 fn busy(dir: &Path) -> anyhow::Error {
     let shown = dir.display();
-    let message = format!("`{shown}` is in use, or not yours: close what `fuser -vm {shown}` lists, or use --lazy");
+    let message =
+        format!("`{shown}` is in use, or not yours: close what `fuser -vm {shown}` lists, or use --lazy");
     Refusal::error(Exit::Busy, message)
 }
 
 /// How long the daemon may take to store what is left.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);

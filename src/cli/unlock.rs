@@ -20,13 +20,16 @@ use crate::keys::{Passphrase, Unlock};
 /// How to unlock a store.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(id = "unlock")]
-pub struct UnlockArgs {
+pub(super) struct UnlockArgs {
     /// Read the passphrase from FILE (`-`: stdin); one line feed at its end does not count
     #[arg(long, value_name = "FILE", conflicts_with = "key_file", global = true, help_heading = "Unlocking")]
-    pub passphrase_file: Option<PathBuf>,
+    pub(super) passphrase_file: Option<PathBuf>,
     /// Unlock with a key file: 32 bytes or more, random, mode 0600
+    ///
+    /// Without either flag: the key file named by `$STRONGROOM_KEY_FILE`, the passphrase file named by
+    /// `$STRONGROOM_PASSPHRASE_FILE`, the systemd credential `strongroom.key`, or the terminal, in this order.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Unlocking")]
-    pub key_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 /// A place that a passphrase or key can be taken from.
@@ -39,7 +42,7 @@ pub(super) enum Source {
 
 impl UnlockArgs {
     /// The unlock for an existing store; asks on the terminal when nothing else is given.
-    pub fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
+    pub(super) fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
         match self.source() {
             Source::PassphraseFile(file) => read_passphrase(&file).map(Unlock::Passphrase),
             Source::KeyFile(file) => Ok(Unlock::KeyFile(file)),
@@ -48,7 +51,7 @@ impl UnlockArgs {
     }
 
     /// Whether a flag names a source.
-    pub fn is_given(&self) -> bool {
+    pub(super) fn is_given(&self) -> bool {
         self.passphrase_file.is_some() || self.key_file.is_some()
     }
 
@@ -57,7 +60,8 @@ impl UnlockArgs {
     }
 
     fn source_with(&self, env: impl Fn(&str) -> Option<PathBuf>) -> Source {
-        let credential = || env(CREDENTIALS_DIRECTORY).map(|dir| dir.join(CREDENTIAL)).filter(|file| file.exists());
+        let credential =
+            || env(CREDENTIALS_DIRECTORY).map(|dir| dir.join(CREDENTIAL)).filter(|file| file.exists());
         let given = self.passphrase_file.clone().map(Source::PassphraseFile);
         given
             .or_else(|| self.key_file.clone().map(Source::KeyFile))
@@ -73,7 +77,10 @@ pub(super) fn ask_new(what: &str) -> anyhow::Result<Passphrase> {
     let first = ask_bytes(&format!("{what}: "))?;
     let again = ask_bytes("Repeat it: ")?;
     if first != again {
-        return Err(Refusal::error(Exit::Locked, "the two passphrases differ: nothing was changed, try again"));
+        return Err(Refusal::error(
+            Exit::Locked,
+            "the two passphrases differ: nothing was changed, try again",
+        ));
     }
     Ok(Passphrase::new(first)?)
 }
@@ -85,12 +92,16 @@ pub(super) fn read_passphrase(file: &Path) -> anyhow::Result<Passphrase> {
     if file == Path::new("-") {
         take(io::stdin().lock(), &mut bytes).context("cannot read the passphrase from stdin")?;
     } else {
-        let opened = File::open(file).with_context(|| format!("cannot open the passphrase file `{shown}`"))?;
+        let opened =
+            File::open(file).with_context(|| format!("cannot open the passphrase file `{shown}`"))?;
         refuse_public(file, &opened)?;
         take(opened, &mut bytes).with_context(|| format!("cannot read the passphrase file `{shown}`"))?;
     }
     if bytes.len() > MAX_PASSPHRASE {
-        return Err(Refusal::error(Exit::Failure, format!("`{shown}` is longer than 64 KiB: no passphrase is")));
+        return Err(Refusal::error(
+            Exit::Failure,
+            format!("`{shown}` is longer than 64 KiB: no passphrase is"),
+        ));
     }
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -107,7 +118,8 @@ fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
     let meta = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & 0o077 != 0 {
-        let message = format!("`{0}` can be used by others (mode {mode:04o}): run `chmod 600 {0}`", path.display());
+        let message =
+            format!("`{0}` can be used by others (mode {mode:04o}): run `chmod 600 {0}`", path.display());
         return Err(Refusal::error(Exit::Failure, message));
     }
     Ok(())

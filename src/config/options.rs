@@ -54,6 +54,8 @@ pub struct BucketOptions {
     pub block_size: BlockSize,
     /// Default encryption.
     pub default_encryption: DefaultEncryption,
+    /// Whether synced data is protected by a journal.
+    pub journal: JournalSwitch,
 }
 
 /// Bounds on memory.
@@ -135,6 +137,16 @@ pub enum DefaultEncryption {
     None,
 }
 
+/// Whether a bucket has a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalSwitch {
+    /// What was synced survives a power cut in the middle of overwriting it.
+    On,
+    /// Overwritten in place: faster where much is synced, not safe in a power cut.
+    Off,
+}
+
 /// A 12-digit account id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -173,7 +185,11 @@ impl Default for MountOptions {
 
 impl Default for BucketOptions {
     fn default() -> Self {
-        Self { block_size: BlockSize::DEFAULT, default_encryption: DefaultEncryption::Aes256 }
+        Self {
+            block_size: BlockSize::DEFAULT,
+            default_encryption: DefaultEncryption::Aes256,
+            journal: JournalSwitch::On,
+        }
     }
 }
 
@@ -287,6 +303,7 @@ fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSi
     parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn show_block_size<S: Serializer>(size: &BlockSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&ByteSize::new(size.bytes()))
 }

@@ -2,6 +2,8 @@
 //!
 //! Each fact stands in one of them; code cites them by section.
 
+#![allow(clippy::doc_markdown, reason = "pages to read: names in tables and formulas stand as they are")]
+
 /// Rooms, their direction, and the path of a request.
 pub mod architecture {
     #![doc = include_str!("architecture.md")]

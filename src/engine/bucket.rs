@@ -3,7 +3,10 @@
 use std::{
     io::ErrorKind,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
@@ -24,6 +27,7 @@ use crate::{
     policy::{self, Action, Context, Grant, Mode, PolicyDocument, Request},
     store::{
         NodeRef,
+        journal::Journal,
         layout::{KEK_DIR, POLICY_FILE, fixed},
         small,
     },
@@ -40,6 +44,9 @@ pub struct Bucket {
     keys: BucketKeys,
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
     wrapping: Mutex<Option<Arc<BucketKey>>>,
+    journal: Option<Journal>,
+    /// Set when the disk did not take what it was told to: no writes until the store is opened again.
+    failed: AtomicBool,
 }
 
 /// The bucket's policy as far as it can be used.
@@ -78,6 +85,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
+        journal: Option<Journal>,
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
@@ -89,6 +97,8 @@ impl Bucket {
             master,
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
+            journal,
+            failed: AtomicBool::new(false),
         };
         bucket.reload_policy()?;
         Ok(bucket)
@@ -112,6 +122,34 @@ impl Bucket {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The journal, where the bucket has one.
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// A flush failed: what the disk holds is not what it should. The bucket takes no further writes.
+    pub(super) fn flush_failed(&self, error: &std::io::Error) -> EngineError {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            log::error!(
+                "bucket `{}` is read-only from now on: the disk failed to flush ({error}); mount the store again to \
+                 recover what was acknowledged",
+                self.name
+            );
+        }
+        if let Some(journal) = &self.journal {
+            journal.fail();
+        }
+        std::io::Error::from_raw_os_error(libc::EIO).into()
+    }
+
+    /// Refuses writes after a failed flush.
+    pub(super) fn require_sound(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(EngineError::ReadOnly(format!("a flush of bucket `{}` failed", self.name)));
+        }
+        Ok(())
     }
 
     /// Whether a policy, valid or broken, has a say.
@@ -141,6 +179,9 @@ impl Bucket {
 
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
     pub(super) fn admit(&self, principals: &Principals, ask: Ask<'_>) -> Result<Grant> {
+        if ask.action == Action::PutObject {
+            self.require_sound()?;
+        }
         let policy = match &*self.policy.read().unwrap_or_else(PoisonError::into_inner) {
             PolicyState::None => return Ok(Grant::without_policy(ask.action, &self.name)),
             PolicyState::Broken(_) if matches!(ask.action, Action::GetObject | Action::ListBucket) => {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Bucket, EngineError, NewBucket, Result, clock,
-    settings::{MAX_SETTINGS, Settings},
+    settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
     envelope::{EncryptionContext, Id},
@@ -19,6 +19,7 @@ use crate::{
     name::{BucketName, FileName},
     store::{
         Birth, Kind, NodeKey, NodeRef, RenameMode,
+        journal::{self, Journal},
         layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, STORE_DIR, TMP_DIR, WAL_DIR, fixed},
         small,
     },
@@ -29,12 +30,18 @@ pub(super) struct Buckets {
     root: NodeRef,
     master: Arc<dyn MasterKey>,
     defaults: NewBucket,
+    read_only: bool,
     loaded: RwLock<HashMap<BucketName, (NodeKey, Arc<Bucket>)>>,
 }
 
 impl Buckets {
-    pub(super) fn new(root: NodeRef, master: Arc<dyn MasterKey>, defaults: NewBucket) -> Self {
-        Self { root, master, defaults, loaded: RwLock::default() }
+    pub(super) fn new(
+        root: NodeRef,
+        master: Arc<dyn MasterKey>,
+        defaults: NewBucket,
+        read_only: bool,
+    ) -> Self {
+        Self { root, master, defaults, read_only, loaded: RwLock::default() }
     }
 
     /// What `mkdir` makes.
@@ -71,7 +78,56 @@ impl Buckets {
         })?;
         let settings = Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
             .map_err(|error| damaged(error.to_string()))?;
-        Bucket::open(name.clone(), settings, private, self.master.clone(), Arc::new(SystemClock::new()))
+        let journal = self.open_journal(name, dir, &private, &settings)?;
+        let clock = Arc::new(SystemClock::new());
+        Bucket::open(name.clone(), settings, private, journal, self.master.clone(), clock)
+    }
+
+    /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to
+    /// write, a journal with anything in it is refused.
+    fn open_journal(
+        &self,
+        name: &BucketName,
+        dir: &NodeRef,
+        private: &NodeRef,
+        settings: &Settings,
+    ) -> Result<Option<Journal>> {
+        let (wal, _) = private.lookup(&fixed(WAL_DIR))?;
+        if self.read_only {
+            return match Journal::has_nothing(&wal, settings.id.as_bytes())? {
+                true => Ok(None),
+                false => Err(EngineError::Bucket {
+                    bucket: name.to_string(),
+                    reason: "it was not closed cleanly and must be recovered: mount the store for writing once, or \
+                             run `strongroom verify --repair`"
+                        .to_owned(),
+                }),
+            };
+        }
+        // A journal that was switched off may still hold what was committed before.
+        let shape = journal::Settings::default();
+        let (journal, report) = Journal::open(wal, dir, *settings.id.as_bytes(), shape)?;
+        if !report.is_idle() {
+            log::warn!("bucket `{name}`: {report}");
+        }
+        Ok((settings.journal == JournalMode::On).then_some(journal))
+    }
+
+    /// Loads every bucket, so that all are recovered before anything is served. One that cannot be loaded is logged and
+    /// stays out of reach.
+    pub(super) fn load_all(&self) -> Result<()> {
+        for name in self.names()? {
+            if let Err(error) = self.find(&name) {
+                log::error!("bucket `{name}` cannot be used: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The loaded buckets.
+    pub(super) fn loaded(&self) -> Vec<Arc<Bucket>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.values().map(|(_, bucket)| bucket.clone()).collect()
     }
 
     /// Names of the buckets, sorted.
@@ -140,7 +196,7 @@ impl Buckets {
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
         let bucket =
-            Bucket::open(name, settings, reserved, self.master.clone(), Arc::new(SystemClock::new()))?;
+            Bucket::open(name, settings, reserved, None, self.master.clone(), Arc::new(SystemClock::new()))?;
         bucket.make_key(clock::now_secs())?;
         Ok(dir.sync_dir()?)
     }

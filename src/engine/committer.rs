@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{Shared, live::Sync};
+use crate::store::journal::Journal;
 
 /// The saving thread.
 pub(super) struct Committer {
@@ -52,14 +53,24 @@ fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
 }
 
 impl Shared {
-    /// Saves objects whose changes are older than `age`, and forgets closed ones.
+    /// Saves objects whose changes are older than `age`, and forgets closed ones. All are logged first, so that one
+    /// flush serves those of a bucket.
     fn save_older_than(&self, age: Duration) {
-        for object in self.objects.all() {
-            let due = object.unsaved_since().is_some_and(|since| since.elapsed() >= age);
-            if due && let Err(error) = object.commit(Sync::Store) {
-                log::error!("could not save an object, trying again later: {error}");
+        let mut due = self.objects.all();
+        due.retain(|object| object.unsettled_since().is_some_and(|since| since.elapsed() >= age));
+        for sync in [Sync::Store, Sync::Settled] {
+            for object in &due {
+                if let Err(error) = object.commit(sync) {
+                    log::error!("could not save an object, trying again later: {error}");
+                }
             }
         }
         self.objects.sweep();
+        for bucket in self.buckets.loaded() {
+            let full = bucket.journal().filter(|journal| journal.wants_checkpoint());
+            if let Some(Err(error)) = full.map(Journal::checkpoint) {
+                log::error!("bucket `{}`: the journal could not be emptied: {error}", bucket.name());
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ pub use item::{Attr, Item, ListEntry};
 pub use listing::OpenDir;
 pub use policies::PutPolicyError;
 pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
-pub use settings::{DefaultEncryption, NewBucket, Settings, SettingsError};
+pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     policy::AccountId,
-    store::{NodeRef, StoreLock},
+    store::{NodeRef, StoreLock, journal::Journal},
 };
 
 /// How much memory the data path may use, and when it saves.
@@ -111,7 +111,7 @@ struct Shared {
     root: NodeRef,
     options: Options,
     buckets: Buckets,
-    objects: ObjectTable,
+    objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     principals: Principals,
     /// Held for as long as the store is in use.
@@ -145,6 +145,15 @@ impl Engine {
         self.shared.root.sync_dir()?;
         outcome
     }
+
+    /// Empties the journals, as far as their frames are stored in place.
+    fn close_journals(&self) {
+        for bucket in self.shared.buckets.loaded() {
+            if let Some(Err(error)) = bucket.journal().map(Journal::checkpoint) {
+                log::error!("bucket `{}`: the journal stays for the next mount: {error}", bucket.name());
+            }
+        }
+    }
 }
 
 impl Drop for Engine {
@@ -153,5 +162,6 @@ impl Drop for Engine {
         if let Err(error) = self.sync_all() {
             log::error!("at the end: {error}");
         }
+        self.close_journals();
     }
 }

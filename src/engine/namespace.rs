@@ -110,16 +110,28 @@ impl Engine {
             node.set_mode(mode)?;
         }
         if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
-            // Saved first: a later save of earlier writes must not bring their time back.
-            if let Some(object) = self.shared.objects.peek(item.key()) {
-                object.commit(Sync::Store)?;
-            }
-            node.set_times(set.atime, set.mtime)?;
+            self.set_times(item, set.atime, set.mtime)?;
+        }
+        if let Some(object) = self.shared.objects.peek(item.key()) {
+            object.note_attributes();
         }
         match open {
             Some(file) => self.attr_open(file),
             None => self.attr(item),
         }
+    }
+
+    fn set_times(&self, item: &Item, atime: SetTime, mtime: SetTime) -> Result<()> {
+        if let Some(object) = self.shared.objects.peek(item.key()) {
+            // Saved first: a later save of earlier writes must not bring their time back.
+            object.commit(Sync::Store)?;
+            match mtime {
+                SetTime::Keep => {}
+                SetTime::Now => object.note_mtime(super::clock::now()),
+                SetTime::At(time) => object.note_mtime(time),
+            }
+        }
+        Ok(item.node().set_times(atime, mtime)?)
     }
 
     fn set_size(&self, caller: &Caller, item: &Item, open: Option<&OpenFile>, size: u64) -> Result<()> {

@@ -56,6 +56,7 @@ impl Engine {
                 file,
                 writable,
                 shared.budget.clone(),
+                Arc::downgrade(&shared.objects),
             )
         })?;
         if access == Access::ReadWrite
@@ -87,20 +88,23 @@ impl Engine {
             // An object does not lose its encryption by being written again.
             (Form::Encrypted, Creation::Plain) => item.bucket()?.new_object()?,
         };
-        let mut new = Some(new);
-        let bucket = item.bucket()?;
-        let object = self.shared.objects.acquire(item.key(), || {
-            let file = item.node().open(Access::ReadWrite)?;
-            let new = new.take().expect("used once");
-            let budget = self.shared.budget.clone();
-            LiveObject::create(bucket.clone(), item.node().clone(), file, new, stat.size, budget)
-        })?;
-        if let Some(new) = new {
-            let ready = object.make_writable(|| item.node().open(Access::ReadWrite));
-            if let Err(error) = ready.and_then(|()| object.replace(new)) {
-                self.release(item);
-                return Err(error);
+        let object = match self.open_object(item, Access::ReadWrite) {
+            // Nothing that could be kept: a damaged, unfinished or plain file is written over.
+            Err(EngineError::Integrity { .. } | EngineError::Key(_) | EngineError::BucketKey(_)) => {
+                let shared = &self.shared;
+                let object = shared.objects.acquire(item.key(), || {
+                    let file = item.node().open(Access::ReadWrite)?;
+                    let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
+                    let budget = shared.budget.clone();
+                    LiveObject::create(bucket, item.node().clone(), file, new, stat.size, budget, peers)
+                })?;
+                return Ok(Content::Encrypted(object));
             }
+            opened => opened?,
+        };
+        if let Err(error) = object.replace(new) {
+            self.release(item);
+            return Err(error);
         }
         Ok(Content::Encrypted(object))
     }
@@ -138,7 +142,8 @@ impl Engine {
             Creation::Encrypted(new) => {
                 item.remember_form(Form::Encrypted);
                 let (bucket, budget) = (dir.bucket()?.clone(), self.shared.budget.clone());
-                let live = || LiveObject::create(bucket, node, file, *new, 0, budget);
+                let peers = Arc::downgrade(&self.shared.objects);
+                let live = || LiveObject::create(bucket, node, file, *new, 0, budget, peers);
                 Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
             }
         };
@@ -182,6 +187,6 @@ impl Engine {
     }
 
     fn release(&self, item: &Item) {
-        self.shared.objects.release(item.key(), |object| object.unsaved_since().is_none());
+        self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
 }

@@ -33,6 +33,17 @@ impl DefaultEncryption {
     }
 }
 
+/// Whether commits of synced objects go through a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalMode {
+    /// They do: what was synced survives a power cut, whatever was being overwritten.
+    #[default]
+    On,
+    /// They are written in place, as other encrypting file systems do: for scratch data.
+    Off,
+}
+
 /// What a new bucket is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewBucket {
@@ -40,6 +51,8 @@ pub struct NewBucket {
     pub default_encryption: DefaultEncryption,
     /// Block size of all its objects, for good.
     pub block_size: BlockSize,
+    /// Whether it has a journal.
+    pub journal: JournalMode,
 }
 
 /// The settings of a bucket, authentic.
@@ -53,6 +66,8 @@ pub struct Settings {
     pub plaintext_allowed: bool,
     /// Layout of all objects.
     pub geometry: Geometry,
+    /// Whether commits go through a journal.
+    pub journal: JournalMode,
 }
 
 /// The file, field by field.
@@ -66,6 +81,7 @@ struct File {
     wide: bool,
     default_encryption: DefaultEncryption,
     plaintext_allowed: bool,
+    journal: JournalMode,
     root: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     mac: String,
@@ -103,6 +119,7 @@ impl Settings {
             default_encryption: new.default_encryption,
             plaintext_allowed: plaintext_allowed || new.default_encryption == DefaultEncryption::None,
             geometry: Geometry::new(new.block_size, false),
+            journal: new.journal,
         }
     }
 
@@ -118,6 +135,7 @@ impl Settings {
             wide: self.geometry.wide(),
             default_encryption: self.default_encryption,
             plaintext_allowed: self.plaintext_allowed,
+            journal: self.journal,
             root: hex::encode(record),
             mac: String::new(),
         };
@@ -154,6 +172,7 @@ impl Settings {
             default_encryption: file.default_encryption,
             plaintext_allowed: file.plaintext_allowed,
             geometry: Geometry::new(block, file.wide),
+            journal: file.journal,
         })
     }
 }

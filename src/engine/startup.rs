@@ -60,15 +60,16 @@ impl Engine {
         }
         let lock = StoreLock::acquire(path, &Holder::this_process(purpose))?;
         let root = store.root();
-        let buckets = Buckets::new(root.clone(), Arc::new(keyring), options.new_bucket);
+        let buckets = Buckets::new(root.clone(), Arc::new(keyring), options.new_bucket, options.read_only);
         if !options.read_only {
             buckets.clear_leftovers();
         }
+        buckets.load_all().map_err(|error| io(std::io::Error::other(error)))?;
         let owner = rustix::process::getuid().as_raw();
         let shared = Arc::new(Shared {
             root,
             buckets,
-            objects: ObjectTable::new(),
+            objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
             principals: Principals::new(options.account.clone(), owner),
             options,

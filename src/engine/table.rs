@@ -102,7 +102,7 @@ impl ObjectTable {
     pub(super) fn sweep(&self) {
         for shard in &self.shards {
             shard.lock().retain(|_, slot| match slot {
-                Slot::Open { object, opens } => *opens > 0 || object.unsaved_since().is_some(),
+                Slot::Open { object, opens } => *opens > 0 || !object.is_settled(),
                 Slot::Opening => true,
             });
         }

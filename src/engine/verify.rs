@@ -134,7 +134,8 @@ impl Engine {
     fn open_for_verification(&self, item: &Item, bucket: &std::sync::Arc<Bucket>) -> Result<LiveObject> {
         let file = item.node().open(Access::Read)?;
         let budget = self.shared.budget.clone();
-        LiveObject::open(bucket.clone(), item.node().clone(), file, false, budget)
+        let peers = std::sync::Arc::downgrade(&self.shared.objects);
+        LiveObject::open(bucket.clone(), item.node().clone(), file, false, budget, peers)
     }
 }
 

@@ -53,6 +53,16 @@ impl Header {
         Ok(Self { identity, state, keys: KeySection::decode(&section)?, segment0 })
     }
 
+    /// Whether `stored` is the exact length of an object of this size. Ask after the MAC was checked.
+    pub fn check_length(&self, stored: u64) -> Result<(), FormatError> {
+        let size = self.state.size;
+        if self.identity.geometry.stored_len(size) == stored {
+            Ok(())
+        } else {
+            Err(FormatError::Length { stored, size })
+        }
+    }
+
     /// The header page with its MAC still zero. Objects written here have exactly one header page.
     pub(super) fn encode_unsigned(&self) -> Result<Box<Page>, FormatError> {
         let mut page = Box::new([0; 4096]);

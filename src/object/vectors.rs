@@ -91,7 +91,8 @@ fn encode(label: &str, size: usize, log2: u8, generation: u64) -> Vec<u8> {
 fn decode(bytes: &[u8], key: &DataKey) -> Result<Vec<u8>, FormatError> {
     let header = Header::decode(bytes)?;
     let keys = ObjectKeys::open(key, &header.identity)?;
-    keys.check_header(bytes.first_chunk().unwrap(), &header, bytes.len() as u64)?;
+    keys.check_header(bytes.first_chunk().unwrap(), &header)?;
+    header.check_length(bytes.len() as u64)?;
     let geometry = header.identity.geometry;
     let mut sum = Accumulator::default();
     let mut segments = vec![header.segment0.clone()];

@@ -14,9 +14,12 @@ mod contract;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub mod journal;
 pub mod layout;
 mod local;
 mod lock;
+#[cfg(test)]
+pub(crate) mod sim;
 pub mod small;
 
 use std::{any::Any, ffi::OsStr, ffi::OsString, io, path::PathBuf, sync::Arc};

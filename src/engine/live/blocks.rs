@@ -11,6 +11,7 @@ use std::{
 use zeroize::Zeroize;
 
 use super::super::Limits;
+use crate::store::journal::Lsn;
 
 /// Counts unsaved bytes of all objects against the configured limits.
 #[derive(Debug)]
@@ -36,9 +37,13 @@ impl Budget {
     }
 }
 
-/// Unsaved blocks of one object by index; each buffer has the full block size, zero past the object's end.
+/// Plaintext of one object's blocks that is not in place yet, by index; each buffer has the full block size, zero past
+/// the object's end.
 pub(super) struct DirtyBlocks {
+    /// Unsaved.
     blocks: BTreeMap<u64, Block>,
+    /// Logged in the journal under this number, and not yet stored in place.
+    logged: BTreeMap<u64, (Lsn, Block)>,
     block_size: u64,
     budget: Arc<Budget>,
 }
@@ -69,7 +74,7 @@ impl Drop for Block {
 
 impl DirtyBlocks {
     pub(super) fn new(block_size: u64, budget: Arc<Budget>) -> Self {
-        Self { blocks: BTreeMap::new(), block_size, budget }
+        Self { blocks: BTreeMap::new(), logged: BTreeMap::new(), block_size, budget }
     }
 
     pub(super) fn get(&self, i: u64) -> Option<&Block> {
@@ -80,8 +85,35 @@ impl DirtyBlocks {
         self.blocks.get_mut(&i)
     }
 
+    /// Whether block `i` is unsaved.
     pub(super) fn contains(&self, i: u64) -> bool {
         self.blocks.contains_key(&i)
+    }
+
+    /// Whether nothing is held here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.logged.is_empty()
+    }
+
+    /// The plaintext to read of block `i`, if it is not to be read from the store.
+    pub(super) fn shown(&self, i: u64) -> Option<&Block> {
+        self.blocks.get(&i).or_else(|| self.logged.get(&i).map(|(_, block)| block))
+    }
+
+    /// Everything unsaved has become part of the journal's frame `lsn`.
+    pub(super) fn log_all(&mut self, lsn: Lsn) {
+        for (i, block) in std::mem::take(&mut self.blocks) {
+            if self.logged.insert(i, (lsn, block)).is_some() {
+                self.give_back(1);
+            }
+        }
+    }
+
+    /// Frames up to `lsn` are stored in place: their plaintext can be read from there.
+    pub(super) fn applied(&mut self, lsn: Lsn) {
+        let before = self.logged.len();
+        self.logged.retain(|_, (logged, _)| *logged > lsn);
+        self.give_back((before - self.logged.len()) as u64);
     }
 
     pub(super) fn insert(&mut self, i: u64, block: Block) {
@@ -98,10 +130,15 @@ impl DirtyBlocks {
 
     /// Forgets the blocks in `range`.
     pub(super) fn remove_range(&mut self, range: std::ops::Range<u64>) {
-        let gone: Vec<u64> = self.blocks.range(range).map(|(i, _)| *i).collect();
-        for i in gone {
+        let unsaved: Vec<u64> = self.blocks.range(range.clone()).map(|(i, _)| *i).collect();
+        for i in unsaved {
             self.remove(i);
         }
+        let logged: Vec<u64> = self.logged.range(range).map(|(i, _)| *i).collect();
+        for i in &logged {
+            self.logged.remove(i);
+        }
+        self.give_back(logged.len() as u64);
     }
 
     pub(super) fn clear(&mut self) {
@@ -110,13 +147,16 @@ impl DirtyBlocks {
         self.give_back(count);
     }
 
+    /// Bytes of plaintext held, unsaved and logged.
     pub(super) fn bytes(&self) -> u64 {
-        self.blocks.len() as u64 * self.block_size
+        (self.blocks.len() + self.logged.len()) as u64 * self.block_size
     }
 
-    /// The first unsaved block at or after `i`.
+    /// The first block at or after `i` that is held here.
     pub(super) fn next_from(&self, i: u64) -> Option<u64> {
-        self.blocks.range(i..).next().map(|(i, _)| *i)
+        let unsaved = self.blocks.range(i..).next().map(|(i, _)| *i);
+        let logged = self.logged.range(i..).next().map(|(i, _)| *i);
+        unsaved.into_iter().chain(logged).min()
     }
 
     /// Indices, ascending.
@@ -131,6 +171,6 @@ impl DirtyBlocks {
 
 impl Drop for DirtyBlocks {
     fn drop(&mut self) {
-        self.clear();
+        self.remove_range(0..u64::MAX);
     }
 }

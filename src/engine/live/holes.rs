@@ -1,11 +1,36 @@
 //! Holes: punching, zeroing, finding them.
 
-use super::{Inner, LiveObject, Result, read::as_len, tags::Stored};
+use super::{Inner, LiveObject, Result, Sync, read::as_len, tags::Stored};
 use crate::object::Stamp;
 
 impl LiveObject {
     /// Makes `len` bytes from `offset` read as zeroes and gives their space back. Does not change the size.
     pub(crate) fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        let (mut at, end) = (offset, offset.saturating_add(len));
+        while at < end {
+            let next = (at / PUNCH_STEP + 1).saturating_mul(PUNCH_STEP).min(end);
+            let next = self.end_of_hole(at).map_or(next, |hole| hole.clamp(next, end));
+            self.punch_some(at, next - at)?;
+            if self.read_lock().tags.are_many_dirty() {
+                self.commit(Sync::Settled)?;
+            }
+            at = next;
+            if at >= self.size() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the null extent that holds `offset` ends.
+    fn end_of_hole(&self, offset: u64) -> Option<u64> {
+        let inner = self.read_lock();
+        let bs = self.geometry.block_size();
+        let run = inner.state.null_extents.run_of(self.geometry.segment_of(offset / bs).0)?;
+        Some(self.geometry.first_block(run.end).saturating_mul(bs))
+    }
+
+    fn punch_some(&self, offset: u64, len: u64) -> Result<()> {
         let mut inner = self.write_lock();
         self.require_writable(&inner)?;
         let end = offset.saturating_add(len).min(inner.state.size);
@@ -58,9 +83,6 @@ impl LiveObject {
             let end = as_len(self.geometry.slots(g)).min(slot + as_len(last - i));
             self.punch_slots(inner, g, slot..end);
             i += (end - slot) as u64;
-            if inner.tags.dirty_pages().len() > PAGES_BETWEEN_SAVES {
-                self.save(inner)?;
-            }
         }
         Ok(())
     }
@@ -78,22 +100,23 @@ impl LiveObject {
         inner.mark_unsaved();
     }
 
-    /// Gives the space of punched blocks back, of those that were not written again since.
-    pub(super) fn give_back(&self, inner: &mut Inner) -> Result<()> {
-        for range in std::mem::take(&mut inner.freed) {
-            let mut i = range.start;
-            while i < range.end {
-                let holes = (i..range.end)
+    /// Stored ranges of punched blocks, of those that were not written again since.
+    pub(super) fn freed_ranges(&self, inner: &Inner) -> Vec<std::ops::Range<u64>> {
+        let mut ranges = Vec::new();
+        for run in &inner.freed {
+            let mut i = run.start;
+            while i < run.end {
+                let holes = (i..run.end)
                     .take_while(|i| matches!(inner.stored_block(&self.geometry, *i), Stored::Hole))
                     .count() as u64;
                 if holes > 0 {
-                    let len = holes * self.geometry.block_size();
-                    inner.file.punch(self.geometry.block_offset(i), len)?;
+                    let start = self.geometry.block_offset(i);
+                    ranges.push(start..start + holes * self.geometry.block_size());
                 }
                 i += holes.max(1);
             }
         }
-        Ok(())
+        ranges
     }
 
     /// The next data (`true`) or hole (`false`) at or after `offset`; `None` past the end. The end counts as a hole.
@@ -130,5 +153,5 @@ impl LiveObject {
     }
 }
 
-/// Changed tag pages kept in memory while a long range is punched.
-const PAGES_BETWEEN_SAVES: usize = 256;
+/// Bytes punched at a time; between the steps the object may be saved.
+const PUNCH_STEP: u64 = 64 << 20;

@@ -4,10 +4,14 @@
 //! commits hold it alone. Plaintext is kept for unsaved blocks only and wiped when they are saved.
 //! It must never hand out bytes that failed authentication, and never lose an unsaved block on a failed write.
 //!
-//! Lock order: object table shard, then [`LiveObject::inner`]. No key-service call is made under either.
+//! Lock order: object table shard, then [`LiveObject::turn`], then [`LiveObject::inner`]. No key-service call is made
+//! under any, and no flush of a disk under `inner` but one that keeps a commit from starving.
 
+mod base;
 mod blocks;
+mod commit;
 mod holes;
+mod logged;
 mod open;
 mod read;
 mod resize;
@@ -16,18 +20,21 @@ mod tags;
 mod write;
 
 use std::{
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
     time::Instant,
 };
 
 pub(super) use blocks::Budget;
-pub(super) use save::Sync;
+pub(super) use commit::Sync;
 
-use self::{blocks::DirtyBlocks, tags::TagTable};
-use super::{Bucket, EngineError, Result};
+use self::{base::Base, blocks::DirtyBlocks, logged::Pending, tags::TagTable};
+use super::{Bucket, EngineError, Result, table::ObjectTable};
 use crate::{
+    envelope::Id,
     object::{FormatError, Geometry, Identity, KeySection, ObjectKeys, ObjectState},
-    store::{FileRef, NodeRef, Timestamp},
+    store::{FileRef, NodeRef, Timestamp, journal::Lsn},
 };
 
 /// An open encrypted object, shared by all its opens.
@@ -36,6 +43,10 @@ pub(crate) struct LiveObject {
     node: NodeRef,
     geometry: Geometry,
     budget: Arc<Budget>,
+    /// The other open objects, for making room in the journal.
+    peers: Weak<ObjectTable>,
+    /// Held for a whole commit, so that commits come one after another.
+    turn: Mutex<()>,
     inner: RwLock<Inner>,
 }
 
@@ -51,8 +62,24 @@ struct Inner {
     dirty: DirtyBlocks,
     /// Length of the stored file as we left it.
     stored_len: u64,
+    /// What the last commit protects from being overwritten in place.
+    base: Base,
+    /// The object was never synced, as far as its header tells: its first sync flushes all of it.
+    base_unsynced: bool,
+    /// Stored ranges written in place since the last commit, which its frame must name.
+    early: Vec<Range<u64>>,
+    /// How many of these the coming commit has flushed.
+    early_synced: usize,
+    /// Commits in the journal that are not stored in place yet, oldest first.
+    pending: VecDeque<Pending>,
+    /// The identity that the last commit knows, where it is another.
+    superseded: Option<Id>,
+    /// The frame that keeps the stored end known while fresh data is written past it.
+    intent: Option<Lsn>,
+    /// Owner, mode or times may have changed since the last full sync.
+    attributes_unsynced: bool,
     /// Runs of blocks within a segment that were punched, whose space is given back after the next save.
-    freed: Vec<std::ops::Range<u64>>,
+    freed: Vec<Range<u64>>,
     /// Since when something differs from the store.
     unsaved_since: Option<Instant>,
     /// The modification time to show and keep when the store's own stamp would be wrong.
@@ -82,17 +109,45 @@ impl LiveObject {
         &self.bucket
     }
 
-    /// How long something has been unsaved.
+    /// Since when something is unsaved.
     pub(crate) fn unsaved_since(&self) -> Option<Instant> {
         self.read_lock().unsaved_since
     }
 
+    /// Since when something is unsaved or only logged.
+    pub(crate) fn unsettled_since(&self) -> Option<Instant> {
+        let inner = self.read_lock();
+        inner.unsaved_since.into_iter().chain(inner.pending.front().map(Pending::since)).min()
+    }
+
+    /// Whether the store, in place, is all there is of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        let inner = self.read_lock();
+        inner.unsaved_since.is_none() && inner.pending.is_empty()
+    }
+
+    /// Owner, mode or times were changed: the next full sync makes them durable.
+    pub(crate) fn note_attributes(&self) {
+        self.write_lock().attributes_unsynced = true;
+    }
+
+    /// The modification time was set by hand: what is stored later must not bring another one back.
+    pub(crate) fn note_mtime(&self, mtime: Timestamp) {
+        let mut inner = self.write_lock();
+        for pending in &mut inner.pending {
+            pending.set_mtime(mtime);
+        }
+        if inner.unsaved_since.is_some() || !inner.pending.is_empty() {
+            inner.mtime = Some(mtime);
+        }
+    }
+
     fn read_lock(&self) -> RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_lock(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs what is wrong with the stored bytes, naming object and place, and makes the error of it.
@@ -106,6 +161,19 @@ impl Inner {
     fn touch(&mut self) {
         self.mtime = Some(super::clock::now());
         self.mark_unsaved();
+    }
+
+    /// Notes that `len` bytes were stored in place at `offset`.
+    fn note_stored(&mut self, offset: u64, len: usize) {
+        let end = offset + len as u64;
+        self.stored_len = self.stored_len.max(end);
+        if self.base.is_free() {
+            return;
+        }
+        match self.early.last_mut() {
+            Some(last) if last.end == offset => last.end = end,
+            _ => self.early.push(offset..end),
+        }
     }
 
     fn mark_unsaved(&mut self) {

@@ -1,16 +1,20 @@
 //! Making a live object: a new one, or one that is stored.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, RwLock, Weak},
+};
 
 use super::{
     Budget, Inner, LiveObject, Result,
+    base::Base,
     blocks::DirtyBlocks,
     tags::{TagTable, Tags, read_tags},
 };
 use crate::{
-    engine::{Bucket, bucket::NewObject, item::damaged},
+    engine::{Bucket, bucket::NewObject, item::damaged, table::ObjectTable},
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
-    store::{FileRef, NodeRef},
+    store::{Access, FileRef, NodeRef},
 };
 
 impl LiveObject {
@@ -23,6 +27,7 @@ impl LiveObject {
         new: NewObject,
         stored_len: u64,
         budget: Arc<Budget>,
+        peers: Weak<ObjectTable>,
     ) -> Result<Self> {
         let geometry = new.identity.geometry;
         let segment0 = Segment::blank(&geometry, 0);
@@ -36,12 +41,20 @@ impl LiveObject {
             tags: TagTable::new(Tags::stored(segment0, None)),
             dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
             stored_len,
+            base: Base::Free,
+            base_unsynced: false,
+            early: Vec::new(),
+            early_synced: 0,
+            pending: VecDeque::new(),
+            superseded: None,
+            intent: None,
+            attributes_unsynced: true,
             freed: Vec::new(),
             unsaved_since: None,
             mtime: None,
         };
         inner.touch();
-        Ok(Self { bucket, node, geometry, budget, inner: RwLock::new(inner) })
+        Ok(Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) })
     }
 
     /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
@@ -51,6 +64,7 @@ impl LiveObject {
         file: FileRef,
         writable: bool,
         budget: Arc<Budget>,
+        peers: Weak<ObjectTable>,
     ) -> Result<Self> {
         let refused = |reason| damaged(&node, reason);
         let stored_len = file.stat()?.size;
@@ -60,9 +74,25 @@ impl LiveObject {
         }
         let data_key = bucket.data_key(&header)?;
         let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
-        keys.check_header(&page, &header, stored_len).map_err(refused)?;
+        keys.check_header(&page, &header).map_err(refused)?;
+        if header.check_length(stored_len).is_err() {
+            trim(&bucket, &node, &header, stored_len)?;
+        }
+        let stored_len = header.identity.geometry.stored_len(header.state.size);
         let geometry = header.identity.geometry;
+        let base = match bucket.journal() {
+            Some(_) => Base::committed(geometry.blocks(header.state.size)),
+            None => Base::Free,
+        };
         let inner = Inner {
+            base,
+            base_unsynced: header.state.birth,
+            early: Vec::new(),
+            early_synced: 0,
+            pending: VecDeque::new(),
+            superseded: None,
+            intent: None,
+            attributes_unsynced: true,
             file,
             writable,
             tags: TagTable::new(Tags::stored(header.segment0, None)),
@@ -76,7 +106,8 @@ impl LiveObject {
             unsaved_since: None,
             mtime: None,
         };
-        let live = Self { bucket, node, geometry, budget, inner: RwLock::new(inner) };
+        let live =
+            Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) };
         if live.size() <= live.budget.limits().strict_open {
             live.check_freshness()?;
         }
@@ -117,8 +148,11 @@ impl LiveObject {
         let mut inner = self.write_lock();
         self.require_writable(&inner)?;
         let birth = inner.state.birth;
-        inner.dirty.clear();
+        inner.dirty.remove_range(0..u64::MAX);
         inner.freed.clear();
+        inner.base.cut_at(0);
+        let old = inner.identity.object;
+        inner.superseded.get_or_insert(old);
         inner.tags = TagTable::new(Tags::stored(Segment::blank(&new.identity.geometry, 0), None));
         inner.state = ObjectState { birth, ..ObjectState::new() };
         inner.identity = new.identity;
@@ -127,6 +161,21 @@ impl LiveObject {
         inner.touch();
         Ok(())
     }
+}
+
+/// Cuts off what lies past the end of the last commit. An append that was under way at a crash leaves that behind, and
+/// so does whoever appends to stored files; none of it was ever part of the object.
+fn trim(bucket: &Bucket, node: &NodeRef, header: &Header, stored: u64) -> Result<()> {
+    let (size, wanted) = (header.state.size, header.identity.geometry.stored_len(header.state.size));
+    if stored < wanted || bucket.journal().is_none() {
+        return Err(damaged(node, FormatError::Length { stored, size }));
+    }
+    let excess = stored - wanted;
+    log::warn!(
+        "object `{}`: {excess} bytes past its end were never committed: cut off",
+        node.path().display()
+    );
+    Ok(node.open(Access::ReadWrite)?.set_len(wanted)?)
 }
 
 /// Reads and decodes the header of a stored file: page 0 as it stands, and what it says (not yet authentic).

@@ -44,7 +44,7 @@ impl LiveObject {
         let bs = self.geometry.block_size();
         while !out.is_empty() {
             let (i, skip) = (offset / bs, as_len(offset % bs));
-            let done = if let Some(block) = inner.dirty.get(i) {
+            let done = if let Some(block) = inner.dirty.shown(i) {
                 copy_prefix(out, block.bytes().get(skip..).unwrap_or_default())
             } else {
                 match inner.stored_block(&self.geometry, i) {
@@ -128,9 +128,10 @@ impl Inner {
         let (g, slot) = geometry.segment_of(first);
         let tags = self.tags.get(g).expect("the caller saw its tags");
         let end = as_len(geometry.slots(g)).min(slot + most);
+        let held = |i| !self.dirty.is_empty() && self.dirty.shown(i).is_some();
         (slot..end)
             .zip(first..geometry.blocks(self.state.size))
-            .take_while(|(slot, i)| !tags.segment.stamp(*slot).is_hole() && !self.dirty.contains(*i))
+            .take_while(|(slot, i)| !tags.segment.stamp(*slot).is_hole() && !held(*i))
             .count()
     }
 }

@@ -52,6 +52,7 @@ impl LiveObject {
         self.load_segment(inner, segments - 1)?;
         self.drop_segments(inner, segments)?;
         inner.dirty.remove_range(blocks..u64::MAX);
+        inner.base.cut_at(blocks);
         inner.state.size = size;
         let slot = as_len(blocks - self.geometry.first_block(segments - 1));
         if let Some(tags) = inner.tags.get_mut(segments - 1) {
@@ -133,7 +134,7 @@ impl LiveObject {
                 inner.tags.insert(tags);
                 inner.mark_unsaved();
                 if count % PAGES_BETWEEN_SAVES == PAGES_BETWEEN_SAVES - 1 {
-                    self.save_tag_pages(inner)?;
+                    self.store_fresh_pages(inner)?;
                 }
             }
         }

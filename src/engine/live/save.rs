@@ -1,20 +1,13 @@
-//! Saving: unsaved blocks are sealed and stored, then tag pages, then the header that names them.
+//! Saving in place: unsaved blocks are sealed and stored, then tag pages, then the header that names them.
 
 use std::io::IoSlice;
 
-use super::{Inner, LiveObject, Result, read::as_len};
-use crate::{engine::scratch, object::Header};
-
-/// How far a commit goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    /// To the backing file system: safe from a crash of the daemon, not from a power cut.
-    Store,
-    /// To the disk, as `fdatasync`.
-    Data,
-    /// To the disk with all attributes, as `fsync`.
-    All,
-}
+use super::{Inner, LiveObject, Result, read::as_len, tags::Tags};
+use crate::{
+    engine::scratch,
+    object::{Header, Page},
+    store::Timestamp,
+};
 
 /// Sealed blocks at the start of the object that are stored together with the header, at most this many bytes.
 const WITH_HEADER: usize = 64 * 1024;
@@ -22,45 +15,36 @@ const WITH_HEADER: usize = 64 * 1024;
 const RUN_BYTES: usize = 1 << 20;
 
 impl LiveObject {
-    /// Saves what is unsaved and, if asked, waits for the disk.
-    pub(crate) fn commit(&self, sync: Sync) -> Result<()> {
-        let file = {
-            let mut inner = self.write_lock();
-            if sync != Sync::Store && inner.state.birth && inner.writable {
-                inner.state.birth = false;
-                inner.mark_unsaved();
-            }
-            self.save(&mut inner)?;
-            inner.file.clone()
-        };
-        match sync {
-            Sync::Store => Ok(()),
-            Sync::Data => Ok(file.sync_data()?),
-            Sync::All => Ok(file.sync_all()?),
-        }
-    }
-
-    /// Stores everything unsaved. On failure nothing is forgotten: the next save stores all of it again.
+    /// Stores everything unsaved in place. On failure nothing is forgotten: the next save stores all of it again.
     pub(super) fn save(&self, inner: &mut Inner) -> Result<()> {
         if inner.unsaved_since.is_none() {
             return Ok(());
         }
-        let mtime = match inner.mtime {
-            Some(written) => written,
-            None => inner.file.stat()?.mtime,
-        };
+        let mtime = self.mtime_to_keep(inner)?;
         let head = self.save_blocks(inner)?;
         self.limit_null_extents(inner)?;
-        self.save_tag_pages(inner)?;
-        self.save_header(inner, &head)?;
-        self.fit_length(inner)?;
-        self.give_back(inner)?;
+        self.store_pages(inner, |_| true)?;
+        let header = self.next_header(inner)?;
+        self.put(inner, &[header.as_slice(), &head], 0)?;
+        self.fit_length(inner, self.geometry.stored_len(inner.state.size))?;
+        for range in self.freed_ranges(inner) {
+            inner.file.punch(range.start, range.end - range.start)?;
+        }
         inner.file.set_mtime(mtime)?;
+        inner.freed.clear();
         inner.mtime = None;
         inner.dirty.clear();
-        inner.tags.mark_saved();
+        inner.tags.for_each(|tags| tags.dirty = false);
         inner.unsaved_since = None;
         Ok(())
+    }
+
+    /// The modification time to restore after storing: that of the last write, or the store's own.
+    pub(super) fn mtime_to_keep(&self, inner: &Inner) -> Result<Timestamp> {
+        Ok(match inner.mtime {
+            Some(written) => written,
+            None => inner.file.stat()?.mtime,
+        })
     }
 
     /// Seals and stores the unsaved blocks, run by run. A short run right behind the header is handed back instead,
@@ -85,7 +69,7 @@ impl LiveObject {
     }
 
     /// Loads or makes the segments of all unsaved blocks; a worn segment makes more blocks unsaved.
-    fn prepare_dirty_segments(&self, inner: &mut Inner) -> Result<()> {
+    pub(super) fn prepare_dirty_segments(&self, inner: &mut Inner) -> Result<()> {
         let mut counts = std::collections::BTreeMap::new();
         for i in inner.dirty.indices() {
             *counts.entry(self.geometry.segment_of(i).0).or_insert(0) += 1;
@@ -97,7 +81,7 @@ impl LiveObject {
     }
 
     /// Splits off the blocks that lie side by side in one segment and fit one write.
-    fn next_run<'a>(&self, rest: &mut &'a [u64]) -> Option<&'a [u64]> {
+    pub(super) fn next_run<'a>(&self, rest: &mut &'a [u64]) -> Option<&'a [u64]> {
         let first = *rest.first()?;
         let g = self.geometry.segment_of(first).0;
         let most = (RUN_BYTES / as_len(self.geometry.block_size())).max(1);
@@ -112,12 +96,12 @@ impl LiveObject {
         Some(run)
     }
 
-    fn run_bytes(&self, inner: &Inner, run: &[u64]) -> usize {
+    pub(super) fn run_bytes(&self, inner: &Inner, run: &[u64]) -> usize {
         run.iter().map(|i| as_len(self.geometry.block_len(*i, inner.state.size))).sum()
     }
 
     /// Seals the blocks of `run` into `buffer`; their stored offset.
-    fn seal_run(&self, inner: &mut Inner, run: &[u64], mut buffer: &mut [u8]) -> Result<u64> {
+    pub(super) fn seal_run(&self, inner: &mut Inner, run: &[u64], mut buffer: &mut [u8]) -> Result<u64> {
         let first = *run.first().expect("runs are not empty");
         for i in run {
             let (g, slot) = self.geometry.segment_of(*i);
@@ -132,24 +116,41 @@ impl LiveObject {
         Ok(self.geometry.block_offset(first))
     }
 
-    /// Stores the changed tag pages and brings the accumulator up to date.
-    pub(super) fn save_tag_pages(&self, inner: &mut Inner) -> Result<()> {
+    /// The changed tag page of segment `g`, with the accumulator brought up to date.
+    pub(super) fn next_page(&self, inner: &mut Inner, g: u64) -> Box<Page> {
+        let Inner { tags, keys, state, .. } = inner;
+        let tags = tags.get_mut(g).expect("changed segments are loaded");
+        tags.segment.generation = state.generation + 1;
+        let page = keys.seal_segment(&tags.segment);
+        let term = keys.accumulator_term(g, &page);
+        if let Some(old) = tags.term.replace(term) {
+            state.accumulator.subtract(&old);
+        }
+        state.accumulator.add(&term);
+        page
+    }
+
+    /// Stores those changed tag pages in place that `which` picks.
+    pub(super) fn store_pages(&self, inner: &mut Inner, which: impl Fn(&Tags) -> bool) -> Result<()> {
         for g in inner.tags.dirty_pages() {
-            let Inner { tags, keys, state, .. } = &mut *inner;
-            let tags = tags.get_mut(g).expect("it was listed");
-            tags.segment.generation = state.generation + 1;
-            let page = keys.seal_segment(&tags.segment);
-            let term = keys.accumulator_term(g, &page);
-            if let Some(old) = tags.term.replace(term) {
-                state.accumulator.subtract(&old);
+            if inner.tags.get(g).is_some_and(&which) {
+                let page = self.next_page(inner, g);
+                self.put(inner, &[page.as_slice()], self.geometry.tag_page_offset(g))?;
             }
-            state.accumulator.add(&term);
-            self.put(inner, &[page.as_slice()], self.geometry.tag_page_offset(g))?;
         }
         Ok(())
     }
 
-    fn save_header(&self, inner: &mut Inner, head: &[u8]) -> Result<()> {
+    /// Stores the pages of segments that the last commit does not know, and lets them go from memory if need be.
+    pub(super) fn store_fresh_pages(&self, inner: &mut Inner) -> Result<()> {
+        let apart = inner.pending.is_empty();
+        self.store_pages(inner, |tags| apart && !tags.page_committed)?;
+        inner.tags.for_each(|tags| tags.dirty &= !apart || tags.page_committed || tags.segment.index() == 0);
+        Ok(())
+    }
+
+    /// The header page of the next commit.
+    pub(super) fn next_header(&self, inner: &mut Inner) -> Result<Box<Page>> {
         inner.state.generation += 1;
         let header = Header {
             identity: inner.identity.clone(),
@@ -157,12 +158,10 @@ impl LiveObject {
             keys: inner.key_section.clone(),
             segment0: inner.tags.segment0().segment.clone(),
         };
-        let page = inner.keys.seal_header(&header).map_err(|error| self.damaged(error))?;
-        self.put(inner, &[page.as_slice(), head], 0)
+        inner.keys.seal_header(&header).map_err(|error| self.damaged(error))
     }
 
-    fn fit_length(&self, inner: &mut Inner) -> Result<()> {
-        let wanted = self.geometry.stored_len(inner.state.size);
+    pub(super) fn fit_length(&self, inner: &mut Inner, wanted: u64) -> Result<()> {
         if inner.stored_len != wanted {
             inner.file.set_len(wanted)?;
             inner.stored_len = wanted;
@@ -170,12 +169,12 @@ impl LiveObject {
         Ok(())
     }
 
-    fn put(&self, inner: &mut Inner, parts: &[&[u8]], offset: u64) -> Result<()> {
+    pub(super) fn put(&self, inner: &mut Inner, parts: &[&[u8]], offset: u64) -> Result<()> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let mut slices = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
         slices.retain(|slice| !slice.is_empty());
         inner.file.write_at(&slices, offset)?;
-        inner.stored_len = inner.stored_len.max(offset + len as u64);
+        inner.note_stored(offset, len);
         Ok(())
     }
 }

@@ -17,15 +17,37 @@ pub(super) struct Tags {
     pub(super) term: Option<[u8; 32]>,
     /// Differs from the store.
     pub(super) dirty: bool,
+    /// Slots that the last commit references, one bit each.
+    pub(super) committed: u128,
+    /// Whether the last commit references the tag page itself.
+    pub(super) page_committed: bool,
+    /// Logged in the journal and not yet stored in place, so that it must not be forgotten.
+    pub(super) logged: bool,
 }
 
 impl Tags {
     pub(super) fn stored(segment: Segment, term: Option<[u8; 32]>) -> Self {
-        Self { segment, cipher: OnceLock::new(), term, dirty: false }
+        let mut tags = Self { term, dirty: false, ..Self::fresh(segment) };
+        tags.note_commit();
+        tags
     }
 
     pub(super) fn fresh(segment: Segment) -> Self {
-        Self { segment, cipher: OnceLock::new(), term: None, dirty: true }
+        Self {
+            segment,
+            cipher: OnceLock::new(),
+            term: None,
+            dirty: true,
+            committed: 0,
+            page_committed: false,
+            logged: false,
+        }
+    }
+
+    /// What the tags show now is what the last commit references.
+    pub(super) fn note_commit(&mut self) {
+        self.committed = self.segment.present().fold(0, |bits, slot| bits | 1 << slot);
+        self.page_committed = true;
     }
 
     pub(super) fn cipher(&self, keys: &ObjectKeys) -> &SegmentCipher {
@@ -95,15 +117,18 @@ impl TagTable {
         dirty
     }
 
+    /// Whether so many segments are unsaved that memory calls for a save.
+    pub(super) fn are_many_dirty(&self) -> bool {
+        self.loaded.len() > MANY && self.loaded.values().filter(|tags| tags.dirty).count() > MANY
+    }
+
     /// Loaded segments in `range`.
     pub(super) fn indices_in(&self, range: std::ops::Range<u64>) -> Vec<u64> {
         self.loaded.keys().copied().filter(|g| range.contains(g)).collect()
     }
 
-    pub(super) fn mark_saved(&mut self) {
-        for tags in self.loaded.values_mut() {
-            tags.dirty = false;
-        }
+    pub(super) fn for_each(&mut self, work: impl FnMut(&mut Tags)) {
+        self.loaded.values_mut().for_each(work);
     }
 
     /// Takes out every segment from `first` on.
@@ -116,12 +141,15 @@ impl TagTable {
     fn shrink_to(&mut self, most: usize, keep: &std::ops::RangeInclusive<u64>) {
         let mut excess = self.loaded.len().saturating_sub(most);
         self.loaded.retain(|g, tags| {
-            let stays = excess == 0 || *g == 0 || tags.dirty || keep.contains(g);
+            let stays = excess == 0 || *g == 0 || tags.dirty || tags.logged || keep.contains(g);
             excess -= usize::from(!stays);
             stays
         });
     }
 }
+
+/// Unsaved segments (4 KiB each) that one object may keep.
+const MANY: usize = 512;
 
 /// What stands at a block's place in the store.
 pub(super) enum Stored {

@@ -2,8 +2,15 @@
 
 use std::io::IoSlice;
 
-use super::{Inner, LiveObject, Result, blocks::Block, read::as_len, tags::Stored};
+use super::{Inner, LiveObject, Result, Sync, blocks::Block, read::as_len, tags::Stored};
 use crate::engine::{EngineError, scratch};
+
+/// What one step of a write did.
+struct Written {
+    len: usize,
+    end: u64,
+    must_save: bool,
+}
 
 /// From this many bytes of whole blocks on, a write goes straight to the store.
 const DIRECT_BYTES: u64 = 64 * 1024;
@@ -11,9 +18,24 @@ const DIRECT_BYTES: u64 = 64 * 1024;
 impl LiveObject {
     /// Writes `data` at `offset` (`None`: at the end); the number of bytes, short only when the store refused the rest.
     pub(crate) fn write_at(&self, offset: Option<u64>, data: &[u8]) -> Result<usize> {
-        if data.is_empty() {
-            return Ok(0);
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let outcome = self.write_some(at, rest).and_then(|written| {
+                at = Some(written.end);
+                rest = rest.split_at(written.len).1;
+                if written.must_save { self.commit(Sync::Settled) } else { Ok(()) }
+            });
+            match outcome {
+                Err(error) if rest.len() == data.len() => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
+        Ok(data.len() - rest.len())
+    }
+
+    /// Writes as much of `data` as memory allows before something must be saved.
+    fn write_some(&self, offset: Option<u64>, data: &[u8]) -> Result<Written> {
         let mut inner = self.write_lock();
         let offset = offset.unwrap_or(inner.state.size);
         let end = offset.checked_add(data.len() as u64).ok_or(EngineError::TooLarge)?;
@@ -35,12 +57,12 @@ impl LiveObject {
             inner.tags.split_off(segments);
         }
         self.limit_null_extents(&mut inner)?;
-        if self.budget.is_spent(inner.dirty.bytes()) {
-            self.save(&mut inner)?;
-        }
         match outcome {
             Err(error) if done == 0 => Err(error),
-            _ => Ok(done),
+            _ => {
+                let must_save = self.budget.is_spent(inner.dirty.bytes()) || inner.tags.are_many_dirty();
+                Ok(Written { len: done, end: offset + done as u64, must_save })
+            }
         }
     }
 
@@ -54,20 +76,34 @@ impl LiveObject {
             let at = offset + *done as u64;
             let (i, skip) = (at / bs, at % bs);
             let whole = rest.len() as u64 / bs;
-            *done += if skip == 0 && whole * bs >= DIRECT_BYTES {
+            let whole =
+                if skip == 0 && whole * bs >= DIRECT_BYTES { self.storable(inner, i, whole)? } else { 0 };
+            *done += if whole > 0 {
                 self.store_run(inner, i, whole, rest)?
             } else {
                 self.keep_block(inner, i, as_len(skip), rest)?
             };
+            if self.budget.is_spent(inner.dirty.bytes()) {
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// How many of the `most` blocks from `first` on, within one segment, may be stored in place.
+    fn storable(&self, inner: &mut Inner, first: u64, most: u64) -> Result<u64> {
+        let (g, slot) = self.geometry.segment_of(first);
+        self.load_segment(inner, g)?;
+        let most = most.min(self.geometry.slots(g) - slot as u64);
+        let fit = (first..first + most).take_while(|i| inner.may_store(&self.geometry, *i)).count();
+        Ok(fit as u64)
     }
 
     /// Seals whole blocks from `first` on, within one segment, and stores them; the number of bytes taken.
     fn store_run(&self, inner: &mut Inner, first: u64, blocks: u64, data: &[u8]) -> Result<usize> {
         let bs = as_len(self.geometry.block_size());
         let (g, slot) = self.geometry.segment_of(first);
-        let blocks = blocks.min(self.geometry.slots(g) - slot as u64);
+        self.announce_growth(inner)?;
         self.prepare_segment(inner, g, blocks)?;
         let plaintext = data.get(..as_len(blocks) * bs).expect("the caller counted whole blocks");
         let Inner { keys, tags, file, .. } = inner;
@@ -123,7 +159,9 @@ impl LiveObject {
         let g = self.geometry.segment_of(i).0;
         self.load_segment(inner, g)?;
         let mut block = Block::zero(self.geometry.block_size());
-        if let Stored::Sealed = inner.stored_block(&self.geometry, i) {
+        if let Some(logged) = inner.dirty.shown(i) {
+            block.bytes_mut().copy_from_slice(logged.bytes());
+        } else if let Stored::Sealed = inner.stored_block(&self.geometry, i) {
             self.open_block(inner, i, block.bytes_mut())?;
         }
         inner.dirty.insert(i, block);

@@ -64,7 +64,7 @@ impl Fixture {
 
 fn bucket_of(block_size: u64) -> NewBucket {
     let block_size = BlockSize::from_bytes(block_size).unwrap();
-    NewBucket { default_encryption: DefaultEncryption::Aes256, block_size }
+    NewBucket { default_encryption: DefaultEncryption::Aes256, block_size, journal: JournalMode::On }
 }
 
 fn caller() -> Caller {
@@ -270,7 +270,7 @@ fn a_broken_stored_policy_makes_the_bucket_read_only() {
 #[test]
 fn plain_and_encrypted_objects_live_side_by_side_where_the_default_is_none() {
     let mut fixture = Fixture::new();
-    let new = NewBucket { default_encryption: DefaultEncryption::None, block_size: BlockSize::DEFAULT };
+    let new = NewBucket { default_encryption: DefaultEncryption::None, ..bucket_of(4096) };
     fixture.engine().create_bucket(&BucketName::parse("data").unwrap(), new, false).unwrap();
     engine_with_file(&fixture, "plain");
     fixture.encryption = Encryption::Aes256;

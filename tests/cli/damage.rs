@@ -1,0 +1,161 @@
+//! Damage in a store: what `verify` and `inspect` say about it, and their exit code 3.
+
+use std::{fs, os::unix::fs::FileExt, path::Path};
+
+use strongroom::{
+    engine::{Caller, DefaultEncryption, Encryption, Engine, Limits, NewBucket, OpenFlags, Options},
+    keys::{Keyring, Unlock},
+    object::BlockSize,
+    policy::AccountId,
+};
+
+use crate::program::{done, run};
+
+const BLOCK: usize = 4096;
+
+/// A store `vault` with the bucket `photos`, unlocked by `key`, that holds the object `a` of ten blocks.
+fn store_with_object() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    done(dir.path(), &["init", "vault", "--key-file", "key"]);
+    done(dir.path(), &["bucket", "create", "vault", "photos", "--key-file", "key"]);
+    let engine = engine(dir.path());
+    let caller = Caller { uid: 0, gid: 0, pid: 0, umask: 0o022 };
+    let (bucket, _) = engine.lookup(&engine.root(), "photos".as_ref()).unwrap();
+    let flags = OpenFlags { read: true, write: true, append: false, truncate: false };
+    let (_, _, file) = engine.create(&caller, &bucket, "a".as_ref(), 0o644, flags).unwrap();
+    file.write_at(0, &vec![7; 10 * BLOCK]).unwrap();
+    engine.close(file);
+    dir
+}
+
+fn engine(dir: &Path) -> Engine {
+    let store = dir.join("vault");
+    let keyring = Keyring::open(&store.join(".strongroom"), &Unlock::KeyFile(dir.join("key"))).unwrap();
+    let options = Options {
+        read_only: false,
+        encryption: Encryption::Unnamed,
+        new_bucket: NewBucket {
+            default_encryption: DefaultEncryption::Aes256,
+            block_size: BlockSize::DEFAULT,
+        },
+        account: AccountId::parse("000000000000").unwrap(),
+        limits: Limits::default(),
+    };
+    Engine::start(&store, keyring, "test", options).unwrap()
+}
+
+/// Flips a bit of the stored object at `offset`.
+fn flip(dir: &Path, offset: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(dir.join("vault/photos/a")).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+}
+
+#[test]
+fn verify_names_the_ranges_that_are_lost() {
+    let dir = store_with_object();
+    let sound = done(dir.path(), &["verify", "vault", "--key-file", "key"]);
+    assert_eq!(sound, "1 objects with 40960 bytes read, 0 damaged\n");
+    // The header has one page; then the blocks follow.
+    for block in [2, 3, 7] {
+        flip(dir.path(), (BLOCK + block * BLOCK + 5) as u64);
+    }
+    let found = run(dir.path(), &["verify", "vault", "photos", "--key-file", "key"]);
+    assert_eq!(found.code, 3);
+    assert!(
+        found.stdout.starts_with("DAMAGED photos/a: bytes 8192-16384, 28672-32768: "),
+        "{}",
+        found.stdout
+    );
+    let found = run(dir.path(), &["verify", "vault", "--key-file", "key", "--json"]);
+    assert_eq!(found.code, 3);
+    let report: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+    let ranges = serde_json::json!([{"start": 8192, "end": 16384}, {"start": 28672, "end": 32768}]);
+    assert_eq!(report["damaged"][0]["ranges"], ranges);
+}
+
+#[test]
+fn verify_goes_on_after_an_object_whose_header_is_lost() {
+    let dir = store_with_object();
+    let vault = dir.path().join("vault/photos");
+    fs::copy(vault.join("a"), vault.join("b")).unwrap();
+    flip(dir.path(), 520);
+    let found = run(dir.path(), &["verify", "vault", "--key-file", "key"]);
+    assert_eq!(found.code, 3);
+    assert!(
+        found.stdout.contains("DAMAGED photos/a: ") && found.stdout.contains("1 damaged"),
+        "{}",
+        found.stdout
+    );
+    assert!(!found.stdout.contains("photos/b"), "{}", found.stdout);
+}
+
+#[test]
+fn inspect_shows_a_header_and_notices_a_wrong_length() {
+    let dir = store_with_object();
+    let object = "vault/photos/a";
+    let report: serde_json::Value =
+        serde_json::from_str(&done(dir.path(), &["inspect", object, "--json"])).unwrap();
+    assert_eq!(report["size"], 10 * BLOCK);
+    assert_eq!(report["stored_length"], 11 * BLOCK);
+    assert_eq!((&report["encryption"], &report["block_size"]), (&"AES256".into(), &4096.into()));
+    assert_eq!(report["keys"][0]["provider"], "bucket key");
+    assert!(
+        done(dir.path(), &["inspect", object]).contains("size:           40960 bytes (45056 bytes stored)\n")
+    );
+
+    let file = fs::OpenOptions::new().write(true).open(dir.path().join(object)).unwrap();
+    file.set_len(9 * BLOCK as u64).unwrap();
+    let cut = run(dir.path(), &["inspect", object]);
+    assert_eq!(cut.code, 3);
+    assert!(cut.stderr.contains("truncated or extended"), "{}", cut.stderr);
+    file.set_len(100).unwrap();
+    assert_eq!(run(dir.path(), &["inspect", object]).code, 3);
+}
+
+#[test]
+fn a_held_store_is_refused_with_its_holder() {
+    let dir = store_with_object();
+    let engine = engine(dir.path());
+    let pid = std::process::id();
+    for command in [&["verify", "vault"][..], &["bucket", "list", "vault"], &["mount", "vault", "."]] {
+        let busy = run(dir.path(), &[command, &["--key-file", "key"]].concat());
+        assert_eq!(busy.code, 5, "{command:?}: {}", busy.stderr);
+        assert!(busy.stderr.contains(&format!("in use by process {pid} (`test`)")), "{}", busy.stderr);
+    }
+    assert!(done(dir.path(), &["status", "vault"]).contains(&pid.to_string()));
+    drop(engine);
+    assert!(done(dir.path(), &["status", "vault"]).contains("nobody"));
+}
+
+#[test]
+fn a_damaged_keyring_names_its_backups() {
+    let dir = store_with_object();
+    done(dir.path(), &["passwd", "vault", "add", "--key-file", "key", "--new-key-file", "spare"]);
+    let keyring = dir.path().join("vault/.strongroom/keyring");
+    fs::write(&keyring, "{}").unwrap();
+    let refused = run(dir.path(), &["bucket", "list", "vault", "--key-file", "key"]);
+    assert_eq!(refused.code, 3);
+    assert!(
+        refused.stderr.contains("is damaged") && refused.stderr.contains("keyring.bak.1"),
+        "{}",
+        refused.stderr
+    );
+    fs::remove_file(&keyring).unwrap();
+    fs::rename(keyring.with_file_name("keyring.bak.1"), &keyring).unwrap();
+    done(dir.path(), &["bucket", "list", "vault", "--key-file", "key"]);
+}
+
+#[test]
+fn an_interrupted_init_can_be_repeated_but_never_takes_over_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    done(dir.path(), &["init", "vault", "--key-file", "key"]);
+    let private = dir.path().join("vault/.strongroom");
+    fs::remove_file(private.join("keyring")).unwrap();
+    done(dir.path(), &["init", "vault", "--key-file", "key"]);
+    done(dir.path(), &["bucket", "create", "vault", "photos", "--key-file", "key"]);
+    fs::remove_file(private.join("keyring")).unwrap();
+    let refused = run(dir.path(), &["init", "vault", "--key-file", "key"]);
+    assert_eq!(refused.code, 1, "a store with a bucket was taken over");
+}

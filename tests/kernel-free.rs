@@ -1,0 +1,13 @@
+//! Tests that need neither a kernel mount nor the built program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail where it stands"
+)]
+
+#[path = "kernel_free/imports.rs"]
+mod imports;
+#[path = "kernel_free/policies.rs"]
+mod policies;
