@@ -7,8 +7,8 @@ use std::{ffi::OsStr, hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use strongroom::{
     engine::{
-        Caller, DefaultEncryption, Encryption, Engine, Item, Limits, NewBucket, OpenFile, OpenFlags, Options,
-        create_store,
+        Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket, OpenFile,
+        OpenFlags, Options, create_store,
     },
     envelope::{DataKey, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
@@ -82,11 +82,10 @@ impl Object {
 
 fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {
     let object = Object::new(4096)?;
-    let stored = object.header.identity.geometry.stored_len(0);
     let open = || {
         let header = Header::decode(black_box(&object.page[..]))?;
         let keys = ObjectKeys::open(&object.data_key, &header.identity)?;
-        keys.check_header(&object.page, &header, stored)?;
+        keys.check_header(&object.page, &header)?;
         Ok::<_, strongroom::object::FormatError>((header, keys))
     };
     open()?;
@@ -111,8 +110,11 @@ impl Drive {
         create_key_file(&key)?;
         create_store(&store, &[NewSlot::new("bench", Unlock::KeyFile(key.clone()))])?;
         let keyring = Keyring::open(&store.join(STORE_DIR), &Unlock::KeyFile(key))?;
-        let new_bucket =
-            NewBucket { default_encryption: DefaultEncryption::Aes256, block_size: BlockSize::DEFAULT };
+        let new_bucket = NewBucket {
+            default_encryption: DefaultEncryption::Aes256,
+            block_size: BlockSize::DEFAULT,
+            journal: JournalMode::On,
+        };
         let options = Options {
             read_only: false,
             encryption: Encryption::Unnamed,
