@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from process import Failure, run
 
 OURS = "strongroom"
-PEERS = ["gocryptfs", "passthrough", "bare"]
+PEERS = ["gocryptfs", "passthrough", "bare", "no-journal"]
 BEGIN = "<!-- figures: written by scripts/bench.sh -->"
 END = "<!-- end of figures -->"
 
