@@ -1,0 +1,220 @@
+//! What single steps cost without a kernel: sealing, opening, headers, and the engine over a temporary directory.
+//!
+//! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches.
+
+use std::{ffi::OsStr, hint::black_box, time::Duration};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use strongroom::{
+    engine::{
+        Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket, OpenFile,
+        OpenFlags, Options, create_store,
+    },
+    envelope::{DataKey, Id},
+    keys::{Keyring, NewSlot, Unlock, create_key_file},
+    name::BucketName,
+    object::{
+        BlockSize, Geometry, Header, Identity, KeySection, ObjectKeys, ObjectState, Page, Segment,
+        SegmentCipher, SseMode,
+    },
+    policy::AccountId,
+    store::layout::STORE_DIR,
+};
+
+fn main() -> anyhow::Result<()> {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20)
+        .configure_from_args();
+    blocks(&mut criterion)?;
+    headers(&mut criterion)?;
+    let drive = Drive::new()?;
+    small_files(&mut criterion, &drive)?;
+    large_files(&mut criterion, &drive)?;
+    criterion.final_summary();
+    Ok(())
+}
+
+fn blocks(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let object = Object::new(4096)?;
+    let cipher: SegmentCipher = object.keys.segment_cipher(1, &[7; 16]);
+    let mut group = criterion.benchmark_group("block");
+    for size in [4096, 16384, 65536, 262_144, 1_048_576_usize] {
+        group.throughput(Throughput::Bytes(size as u64));
+        let mut sealed = vec![0x5a; size];
+        group.bench_function(BenchmarkId::new("seal", size), |bencher| {
+            let mut block = vec![0x5a; size];
+            bencher.iter(|| cipher.seal(black_box(3), &mut block));
+        });
+        let stamp = cipher.seal(3, &mut sealed)?;
+        group.bench_function(BenchmarkId::new("open", size), |bencher| {
+            let mut plain = vec![0; size];
+            bencher.iter(|| cipher.open(black_box(3), &stamp, &sealed, &mut plain));
+        });
+    }
+    group.finish();
+    Ok(())
+}
+
+/// An object's keys and its authenticated header page.
+struct Object {
+    data_key: DataKey,
+    keys: ObjectKeys,
+    page: Box<Page>,
+    header: Header,
+}
+
+impl Object {
+    fn new(block_size: u64) -> anyhow::Result<Self> {
+        let block = BlockSize::from_bytes(block_size).expect("a power of two in range");
+        let geometry = Geometry::new(block, false);
+        let data_key = DataKey::random()?;
+        let mut identity = Identity::fresh(geometry, SseMode::S3, Id::random()?, 0)?;
+        let keys = ObjectKeys::create(&data_key, &mut identity);
+        let state = ObjectState { generation: 1, ..ObjectState::new() };
+        let segment0 = Segment::empty(&geometry, 0)?;
+        let header = Header { identity, state, keys: KeySection::default(), segment0 };
+        let page = keys.seal_header(&header)?;
+        Ok(Self { data_key, keys, page, header })
+    }
+}
+
+fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let object = Object::new(4096)?;
+    let open = || {
+        let header = Header::decode(black_box(&object.page[..]))?;
+        let keys = ObjectKeys::open(&object.data_key, &header.identity)?;
+        keys.check_header(&object.page, &header)?;
+        Ok::<_, strongroom::object::FormatError>((header, keys))
+    };
+    open()?;
+    criterion.bench_function("header/open", |bencher| bencher.iter(open));
+    criterion.bench_function("header/seal", |bencher| {
+        bencher.iter(|| object.keys.seal_header(black_box(&object.header)));
+    });
+    Ok(())
+}
+
+/// A running engine over a store in a temporary directory.
+struct Drive {
+    engine: Engine,
+    bucket: Item,
+    _dir: tempfile::TempDir,
+}
+
+impl Drive {
+    fn new() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let (store, key) = (dir.path().join("store"), dir.path().join("key"));
+        create_key_file(&key)?;
+        create_store(&store, &[NewSlot::new("bench", Unlock::KeyFile(key.clone()))])?;
+        let keyring = Keyring::open(&store.join(STORE_DIR), &Unlock::KeyFile(key))?;
+        let new_bucket = NewBucket {
+            default_encryption: DefaultEncryption::Aes256,
+            block_size: BlockSize::DEFAULT,
+            journal: JournalMode::On,
+        };
+        let options = Options {
+            read_only: false,
+            encryption: Encryption::Unnamed,
+            new_bucket,
+            account: AccountId::parse("000000000000").expect("twelve digits"),
+            limits: Limits::default(),
+        };
+        let engine = Engine::start(&store, keyring, "bench", options)?;
+        engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;
+        let bucket = engine.lookup(&engine.root(), OsStr::new("bench"))?.0;
+        Ok(Self { engine, bucket, _dir: dir })
+    }
+
+    fn create(&self, name: &str) -> anyhow::Result<OpenFile> {
+        Ok(self.engine.create(&caller(), &self.bucket, OsStr::new(name), 0o644, ACCESS)?.2)
+    }
+
+    fn open(&self, name: &str) -> anyhow::Result<OpenFile> {
+        let (item, _) = self.engine.lookup(&self.bucket, OsStr::new(name))?;
+        Ok(self.engine.open(&caller(), &item, ACCESS)?)
+    }
+
+    fn remove(&self, name: &str) -> anyhow::Result<()> {
+        Ok(self.engine.unlink(&caller(), &self.bucket, OsStr::new(name))?)
+    }
+
+    /// Create, fill, close and remove one small file.
+    fn small_file(&self, content: &[u8]) -> anyhow::Result<()> {
+        let file = self.create("small")?;
+        file.write_at(0, content)?;
+        self.engine.close(file);
+        self.remove("small")
+    }
+
+    /// Look up, open, read and close one file.
+    fn read_file(&self, name: &str, buffer: &mut [u8]) -> anyhow::Result<usize> {
+        let file = self.open(name)?;
+        let got = file.read_at(0, buffer)?;
+        self.engine.close(file);
+        Ok(got)
+    }
+}
+
+fn small_files(criterion: &mut Criterion, drive: &Drive) -> anyhow::Result<()> {
+    let content = [0x5a; 4096];
+    drive.small_file(&content)?;
+    criterion.bench_function("engine/create, write 4 KiB, close, unlink", |bencher| {
+        bencher.iter(|| drive.small_file(&content).expect("it worked before"));
+    });
+    let file = drive.create("kept")?;
+    file.write_at(0, &content)?;
+    drive.engine.close(file);
+    let mut buffer = [0; 4096];
+    anyhow::ensure!(drive.read_file("kept", &mut buffer)? == content.len() && buffer == content);
+    criterion.bench_function("engine/look up, open, read 4 KiB, close", |bencher| {
+        bencher.iter(|| drive.read_file("kept", &mut buffer).expect("it worked before"));
+    });
+    Ok(())
+}
+
+fn large_files(criterion: &mut Criterion, drive: &Drive) -> anyhow::Result<()> {
+    let mut group = criterion.benchmark_group("engine");
+    let mut piece = vec![0x5a; 1 << 20];
+    let file = drive.create("large")?;
+    let mut at = 0;
+    group.throughput(Throughput::Bytes(1 << 20));
+    group.bench_function("write 1 MiB", |bencher| {
+        bencher.iter(|| {
+            at = (at + (1 << 20)) % SPAN;
+            file.write_at(at, &piece).expect("the disk has room")
+        });
+    });
+    for offset in (0..SPAN).step_by(1 << 20) {
+        file.write_at(offset, &piece)?;
+    }
+    file.flush()?;
+    group.bench_function("read 1 MiB", |bencher| {
+        bencher.iter(|| {
+            at = (at + (1 << 20)) % SPAN;
+            file.read_at(at, &mut piece).expect("it was just written")
+        });
+    });
+    group.throughput(Throughput::Bytes(4096));
+    group.bench_function("read 4 KiB", |bencher| {
+        let mut block = [0; 4096];
+        bencher.iter(|| {
+            at = (at + 7919 * 4096) % SPAN;
+            file.read_at(at, &mut block).expect("it was just written")
+        });
+    });
+    group.finish();
+    drive.engine.close(file);
+    Ok(())
+}
+
+fn caller() -> Caller {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    Caller { uid, gid, pid: 1, umask: 0o022 }
+}
+
+const ACCESS: OpenFlags = OpenFlags { read: true, write: true, append: false, truncate: false };
+/// What the large file is written and read over.
+const SPAN: u64 = 64 << 20;
