@@ -102,7 +102,7 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
-            Action::Policy(policy) => policy.run(config)?,
+            Action::Policy(policy) => policy.run()?,
         }
         Ok(Exit::Done)
     }
@@ -157,7 +157,7 @@ impl Report {
             plaintext_allowed: settings.plaintext_allowed,
             block_size: settings.geometry.block_size(),
             journal: settings.journal,
-            policy: engine.policy(name)?.is_some(),
+            policy: engine.bucket(name)?.has_policy()?,
         })
     }
 

@@ -13,12 +13,9 @@ use super::{
     bucket::explained,
     exit::{Exit, Refusal},
     output,
-    store::{Access, StorePath},
-    unlock::UnlockArgs,
 };
 use crate::{
-    config::Config,
-    engine::PutPolicyError,
+    engine::{EngineError, PolicyFile, PutPolicyError, StartError},
     name::BucketName,
     policy::{Lint, MAX_POLICY_BYTES, PolicyDocument, lint},
 };
@@ -62,8 +59,6 @@ pub(super) struct OfBucket {
     store: PathBuf,
     /// Name of the bucket
     bucket: String,
-    #[command(flatten)]
-    unlock: UnlockArgs,
 }
 
 /// Advice as `--json` prints it.
@@ -77,46 +72,57 @@ struct Advice {
 
 impl PolicyCommand {
     /// Runs the command.
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
         match self {
-            Self::Put { of, file } => put(of, file, config),
-            Self::Get { of } => get(of, config),
-            Self::Delete { of } => delete(of, config),
+            Self::Put { of, file } => put(of, file),
+            Self::Get { of } => get(of),
+            Self::Delete { of } => delete(of),
             Self::Lint { bucket, file, json } => check(bucket, file, *json),
         }
     }
 }
 
-fn put(of: &OfBucket, file: &Path, config: &Config) -> anyhow::Result<()> {
+fn put(of: &OfBucket, file: &Path) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
     let text = read(file)?;
     for advice in parse(file, &text, &bucket)? {
         eprintln!("strongroom: `{}`, {advice}", file.display());
     }
-    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
-    engine.put_policy(&bucket, &text).map_err(|error| match error {
+    of.policy(&bucket)?.put(&text).map_err(|error| match error {
         PutPolicyError::Engine(error) => explained(error, &bucket),
         PutPolicyError::Policy(error) => error.into(),
     })?;
     output::line(format!("Policy of {bucket} put"))
 }
 
-fn get(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
+fn get(of: &OfBucket) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
-    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Read)?;
-    match engine.policy(&bucket).map_err(|error| explained(error, &bucket))? {
+    match of.policy(&bucket)?.get().map_err(|error| explained(error, &bucket))? {
         Some(text) => output::line(text.trim_end()),
         None => Err(none(&bucket)),
     }
 }
 
-fn delete(of: &OfBucket, config: &Config) -> anyhow::Result<()> {
+fn delete(of: &OfBucket) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
-    let engine = StorePath::open(&of.store)?.engine(&of.unlock, config, Access::Write)?;
-    if engine.delete_policy(&bucket).map_err(|error| explained(error, &bucket))? {
+    if of.policy(&bucket)?.delete().map_err(|error| explained(error, &bucket))? {
         return output::line(format!("Policy of {bucket} deleted"));
     }
     Err(none(&bucket))
+}
+
+impl OfBucket {
+    /// The policy. It needs no key and may be changed while the store is mounted.
+    fn policy(&self, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
+        PolicyFile::of(&self.store, bucket).map_err(|error| match error {
+            StartError::Io { source, .. }
+                if source.kind() == io::ErrorKind::NotFound && self.store.is_dir() =>
+            {
+                explained(EngineError::Store(source), bucket)
+            }
+            error => error.into(),
+        })
+    }
 }
 
 fn check(bucket: &str, file: &Path, json: bool) -> anyhow::Result<()> {

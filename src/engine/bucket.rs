@@ -26,7 +26,7 @@ use crate::{
     object::{Geometry, Header, Identity, KeySection, ObjectKeys, SseMode},
     policy::{self, Action, Context, Grant, Mode, PolicyDocument, Request},
     store::{
-        NodeRef,
+        NodeKey, NodeRef, Timestamp,
         journal::Journal,
         layout::{KEK_DIR, POLICY_FILE, fixed},
         small,
@@ -39,7 +39,7 @@ pub struct Bucket {
     settings: Settings,
     /// The reserved directory.
     private: NodeRef,
-    policy: RwLock<PolicyState>,
+    policy: RwLock<(PolicyState, Option<PolicyStamp>)>,
     master: Arc<dyn MasterKey>,
     keys: BucketKeys,
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
@@ -48,6 +48,9 @@ pub struct Bucket {
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
 }
+
+/// What tells one stored policy from the next: its file, size and time.
+type PolicyStamp = (NodeKey, u64, Timestamp);
 
 /// The bucket's policy as far as it can be used.
 enum PolicyState {
@@ -93,14 +96,14 @@ impl Bucket {
             name,
             settings,
             private,
-            policy: RwLock::new(PolicyState::None),
+            policy: RwLock::new((PolicyState::None, None)),
             master,
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
             journal,
             failed: AtomicBool::new(false),
         };
-        bucket.reload_policy()?;
+        bucket.follow_policy()?;
         Ok(bucket)
     }
 
@@ -153,13 +156,29 @@ impl Bucket {
     }
 
     /// Whether a policy, valid or broken, has a say.
-    pub(super) fn has_policy(&self) -> bool {
-        !matches!(*self.policy.read().unwrap_or_else(PoisonError::into_inner), PolicyState::None)
+    pub fn has_policy(&self) -> Result<bool> {
+        self.follow_policy()?;
+        Ok(!matches!(self.policy.read().unwrap_or_else(PoisonError::into_inner).0, PolicyState::None))
     }
 
-    /// Reads the stored policy. A broken one makes the bucket read-only instead of open.
-    pub fn reload_policy(&self) -> Result<()> {
-        let state = match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
+    /// Reads the stored policy if it is another one than before, so that a change takes effect with the next operation.
+    /// A broken one makes the bucket read-only instead of open.
+    fn follow_policy(&self) -> Result<()> {
+        let stamp = match self.private.lookup(&fixed(POLICY_FILE)) {
+            Ok((_, stat)) => Some((stat.key, stat.size, stat.mtime)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        if self.policy.read().unwrap_or_else(PoisonError::into_inner).1 == stamp {
+            return Ok(());
+        }
+        let state = self.read_policy()?;
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = (state, stamp);
+        Ok(())
+    }
+
+    fn read_policy(&self) -> Result<PolicyState> {
+        Ok(match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => PolicyState::None,
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 PolicyState::Broken("it is longer than a policy may be".to_owned())
@@ -172,9 +191,7 @@ impl Bucket {
                     PolicyState::Broken(reason)
                 }
             },
-        };
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = state;
-        Ok(())
+        })
     }
 
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
@@ -182,7 +199,8 @@ impl Bucket {
         if ask.action == Action::PutObject {
             self.require_sound()?;
         }
-        let policy = match &*self.policy.read().unwrap_or_else(PoisonError::into_inner) {
+        self.follow_policy()?;
+        let policy = match &self.policy.read().unwrap_or_else(PoisonError::into_inner).0 {
             PolicyState::None => return Ok(Grant::without_policy(ask.action, &self.name)),
             PolicyState::Broken(_) if matches!(ask.action, Action::GetObject | Action::ListBucket) => {
                 return Ok(Grant::without_policy(ask.action, &self.name));

@@ -39,7 +39,7 @@ pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use listing::OpenDir;
-pub use policies::PutPolicyError;
+pub use policies::{PolicyFile, PutPolicyError};
 pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
 pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};

@@ -238,7 +238,7 @@ impl Engine {
         }
         same_bucket(dir, to)?;
         let (old, new) = (self.usable_name(dir, name)?, self.usable_name(to, to_name)?);
-        if dir.bucket()?.has_policy() {
+        if dir.bucket()?.has_policy()? {
             self.admit_move(caller, (dir, name), (to, to_name))?;
             if mode == RenameMode::Exchange {
                 self.admit_move(caller, (to, to_name), (dir, name))?;
@@ -272,7 +272,7 @@ impl Engine {
         dir: &Item,
         new: &dyn Fn() -> PathBuf,
     ) -> Result<()> {
-        if !dir.bucket()?.has_policy() {
+        if !dir.bucket()?.has_policy()? {
             return Ok(());
         }
         let form = match item.kind() {

@@ -1,12 +1,14 @@
 //! Buckets and their policies as an administrator handles them.
 
-use super::{Bucket, Engine, EngineError, NewBucket, Result};
+use std::path::Path;
+
+use super::{Bucket, Engine, EngineError, NewBucket, Result, StartError, buckets::file_name};
 use crate::{
     name::BucketName,
     policy::{MAX_POLICY_BYTES, PolicyDocument, PolicyError},
     store::{
-        Birth,
-        layout::{BUCKET_DIR, POLICY_FILE, fixed},
+        Birth, LocalStore, NodeRef,
+        layout::{self, BUCKET_DIR, POLICY_FILE, fixed},
         small,
     },
 };
@@ -46,40 +48,49 @@ impl Engine {
         self.require_writable()?;
         self.shared.buckets.delete(name)
     }
+}
 
-    /// Checks `text` and makes it the bucket's policy; the next operation is judged by it.
-    pub fn put_policy(&self, name: &BucketName, text: &str) -> std::result::Result<(), PutPolicyError> {
-        self.require_writable()?;
-        PolicyDocument::parse(text, name)?;
-        let (dir, bucket) = self.shared.buckets.find(name)?;
-        let (private, _) = dir.lookup(&fixed(BUCKET_DIR)).map_err(EngineError::from)?;
-        small::replace(&private, &fixed(POLICY_FILE), text.as_bytes(), 0o600).map_err(EngineError::from)?;
-        Ok(bucket.reload_policy()?)
+/// The stored policy of a bucket. It is not secret and needs no key; whoever serves the bucket follows its changes.
+pub struct PolicyFile {
+    bucket: BucketName,
+    private: NodeRef,
+}
+
+impl PolicyFile {
+    /// That of `bucket` in the store at `path`; `ENOENT` where there is no such bucket.
+    pub fn of(path: &Path, bucket: &BucketName) -> std::result::Result<Self, StartError> {
+        let io = |source| StartError::Io { path: path.display().to_string(), source };
+        let store = LocalStore::open(path).map_err(io)?;
+        layout::open_store(&store.root())?;
+        let found =
+            store.root().lookup(&file_name(bucket)).and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)));
+        Ok(Self { bucket: bucket.clone(), private: found.map_err(io)?.0 })
     }
 
-    /// The stored text of the bucket's policy, if it has one.
-    pub fn policy(&self, name: &BucketName) -> Result<Option<String>> {
-        let (dir, _) = self.shared.buckets.find(name)?;
-        let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
-        match small::read(&private, &fixed(POLICY_FILE), MAX_POLICY_BYTES) {
+    /// Checks `text` and makes it the policy; the next operation is judged by it.
+    pub fn put(&self, text: &str) -> std::result::Result<(), PutPolicyError> {
+        PolicyDocument::parse(text, &self.bucket)?;
+        let put = small::replace(&self.private, &fixed(POLICY_FILE), text.as_bytes(), 0o600);
+        Ok(put.map_err(EngineError::from)?)
+    }
+
+    /// The text of the policy, if there is one.
+    pub fn get(&self) -> Result<Option<String>> {
+        match small::read(&self.private, &fixed(POLICY_FILE), MAX_POLICY_BYTES) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes the bucket's policy; whether it had one.
-    pub fn delete_policy(&self, name: &BucketName) -> Result<bool> {
-        self.require_writable()?;
-        let (dir, bucket) = self.shared.buckets.find(name)?;
-        let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
-        let removed = match private.unlink(&fixed(POLICY_FILE)) {
-            Ok(()) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+    /// Removes the policy; whether there was one.
+    pub fn delete(&self) -> Result<bool> {
+        match self.private.unlink(&fixed(POLICY_FILE)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error.into()),
-        };
-        private.sync_dir()?;
-        bucket.reload_policy()?;
-        Ok(removed)
+        }
+        self.private.sync_dir()?;
+        Ok(true)
     }
 }

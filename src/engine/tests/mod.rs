@@ -241,7 +241,8 @@ fn a_denied_create_leaves_nothing_and_the_default_does_not_count_as_a_header() {
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"OnlyAes256","Effect":"Deny","Principal":"*",
         "Action":"s3:PutObject","Resource":"arn:aws:s3:::data/*",
         "Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"AES256"}}}]}"#;
-    fixture.engine().put_policy(&BucketName::parse("data").unwrap(), policy).unwrap();
+    let file = PolicyFile::of(&fixture.store(), &BucketName::parse("data").unwrap()).unwrap();
+    file.put(policy).unwrap();
     {
         let engine = fixture.engine();
         let denied = engine.create(&caller(), &data(&engine), OsStr::new("x"), 0o644, WRITE).err().unwrap();
@@ -249,6 +250,15 @@ fn a_denied_create_leaves_nothing_and_the_default_does_not_count_as_a_header() {
         assert!(matches!(denied, EngineError::Denied(_)));
         assert!(text.contains("OnlyAes256") && text.contains("s3:x-amz-server-side-encryption"), "{text}");
         assert!(!fixture.store().join("data/x").exists());
+    }
+    {
+        // A change takes effect with the next operation of an engine that is at work.
+        let engine = fixture.engine();
+        file.delete().unwrap();
+        engine.close(create(&engine, "allowed"));
+        file.put(policy).unwrap();
+        let denied = engine.create(&caller(), &data(&engine), OsStr::new("x"), 0o644, WRITE).err().unwrap();
+        assert!(matches!(denied, EngineError::Denied(_)));
     }
     for named in [Encryption::Aes256, Encryption::BucketDefault] {
         fixture.encryption = named;
