@@ -231,7 +231,7 @@ fn stress_ng_finds_nothing() {
 }
 
 #[test]
-#[ignore = "a full journal is reported as a full disk: a writer meets ENOSPC while others sync"]
+#[ignore = "saving panics (`prepared`, engine/live/save.rs) and the object then answers EIO; ENOSPC is seen, too"]
 fn stress_ng_finds_nothing_in_mixed_input_and_output() {
     stress(&[&["iomix", "sync-file", "copy-file"]]);
 }
@@ -252,7 +252,7 @@ fn stress(groups: &[&[&str]]) {
             "4m",
         ]);
         stress.args(["--fallocate-bytes", "4m", "--sync-file-bytes", "2m"]);
-        stressors.iter().for_each(|stressor| drop(stress.arg(format!("--{stressor}")).arg("1")));
+        stress.args(stressors.iter().flat_map(|stressor| [format!("--{stressor}"), "1".to_owned()]));
         stress.arg("--temp-path").arg(drive.dir());
         let ran = run(&mut stress);
         // 3: a stressor found that something is not offered here, which is no failure of verification.

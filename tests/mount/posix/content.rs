@@ -240,11 +240,8 @@ fn synced_content_is_in_the_store() {
     let written = ["fsync", "fdatasync"].map(|name| {
         let file = made(&drive.dir().join(name));
         file.write_all_at(&pattern(50_000, 9), 0).unwrap();
-        if name == "fsync" {
-            fsync(&file).unwrap()
-        } else {
-            fdatasync(&file).unwrap()
-        }
+        let synced = if name == "fsync" { fsync(&file) } else { fdatasync(&file) };
+        synced.unwrap();
         file
     });
     drive.kill();

@@ -65,7 +65,7 @@ fn modes_of_new_files_obey_the_umask() {
     alike(|dir, seen| {
         let script = "umask 027; : > plain; mkdir d; mkfifo p; umask 0; : > open; mkdir -m 1777 sticky; install -m 4755 /dev/null suid";
         seen.value("script", ok(&mut crate::fixture::shell(20, dir, script)));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0).open(dir.join("none"));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o0).open(dir.join("none"));
         seen.step(
             "a file without permissions is writable for its maker",
             file.and_then(|mut file| file.write_all(b"x")),
