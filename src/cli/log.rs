@@ -36,6 +36,12 @@ pub(super) fn start(level: LogLevel) {
     builder.target(env_logger::Target::Pipe(Box::new(Lines)));
     // Only the first call in a process can succeed, and that is enough.
     let _ = builder.try_init();
+    // A drive in the background has no stderr to show a panic on.
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("internal error, please report it: {panic}");
+        shown(panic);
+    }));
 }
 
 /// Opens the sink for a drive in the background. A machine without a system log logs nowhere.

@@ -47,6 +47,8 @@ pub struct Bucket {
     journal: Option<Journal>,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
+    /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
+    short: AtomicBool,
 }
 
 /// What tells one stored policy from the next: its file, size and time.
@@ -102,6 +104,7 @@ impl Bucket {
             wrapping: Mutex::new(None),
             journal,
             failed: AtomicBool::new(false),
+            short: AtomicBool::new(false),
         };
         bucket.follow_policy()?;
         Ok(bucket)
@@ -145,6 +148,24 @@ impl Bucket {
             journal.fail();
         }
         std::io::Error::from_raw_os_error(libc::EIO).into()
+    }
+
+    /// Notes that the disk is full, if that is the error.
+    pub(super) fn note_shortage(&self, error: &EngineError) {
+        if let EngineError::Store(error) = error
+            && matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+        {
+            self.short.store(true, Ordering::Release);
+        }
+    }
+
+    /// After a name was removed: where the disk was full, lets go of files that only the journal still holds.
+    pub(super) fn give_space_back(&self) {
+        if self.short.load(Ordering::Acquire)
+            && let Some(Err(error)) = self.journal().map(Journal::checkpoint)
+        {
+            log::warn!("bucket `{}`: the journal keeps deleted files for now: {error}", self.name);
+        }
     }
 
     /// Refuses writes after a failed flush.

@@ -74,10 +74,16 @@ impl Shared {
         drop(due);
         self.objects.sweep(&lost);
         for bucket in self.buckets.loaded() {
-            let full = bucket.journal().filter(|journal| journal.wants_checkpoint());
-            if let Some(Err(error)) = full.map(Journal::checkpoint) {
+            let due = |journal: &&Journal| journal.wants_checkpoint() || journal.is_idle_for(IDLE);
+            if let Some(Err(error)) = bucket.journal().filter(due).map(Journal::checkpoint) {
                 log::error!("bucket `{}`: the journal could not be emptied: {error}", bucket.name());
+            }
+            if !lost.is_empty() {
+                bucket.give_space_back();
             }
         }
     }
 }
+
+/// A journal that took nothing for this long is emptied, so that files it holds are let go.
+const IDLE: Duration = Duration::from_secs(30);

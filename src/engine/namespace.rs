@@ -210,7 +210,9 @@ impl Engine {
         self.require_writable()?;
         let gone = self.usable_name(dir, name)?;
         let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
-        Ok(dir.node().unlink(&gone)?)
+        dir.node().unlink(&gone)?;
+        dir.bucket()?.give_space_back();
+        Ok(())
     }
 
     /// Removes an empty directory; at the root of the mount, an empty bucket.

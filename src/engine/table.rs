@@ -102,7 +102,12 @@ impl ObjectTable {
     pub(super) fn sweep(&self, lost: &HashSet<NodeKey>) {
         for shard in &self.shards {
             shard.lock().retain(|key, slot| match slot {
-                Slot::Open { object, opens } => *opens > 0 || !(object.is_settled() || lost.contains(key)),
+                Slot::Open { opens, .. } if *opens > 0 => true,
+                Slot::Open { object, .. } if lost.contains(key) => {
+                    object.give_up();
+                    false
+                }
+                Slot::Open { object, .. } => !object.is_settled(),
                 Slot::Opening => true,
             });
         }

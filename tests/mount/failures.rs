@@ -139,7 +139,6 @@ fn a_full_store_says_so_keeps_what_it_has_and_lets_delete() {
 
 /// The content of a synced file goes through the journal.
 #[test]
-#[ignore = "the node of a deleted file that was synced stays pinned on a full store, and so its space is not given back"]
 fn a_full_store_gives_back_the_space_of_synced_files() {
     fill_delete_and_write_again(File::sync_data);
 }

@@ -231,7 +231,6 @@ fn stress_ng_finds_nothing() {
 }
 
 #[test]
-#[ignore = "saving panics (`prepared`, engine/live/save.rs) and the object then answers EIO; ENOSPC is seen, too"]
 fn stress_ng_finds_nothing_in_mixed_input_and_output() {
     stress(&[&["iomix", "sync-file", "copy-file"]]);
 }

@@ -29,21 +29,34 @@ impl LiveObject {
         for _ in 0..ATTEMPTS {
             match self.try_commit(sync) {
                 Err(EngineError::Store(error)) if error.raw_os_error() == Some(libc::EBUSY) => {
-                    self.settle_peers()
+                    self.withdraw_intent();
+                    self.settle_peers();
                 }
-                outcome => return outcome,
+                Err(error) => {
+                    self.bucket.note_shortage(&error);
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
             }
         }
         // What fills the journal cannot be stored in place: the disk is full.
-        Err(std::io::Error::from_raw_os_error(libc::ENOSPC).into())
+        let error = EngineError::from(std::io::Error::from_raw_os_error(libc::ENOSPC));
+        self.bucket.note_shortage(&error);
+        Err(error)
     }
 
     /// Stores in place what other objects of the bucket have in the journal, which is full.
     fn settle_peers(&self) {
         let peers = self.peers.upgrade().map(|table| table.all()).unwrap_or_default();
         for peer in peers.iter().filter(|peer| peer.bucket.id() == self.bucket.id()) {
-            if let Err(error) = peer.try_commit(Sync::Settled) {
-                log::warn!("the journal of bucket `{}` stays full: {error}", self.bucket.name());
+            match peer.try_commit(Sync::Settled) {
+                Ok(()) => {}
+                Err(EngineError::Store(error)) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    peer.withdraw_intent()
+                }
+                Err(error) => {
+                    log::warn!("the journal of bucket `{}` stays full: {error}", self.bucket.name())
+                }
             }
         }
     }
@@ -93,4 +106,4 @@ impl LiveObject {
 }
 
 /// How often a commit tries to get room in the journal.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 16;

@@ -183,11 +183,30 @@ impl LiveObject {
     /// Before fresh data is stored past the end that the last commit knows: a frame that names this end, so that
     /// recovery cuts off what was not committed.
     pub(super) fn announce_growth(&self, inner: &mut Inner) -> Result<()> {
-        if let (Some(journal), None, false) = (self.bucket.journal(), inner.intent, inner.base.is_free()) {
+        let announced = inner.intent.is_some() || !inner.early.is_empty() || inner.base.is_free();
+        if let (Some(journal), false) = (self.bucket.journal(), announced) {
             let frame = self.frame(inner, &[], &[], inner.stored_len);
             inner.intent = Some(journal.append(&frame, self.node.clone())?);
         }
         Ok(())
+    }
+
+    /// Lets the journal go of an object that has no name any more and cannot be stored.
+    pub(crate) fn give_up(&self) {
+        self.withdraw_intent();
+        let pending = std::mem::take(&mut self.write_lock().pending);
+        if let Some(journal) = self.bucket.journal() {
+            pending.iter().for_each(|pending| journal.applied(pending.lsn));
+        }
+    }
+
+    /// Gives up the frame of [`LiveObject::announce_growth`] where it is in the way of a commit. What a crash then leaves
+    /// past the end is noticed when the object is opened.
+    pub(super) fn withdraw_intent(&self) {
+        let intent = self.write_lock().intent.take();
+        if let (Some(journal), Some(intent)) = (self.bucket.journal(), intent) {
+            journal.applied(intent);
+        }
     }
 
     /// Seals the unsaved blocks, changed tag pages and the header: what the frame carries.

@@ -178,6 +178,8 @@ impl LiveObject {
     pub(super) fn prepare_segment(&self, inner: &mut Inner, g: u64, more: u64) -> Result<()> {
         self.load_segment(inner, g)?;
         let tags = inner.tags_for_writing(&self.geometry, g)?;
+        // It is about to change, and must not be let go from memory while others are made ready.
+        tags.dirty = true;
         if !tags.segment.is_worn(more) {
             return Ok(());
         }

@@ -185,6 +185,12 @@ impl Journal {
         self.lock().used() * 2 > self.settings.segments
     }
 
+    /// Whether the journal holds something and took nothing for this long.
+    pub fn is_idle_for(&self, time: std::time::Duration) -> bool {
+        let state = self.lock();
+        state.used() > 0 && state.last_put.is_some_and(|last| last.elapsed() >= time)
+    }
+
     /// Makes durable in place what the journal holds, and empties it; as far as frames are applied, the oldest first.
     /// For idle times and the end. Others may append meanwhile.
     ///

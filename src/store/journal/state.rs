@@ -27,6 +27,8 @@ pub(super) struct State {
     /// Sequence number of the next use of a segment.
     pub(super) next_seq: u64,
     pub(super) slots: Vec<Slot>,
+    /// When a frame was last put.
+    pub(super) last_put: Option<std::time::Instant>,
     /// The slot that takes frames.
     pub(super) current: Option<usize>,
     /// The file of the last frame. All frames that are not durable are in it.
@@ -61,6 +63,7 @@ impl State {
             next_lsn,
             next_seq: FREE + 1,
             slots,
+            last_put: None,
             current: None,
             tail: None,
         }
@@ -90,6 +93,7 @@ impl State {
         slot.objects.insert(node.key(), node);
         self.tail = Some(segment.file.clone());
         self.next_lsn += 1;
+        self.last_put = Some(std::time::Instant::now());
         Ok(Lsn(lsn))
     }
 
