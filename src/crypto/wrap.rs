@@ -1,4 +1,4 @@
-//! Sealing small secrets (keys) with AES-256-GCM from RustCrypto, an implementation independent of the bulk one.
+//! Sealing small secrets (keys) with AES-256-GCM from `RustCrypto`, an implementation independent of the bulk one.
 
 use aes_gcm::{
     Aes256Gcm, KeyInit,

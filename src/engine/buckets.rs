@@ -97,15 +97,16 @@ impl Buckets {
     ) -> Result<Option<Journal>> {
         let (wal, _) = private.lookup(&fixed(WAL_DIR))?;
         if self.read_only {
-            return match Journal::has_nothing(&wal, settings.id.as_bytes())? {
-                true => Ok(None),
-                false => Err(EngineError::Bucket {
-                    bucket: name.to_string(),
-                    reason: "it was not closed cleanly and must be recovered: mount the store for writing once, or \
+            if Journal::has_nothing(&wal, settings.id.as_bytes())? {
+                return Ok(None);
+            }
+            return Err(EngineError::Bucket {
+                bucket: name.to_string(),
+                reason:
+                    "it was not closed cleanly and must be recovered: mount the store for writing once, or \
                              run `strongroom verify --repair`"
                         .to_owned(),
-                }),
-            };
+            });
         }
         // A journal that was switched off may still hold what was committed before.
         let (journal, report) = Journal::open(wal, dir, *settings.id.as_bytes(), self.journal)?;

@@ -17,6 +17,7 @@ pub struct OpenDir {
 
 impl OpenDir {
     /// The next entry, or `None` at the end. "." and ".." are not in the listing.
+    #[allow(clippy::should_implement_trait, reason = "a step may fail, and the listing can be moved")]
     pub fn next(&mut self) -> Result<Option<ListEntry>> {
         while let Some(entry) = self.entries.next()? {
             let hidden = match &self.buckets {

@@ -56,6 +56,7 @@ pub struct SetAttr {
 }
 
 /// How a file is opened.
+#[allow(clippy::struct_excessive_bools, reason = "these are the independent flags of open(2)")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenFlags {
     /// For reading.

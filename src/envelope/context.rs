@@ -57,6 +57,7 @@ impl EncryptionContext {
     }
 
     /// This context with the reserved pairs added: format, bucket, purpose and, for per-object wraps, the object.
+    #[must_use]
     pub fn bound_to(&self, bucket: &Id, purpose: Purpose, object: Option<&Id>) -> Self {
         let mut pairs = self.0.clone();
         pairs.insert("eob:v".into(), "1".into());

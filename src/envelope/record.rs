@@ -26,7 +26,7 @@ pub enum Provider {
     Keyring = 1,
     /// AWS KMS.
     AwsKms = 2,
-    /// Vault or OpenBao transit.
+    /// Vault or `OpenBao` transit.
     Transit = 3,
     /// A PKCS#11 token.
     Pkcs11 = 4,

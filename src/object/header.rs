@@ -1,4 +1,5 @@
 //! The header page(s): identity, state, wrapped keys and the tags of segment 0.
+#![allow(clippy::indexing_slicing, reason = "constant ranges of fixed-size pages")]
 
 use super::{FormatError, Identity, KeySection, ObjectState, SALT_LEN, Segment, identity::MAGIC};
 

@@ -1,4 +1,5 @@
 //! The key schedule (format section 10.5) and everything that is authenticated with its keys.
+#![allow(clippy::indexing_slicing, reason = "constant ranges of fixed-size pages")]
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! A segment's tags: one stamp a block, the salt of the segment key, and how often it was used.
 //!
 //! Segment 0 stands in the header page; every other segment in a tag page of its own (format section 10.3).
+#![allow(clippy::indexing_slicing, reason = "constant ranges of fixed-size pages")]
 
 use super::{FormatError, Geometry, Page};
 

@@ -1,4 +1,5 @@
 //! The known-answer vectors of `docs/format.md` section 11, and tampering of whole objects.
+#![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 use sha3::{
     Shake128,

@@ -1,4 +1,5 @@
 //! The engine over a real directory, without a kernel mount.
+#![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 mod crash;
 mod model;
