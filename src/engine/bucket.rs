@@ -216,7 +216,7 @@ impl Bucket {
     }
 
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
-    pub(super) fn admit(&self, principals: &Principals, ask: Ask<'_>) -> Result<Grant> {
+    pub(super) fn admit(&self, principals: &Principals, ask: &Ask<'_>) -> Result<Grant> {
         if ask.action == Action::PutObject {
             self.require_sound()?;
         }
@@ -265,11 +265,12 @@ impl Bucket {
         requested: Encryption,
     ) -> Result<Creation> {
         let encryption = requested.header(self.settings.default_encryption);
-        let grant = self.admit(principals, Ask { caller, action: Action::PutObject, path, encryption })?;
+        let grant = self.admit(principals, &Ask { caller, action: Action::PutObject, path, encryption })?;
         self.creation(grant, encryption)
     }
 
     /// What an allowed PUT creates: the requested encryption, else the bucket's default.
+    #[allow(clippy::needless_pass_by_value, reason = "a grant is used up by what it allows")]
     fn creation(&self, grant: Grant, header: Option<&str>) -> Result<Creation> {
         if !grant.covers(Action::PutObject, &self.name) {
             return Err(EngineError::Invalid("a grant for something else"));

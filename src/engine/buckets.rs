@@ -266,7 +266,8 @@ pub(super) fn file_name(name: &BucketName) -> FileName {
     FileName::parse(name.as_str().as_ref()).expect("bucket names are file names")
 }
 
-fn not_found() -> EngineError {
+/// `ENOENT`.
+pub(super) fn not_found() -> EngineError {
     io::Error::from_raw_os_error(libc::ENOENT).into()
 }
 

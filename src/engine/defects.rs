@@ -30,7 +30,7 @@ impl Defects {
         #[cfg(not(test))]
         let on = {
             // Named so that both builds read it.
-            let _ = defect;
+            let _ = (self, defect);
             false
         };
         on

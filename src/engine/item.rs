@@ -9,11 +9,14 @@ use std::{
     },
 };
 
-use super::{Bucket, EngineError, Result};
+use super::{
+    Bucket, EngineError, Result,
+    buckets::{file_name, not_found},
+};
 use crate::{
-    name::FileName,
+    name::{BucketName, FileName},
     object::FormatError,
-    store::{Kind, NodeKey, NodeRef, Stat, Timestamp},
+    store::{Access, Kind, NodeKey, NodeRef, Stat, Timestamp, layout::BUCKET_DIR},
 };
 
 /// A file, directory or special file as the mount shows it.
@@ -105,6 +108,47 @@ impl Item {
     /// Whether reserved names stand in this directory.
     pub(super) fn is_bucket_root(&self) -> bool {
         self.0.is_bucket
+    }
+
+    /// How a regular file is stored. Looks inside only where plain files are allowed.
+    pub(super) fn form(&self, stat: &Stat) -> Result<Form> {
+        let bucket = self.bucket()?;
+        if !bucket.settings().plaintext_allowed {
+            return Ok(Form::Encrypted);
+        }
+        if let Some(form) = self.known_form() {
+            return Ok(form);
+        }
+        if stat.size == 0 {
+            return Ok(Form::Plain);
+        }
+        let mut start = [0; 8];
+        let got = self.node().open(Access::Read)?.read_at(&mut start, 0)?;
+        let form = bucket.form_of(start.get(..got).unwrap_or_default());
+        self.remember_form(form);
+        Ok(form)
+    }
+
+    /// A name for looking something up: reserved names are not there.
+    pub(super) fn visible_name(&self, name: &OsStr) -> Result<FileName> {
+        if self.is_root() {
+            return BucketName::parse(&name.to_string_lossy())
+                .map(|name| file_name(&name))
+                .map_err(|_| not_found());
+        }
+        if self.is_bucket_root() && name == BUCKET_DIR {
+            return Err(not_found());
+        }
+        parse_name(name)
+    }
+
+    /// A name for changing something: reserved names and the root of the mount are refused.
+    pub(super) fn usable_name(&self, name: &OsStr) -> Result<FileName> {
+        self.bucket()?;
+        if self.is_bucket_root() && name == BUCKET_DIR {
+            return Err(EngineError::Reserved(BUCKET_DIR.to_owned()));
+        }
+        parse_name(name)
     }
 
     pub(super) fn known_form(&self) -> Option<Form> {
@@ -206,6 +250,13 @@ pub struct ListEntry {
     pub kind: Kind,
     /// Position just after this entry.
     pub next: i64,
+}
+
+fn parse_name(name: &OsStr) -> Result<FileName> {
+    if name.len() > 255 {
+        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
+    }
+    Ok(FileName::parse(name)?)
 }
 
 /// Logs damage to a stored object once, where it is found, and makes the error of it.

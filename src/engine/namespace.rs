@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::file_name, file::Content,
+    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::not_found, file::Content,
     item::Form, live::Sync,
 };
 use crate::{
-    name::{BucketName, FileName},
+    name::BucketName,
     policy::Action,
-    store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode, layout::BUCKET_DIR},
+    store::{Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode},
 };
 
 impl Engine {
@@ -24,7 +24,7 @@ impl Engine {
             let stat = node.stat()?;
             return Ok((Item::bucket_root(node, bucket), Attr::new(&stat, stat.size)));
         }
-        let name = self.visible_name(dir, name)?;
+        let name = dir.visible_name(name)?;
         let (node, stat) = dir.node().lookup(&name)?;
         let item = dir.child(node, stat.kind);
         let attr = self.attr_from(&item, &stat)?;
@@ -33,7 +33,7 @@ impl Engine {
 
     /// Identity of what `name` in `dir` is now.
     pub fn peek(&self, dir: &Item, name: &OsStr) -> Result<NodeKey> {
-        let name = self.visible_name(dir, name)?;
+        let name = dir.visible_name(name)?;
         Ok(dir.node().lookup(&name)?.1.key)
     }
 
@@ -63,31 +63,12 @@ impl Engine {
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
         }
-        let size = match self.form(item, stat)? {
+        let size = match item.form(stat)? {
             Form::Plain => stat.size,
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
             Form::Encrypted => item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0),
         };
         Ok(Attr::new(stat, size))
-    }
-
-    /// How a regular file is stored. Looks inside only where plain files are allowed.
-    pub(super) fn form(&self, item: &Item, stat: &Stat) -> Result<Form> {
-        let bucket = item.bucket()?;
-        if !bucket.settings().plaintext_allowed {
-            return Ok(Form::Encrypted);
-        }
-        if let Some(form) = item.known_form() {
-            return Ok(form);
-        }
-        if stat.size == 0 {
-            return Ok(Form::Plain);
-        }
-        let mut start = [0; 8];
-        let got = item.node().open(Access::Read)?.read_at(&mut start, 0)?;
-        let form = bucket.form_of(start.get(..got).unwrap_or_default());
-        item.remember_form(form);
-        Ok(form)
     }
 
     /// Changes attributes; `open` is the file through which the change was asked for.
@@ -161,7 +142,7 @@ impl Engine {
             self.shared.buckets.create(&bucket, self.shared.buckets.defaults(), &birth, false)?;
             return self.lookup(dir, name);
         }
-        let (node, stat) = dir.node().create_dir(&self.usable_name(dir, name)?, &birth)?;
+        let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
@@ -176,7 +157,7 @@ impl Engine {
         rdev: u64,
     ) -> Result<(Item, Attr)> {
         self.require_writable()?;
-        let name = self.usable_name(dir, name)?;
+        let name = dir.usable_name(name)?;
         let (node, stat) = dir.node().create_special(&name, kind, rdev, &birth(caller, mode))?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
@@ -190,7 +171,7 @@ impl Engine {
         target: &OsStr,
     ) -> Result<(Item, Attr)> {
         self.require_writable()?;
-        let name = self.usable_name(dir, name)?;
+        let name = dir.usable_name(name)?;
         let (node, stat) = dir.node().create_symlink(&name, target, &birth(caller, 0o777))?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
@@ -199,7 +180,7 @@ impl Engine {
     pub fn link(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
         self.require_writable()?;
         same_bucket(item, dir)?;
-        let new = self.usable_name(dir, name)?;
+        let new = dir.usable_name(name)?;
         self.admit_copy(caller, item, &|| item.path(), dir, &|| dir.path_of(name))?;
         let stat = dir.node().link(item.node(), &new)?;
         self.attr_from(item, &stat)
@@ -208,7 +189,7 @@ impl Engine {
     /// Removes a name that is not a directory.
     pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
-        let gone = self.usable_name(dir, name)?;
+        let gone = dir.usable_name(name)?;
         let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
         dir.node().unlink(&gone)?;
         dir.bucket()?.give_space_back();
@@ -221,7 +202,7 @@ impl Engine {
         if dir.is_root() {
             return self.shared.buckets.delete(&bucket_name(name)?);
         }
-        let name = self.usable_name(dir, name)?;
+        let name = dir.usable_name(name)?;
         Ok(dir.node().remove_dir(&name)?)
     }
 
@@ -239,7 +220,7 @@ impl Engine {
             return Err(EngineError::RootHoldsBuckets);
         }
         same_bucket(dir, to)?;
-        let (old, new) = (self.usable_name(dir, name)?, self.usable_name(to, to_name)?);
+        let (old, new) = (dir.usable_name(name)?, to.usable_name(to_name)?);
         if dir.bucket()?.has_policy()? {
             self.admit_move(caller, (dir, name), (to, to_name))?;
             if mode == RenameMode::Exchange {
@@ -278,7 +259,7 @@ impl Engine {
             return Ok(());
         }
         let form = match item.kind() {
-            Kind::File => self.form(item, &item.node().stat()?)?,
+            Kind::File => item.form(&item.node().stat()?)?,
             _ => Form::Plain,
         };
         if item.kind() == Kind::Directory {
@@ -315,26 +296,6 @@ impl Engine {
         self.require_writable()?;
         Ok(item.node().remove_xattr(name)?)
     }
-
-    /// A name for looking something up: reserved names are not there.
-    fn visible_name(&self, dir: &Item, name: &OsStr) -> Result<FileName> {
-        if dir.is_root() {
-            return bucket_name(name).map(|name| file_name(&name)).map_err(|_| not_found());
-        }
-        if dir.is_bucket_root() && name == BUCKET_DIR {
-            return Err(not_found());
-        }
-        parse_name(name)
-    }
-
-    /// A name for changing something: reserved names and the root of the mount are refused.
-    pub(super) fn usable_name(&self, dir: &Item, name: &OsStr) -> Result<FileName> {
-        dir.bucket()?;
-        if dir.is_bucket_root() && name == BUCKET_DIR {
-            return Err(EngineError::Reserved(BUCKET_DIR.to_owned()));
-        }
-        parse_name(name)
-    }
 }
 
 fn resize(content: &Content, size: u64) -> Result<()> {
@@ -348,13 +309,6 @@ pub(super) fn birth(caller: &Caller, mode: u32) -> Birth {
     Birth { mode: mode & 0o7777, umask: caller.umask, uid: caller.uid, gid: caller.gid }
 }
 
-fn parse_name(name: &OsStr) -> Result<FileName> {
-    if name.len() > 255 {
-        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
-    }
-    Ok(FileName::parse(name)?)
-}
-
 fn bucket_name(name: &OsStr) -> Result<BucketName> {
     Ok(BucketName::parse(&name.to_string_lossy())?)
 }
@@ -364,8 +318,4 @@ fn same_bucket(a: &Item, b: &Item) -> Result<()> {
         (Ok(a), Ok(b)) if a.id() == b.id() => Ok(()),
         _ => Err(EngineError::CrossBucket),
     }
-}
-
-fn not_found() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::ENOENT).into()
 }

@@ -32,7 +32,7 @@ impl Engine {
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
         let stat = item.node().stat()?;
-        let form = self.form(item, &stat)?;
+        let form = item.form(&stat)?;
         for (wanted, action) in [(flags.read, Action::GetObject), (flags.write, Action::PutObject)] {
             if wanted {
                 let _granted = self.admit(caller, item, action, form, &|| item.path())?;
@@ -73,7 +73,7 @@ impl Engine {
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
         let creation = self.admit_put(caller, item, &|| item.path())?;
         let stat = item.node().stat()?;
-        let form = self.form(item, &stat)?;
+        let form = item.form(&stat)?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
                 let file = item.node().open(Access::ReadWrite)?;
@@ -130,7 +130,7 @@ impl Engine {
         flags: OpenFlags,
     ) -> Result<(Item, Attr, OpenFile)> {
         self.require_writable()?;
-        let file_name = self.usable_name(dir, name)?;
+        let file_name = dir.usable_name(name)?;
         let creation = self.admit_put(caller, dir, &|| dir.path_of(name))?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
@@ -167,11 +167,12 @@ impl Engine {
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
         let encryption = (form == Form::Encrypted).then(|| SseMode::S3.name());
-        item.bucket()?.admit(&self.shared.principals, Ask { caller, action, path, encryption })
+        item.bucket()?.admit(&self.shared.principals, &Ask { caller, action, path, encryption })
     }
 
     /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where
     /// anybody asked, is logged, and saving is tried again later.
+    #[allow(clippy::needless_pass_by_value, reason = "a closed file must not be used again")]
     pub fn close(&self, file: OpenFile) {
         if let Content::Encrypted(object) = file.content() {
             if object.unsaved_since().is_some()

@@ -48,7 +48,7 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
     let limits = Limits {
         bulk: 96 << 10,
         dirty_per_object: 1 << 20,
-        commit_interval: std::time::Duration::from_secs(3600),
+        commit_interval: std::time::Duration::from_hours(1),
         journal: JournalSettings { segment_bytes: 512 << 10, segments: 2 },
         defects,
         ..Limits::default()
@@ -250,7 +250,7 @@ impl World {
     fn fsync(&mut self, file: usize) -> Result<()> {
         self.opened(file)?;
         let (open, past) = self.open.get(&file).unwrap();
-        open.sync(self.stamp % 2 == 0)?;
+        open.sync(self.stamp.is_multiple_of(2))?;
         let last = past.borrow().versions.len() - 1;
         past.borrow_mut().synced = Some(last);
         // The names up to its creation are in the same transaction of the host.

@@ -129,7 +129,7 @@ impl LocalNode {
         let mut place = lock(&self.place).clone();
         while let Some(here) = place {
             names.push(here.name.clone());
-            place = lock(&here.dir.place).clone();
+            place.clone_from(&lock(&here.dir.place));
         }
         names.iter().rev().map(FileName::as_os_str).collect()
     }
