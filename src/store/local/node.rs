@@ -129,7 +129,8 @@ impl LocalNode {
         let mut place = lock(&self.place).clone();
         while let Some(here) = place {
             names.push(here.name.clone());
-            place.clone_from(&lock(&here.dir.place));
+            let above = lock(&here.dir.place).clone();
+            place = above;
         }
         names.iter().rev().map(FileName::as_os_str).collect()
     }
