@@ -11,3 +11,5 @@
 mod imports;
 #[path = "kernel_free/policies.rs"]
 mod policies;
+#[path = "kernel_free/reference.rs"]
+mod reference;
