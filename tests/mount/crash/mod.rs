@@ -1,0 +1,5 @@
+//! Crashes of the whole stack: what an application was told to be durable is there afterwards.
+
+mod history;
+mod kills;
+mod writers;
