@@ -52,6 +52,11 @@ impl History {
         self.acknowledged.len()
     }
 
+    /// Whether anything was acknowledged before the flush number `cut` or resting on it.
+    pub(crate) fn is_promised(&self, cut: u64) -> bool {
+        self.acknowledged.iter().any(|(_, flush)| *flush <= cut)
+    }
+
     /// Whether `found` is what the promise allows after a cut whose last flush was number `cut`.
     pub(crate) fn check(&self, found: Option<&[u8]>, cut: u64) -> Result<(), Broken> {
         let least = self.acknowledged.iter().filter(|(_, flush)| *flush <= cut).map(|(ops, _)| *ops).max();
@@ -95,6 +100,9 @@ impl History {
         let mut nearest = (usize::MAX, String::new());
         for (number, op) in (1..).zip(&self.ops) {
             apply(&mut state, op);
+            if number + 40 < self.ops.len().min(least.unwrap_or(0)) {
+                continue;
+            }
             let state = state.as_deref().unwrap_or_default();
             let (differing, text) = difference(state, found.unwrap_or_default());
             if differing < nearest.0 {

@@ -2,4 +2,6 @@
 
 mod history;
 mod kills;
+mod recorder;
+mod replay;
 mod writers;
