@@ -1,0 +1,7 @@
+//! Crashes of the whole stack: what an application was told to be durable is there afterwards.
+
+mod history;
+mod kills;
+mod recorder;
+mod replay;
+mod writers;
