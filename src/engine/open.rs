@@ -45,7 +45,7 @@ impl Engine {
         Ok(OpenFile::new(item.clone(), flags, content))
     }
 
-    fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
+    pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
         let shared = &self.shared;
         let object = shared.objects.acquire(item.key(), || {
             let file = item.node().open(access)?;
@@ -186,7 +186,7 @@ impl Engine {
         }
     }
 
-    fn release(&self, item: &Item) {
+    pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod model;
+mod repairing;
 mod tampering;
 
 use std::{ffi::OsStr, path::PathBuf};
