@@ -130,6 +130,11 @@ impl Buckets {
         Ok(())
     }
 
+    /// The key that wraps the buckets' own.
+    pub(super) fn master(&self) -> Arc<dyn MasterKey> {
+        self.master.clone()
+    }
+
     /// What recovery did to the buckets that were not closed cleanly.
     pub(super) fn recoveries(&self) -> BTreeMap<BucketName, Recovery> {
         self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -24,11 +24,13 @@ mod policies;
 mod principals;
 mod repair;
 mod request;
+mod salvage;
 mod scratch;
 mod settings;
 mod startup;
 mod table;
 mod verify;
+mod wreck;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ pub use listing::OpenDir;
 pub use policies::PutPolicyError;
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use salvage::{Salvage, Salvaged};
 pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
