@@ -100,9 +100,9 @@ impl Verify {
         let Some(dir) = &self.salvage else {
             return Ok(Outcome { report: engine.verify(bucket, progress)?, ..Outcome::default() });
         };
+        self.require_apart(dir)?;
         let target = LocalStore::open_or_make(dir)
             .with_context(|| format!("cannot make or open the directory `{}`", dir.display()))?;
-        self.require_apart(dir)?;
         let mut list = create_list(dir)?;
         let (report, salvage) = engine.salvage(bucket, &target.root(), progress)?;
         serde_json::to_writer_pretty(&mut list, &salvage)
@@ -141,8 +141,11 @@ impl Verify {
     fn require_apart(&self, dir: &Path) -> anyhow::Result<()> {
         let shown = dir.display();
         let look = || -> std::io::Result<(bool, bool)> {
-            let inside = dir.canonicalize()?.starts_with(self.store.canonicalize()?);
-            Ok((inside, fs::read_dir(dir)?.next().is_some()))
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let there = dir.try_exists()?;
+            let place = if there { dir } else { parent.unwrap_or(Path::new(".")) };
+            let inside = place.canonicalize()?.starts_with(self.store.canonicalize()?);
+            Ok((inside, there && fs::read_dir(dir)?.next().is_some()))
         };
         let message = match look().with_context(|| format!("cannot look at `{shown}`"))? {
             (true, _) => format!("`{shown}` lies in the store: name a directory elsewhere"),
