@@ -1,20 +1,28 @@
-//! `strongroom verify`: authenticates everything in a store.
+//! `strongroom verify`: authenticates everything in a store, repairs what a crash left, salvages what is damaged.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     bucket::explained,
-    exit::Exit,
+    exit::{Exit, Refusal},
     output,
-    store::{Access, StorePath},
+    store::{StorePath, engine_options},
     unlock::UnlockArgs,
 };
 use crate::{
-    config::Config,
-    engine::{Finding, Report},
+    config::{Config, MountOptions},
+    engine::{Engine, Finding, Repairs, Report, Salvage},
+    keys::{Backup, Keyring},
     name::BucketName,
+    store::{LocalStore, layout},
 };
 
 /// Authenticate every block of every object
@@ -27,9 +35,21 @@ pub(super) struct Verify {
     store: PathBuf,
     /// Only this bucket
     bucket: Option<String>,
-    /// First recover buckets that were not closed cleanly from their journals, as mounting does
-    #[arg(long)]
+    /// First recover from the journals, as mounting does, and move what a crash left of files that were never synced
+    /// to `.strongroom/lost+found` of the store
+    ///
+    /// Nothing is deleted, and damaged objects that may have been synced are not touched.
+    #[arg(long, conflicts_with = "salvage")]
     repair: bool,
+    /// Copy out what can be read of damaged objects, into the new or empty directory DIR
+    ///
+    /// The copies are plaintext. What is lost reads as zeros; `DIR/salvage.json` lists the byte ranges. The store is
+    /// not changed. Also for a bucket whose settings file `.eob/bucket` is damaged: all its objects are copied then.
+    #[arg(long, value_name = "DIR")]
+    salvage: Option<PathBuf>,
+    /// Use a backup of the keyring: FILE, or `newest` for the newest in the store
+    #[arg(long, value_name = "FILE")]
+    keyring_backup: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,25 +57,161 @@ pub(super) struct Verify {
     unlock: UnlockArgs,
 }
 
+/// What `--json` prints.
+#[derive(Default, serde::Serialize)]
+struct Outcome {
+    #[serde(flatten)]
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<Repairs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salvage: Option<Salvage>,
+}
+
 impl Verify {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
-        let access = if self.repair { Access::Write } else { Access::Read };
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, access)?;
+        let engine = self.engine(config)?;
         if let Some(name) = &bucket {
-            engine.bucket(name).map_err(|error| explained(error, name))?;
+            self.require_bucket(&engine, name)?;
         }
         let bar = progress_bar(engine.stored_bytes(bucket.as_ref())?);
-        let report = engine.verify(bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
+        let outcome = self.work(&engine, bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         if self.json {
-            output::json(&report)?;
+            output::json(&outcome)?;
         } else {
-            print(&report)?;
+            outcome.print()?;
         }
-        Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
+        Ok(if outcome.report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
     }
+
+    fn work(
+        &self,
+        engine: &Engine,
+        bucket: Option<&BucketName>,
+        progress: &mut dyn FnMut(u64),
+    ) -> anyhow::Result<Outcome> {
+        if self.repair {
+            let (report, repairs) = engine.repair(bucket, progress)?;
+            return Ok(Outcome { report, repair: Some(repairs), salvage: None });
+        }
+        let Some(dir) = &self.salvage else {
+            return Ok(Outcome { report: engine.verify(bucket, progress)?, ..Outcome::default() });
+        };
+        self.require_apart(dir)?;
+        let target = LocalStore::open_or_make(dir)
+            .with_context(|| format!("cannot make or open the directory `{}`", dir.display()))?;
+        let mut list = create_list(dir)?;
+        let (report, salvage) = engine.salvage(bucket, &target.root(), progress)?;
+        serde_json::to_writer_pretty(&mut list, &salvage)
+            .map_err(std::io::Error::from)
+            .and_then(|()| list.write_all(b"\n"))
+            .and_then(|()| list.sync_all())
+            .with_context(|| format!("cannot write `{}`", dir.join(LIST).display()))?;
+        Ok(Outcome { report, salvage: Some(salvage), repair: None })
+    }
+
+    /// Opens the store as an administrative command does, but by a backup of the keyring where one is named.
+    fn engine(&self, config: &Config) -> anyhow::Result<Engine> {
+        let store = StorePath::open(&self.store)?;
+        store.require_free()?;
+        let unlock = self.unlock.unlock(store.path())?;
+        let keyring = match &self.keyring_backup {
+            None => store.keyring(&unlock)?,
+            Some(backup) => {
+                let dir = store.path().join(layout::STORE_DIR);
+                Keyring::open_backup(&dir, &chosen(backup, &dir)?, &unlock)?
+            }
+        };
+        let mount = MountOptions { read_only: !self.repair, ..config.mount.clone() };
+        Ok(Engine::start(store.path(), keyring, "strongroom", engine_options(config, &mount))?)
+    }
+
+    /// A bucket that cannot be used can still be salvaged.
+    fn require_bucket(&self, engine: &Engine, name: &BucketName) -> anyhow::Result<()> {
+        if self.salvage.is_some() && engine.bucket_names()?.contains(name) {
+            return Ok(());
+        }
+        engine.bucket(name).map(drop).map_err(|error| explained(error, name))
+    }
+
+    /// Plaintext must not end up in the store, nor anything be mixed with what is there already.
+    fn require_apart(&self, dir: &Path) -> anyhow::Result<()> {
+        let shown = dir.display();
+        let look = || -> std::io::Result<(bool, bool)> {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let there = dir.try_exists()?;
+            let place = if there { dir } else { parent.unwrap_or(Path::new(".")) };
+            let inside = place.canonicalize()?.starts_with(self.store.canonicalize()?);
+            Ok((inside, there && fs::read_dir(dir)?.next().is_some()))
+        };
+        let message = match look().with_context(|| format!("cannot look at `{shown}`"))? {
+            (true, _) => format!("`{shown}` lies in the store: name a directory elsewhere"),
+            (_, true) => format!("`{shown}` is not empty: name a new or empty directory"),
+            _ => return Ok(()),
+        };
+        Err(Refusal::error(Exit::Failure, message))
+    }
+}
+
+/// The backup that `--keyring-backup` names.
+fn chosen(backup: &Path, dir: &Path) -> anyhow::Result<Backup> {
+    if backup != Path::new("newest") {
+        return Ok(Backup { generation: 0, path: backup.to_owned() });
+    }
+    Keyring::backups(dir)?.into_iter().next().ok_or_else(|| {
+        let message = format!("there is no backup `keyring.bak.*` in `{}`", dir.display());
+        Refusal::error(Exit::Failure, message)
+    })
+}
+
+fn create_list(dir: &Path) -> anyhow::Result<fs::File> {
+    let path = dir.join(LIST);
+    let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    created.with_context(|| format!("cannot make `{}`", path.display()))
+}
+
+impl Outcome {
+    fn print(&self) -> anyhow::Result<()> {
+        self.repair.iter().try_for_each(print_repairs)?;
+        self.salvage.iter().try_for_each(print_salvage)?;
+        print(&self.report)
+    }
+}
+
+fn print_repairs(repairs: &Repairs) -> anyhow::Result<()> {
+    for it in &repairs.recovered {
+        let tail = match it.tail {
+            "clean" => "",
+            "torn" => "; the last frame was not complete",
+            _ => "; the journal was damaged before its end",
+        };
+        let (bucket, replayed, objects) = (&it.bucket, it.frames - it.dropped, it.objects.len());
+        output::line(format!("REPLAYED {bucket}: {replayed} frames to {objects} objects{tail}"))?;
+    }
+    for it in &repairs.set_aside {
+        let (from, to) = (it.from.escape_debug(), it.to.escape_debug());
+        output::line(format!("SET ASIDE {from}: {}; now {to}", it.reason))?;
+    }
+    Ok(())
+}
+
+fn print_salvage(salvage: &Salvage) -> anyhow::Result<()> {
+    salvage.notes.iter().try_for_each(|note| output::line(format!("NOTE {note}")))?;
+    for it in &salvage.objects {
+        let object = it.object.escape_debug();
+        let lost: u64 = it.lost.iter().map(|range| range.end - range.start).sum();
+        output::line(match &it.saved_as {
+            Some(path) => {
+                let path = path.escape_debug();
+                format!("SALVAGED {object}: {} bytes, {lost} lost, to {path}", it.recovered)
+            }
+            None => format!("LOST {object}: {}", it.reason),
+        })?;
+    }
+    Ok(())
 }
 
 fn print(report: &Report) -> anyhow::Result<()> {
@@ -82,3 +238,6 @@ fn progress_bar(bytes: u64) -> ProgressBar {
         .expect("the template is fixed");
     ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr()).with_style(style)
 }
+
+/// In the directory that `--salvage` names: what was lost.
+const LIST: &str = "salvage.json";

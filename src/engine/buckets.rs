@@ -4,9 +4,9 @@
 //! deleted, so that a crash leaves a whole bucket or none.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     name::{BucketName, FileName},
     store::{
         Birth, Kind, NodeKey, NodeRef, RenameMode,
-        journal::{self, Journal},
+        journal::{self, Journal, Recovery},
         layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, STORE_DIR, TMP_DIR, WAL_DIR, fixed},
         small,
     },
@@ -33,6 +33,8 @@ pub(super) struct Buckets {
     read_only: bool,
     journal: journal::Settings,
     loaded: RwLock<HashMap<BucketName, (NodeKey, Arc<Bucket>)>>,
+    /// What journals had to be replayed since the store was opened.
+    recoveries: Mutex<BTreeMap<BucketName, Recovery>>,
 }
 
 impl Buckets {
@@ -44,6 +46,7 @@ impl Buckets {
             read_only: options.read_only,
             journal: options.limits.journal,
             loaded: RwLock::default(),
+            recoveries: Mutex::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Buckets {
         let (journal, report) = Journal::open(wal, dir, *settings.id.as_bytes(), self.journal)?;
         if !report.is_idle() {
             log::warn!("bucket `{name}`: {report}");
+            self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), report);
         }
         Ok((settings.journal == JournalMode::On).then_some(journal))
     }
@@ -125,6 +129,16 @@ impl Buckets {
             }
         }
         Ok(())
+    }
+
+    /// The key that wraps the buckets' own.
+    pub(super) fn master(&self) -> Arc<dyn MasterKey> {
+        self.master.clone()
+    }
+
+    /// What recovery did to the buckets that were not closed cleanly.
+    pub(super) fn recoveries(&self) -> BTreeMap<BucketName, Recovery> {
+        self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The loaded buckets.

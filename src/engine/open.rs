@@ -45,7 +45,7 @@ impl Engine {
         Ok(OpenFile::new(item.clone(), flags, content))
     }
 
-    fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
+    pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
         let object = self.shared.objects.acquire(item.key(), || match item.node().stat()?.size {
             0 if !self.read_only() => self.finish_birth(item),
             _ => self.load(item, access),
@@ -193,7 +193,7 @@ impl Engine {
         }
     }
 
-    fn release(&self, item: &Item) {
+    pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
 }

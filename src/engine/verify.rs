@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Bucket, Engine, EngineError, Item, Result, item::Form, live::LiveObject};
 use crate::{
-    name::BucketName,
+    name::{BucketName, FileName},
     store::{Access, Kind},
 };
 
@@ -32,23 +32,112 @@ pub struct Report {
     pub damaged: Vec<Finding>,
 }
 
+impl Report {
+    /// Counts what was found about one file.
+    pub(super) fn note(&mut self, seen: Seen) {
+        match seen {
+            Seen::Plain => self.plain += 1,
+            Seen::Sound { size } => self.count(size),
+            Seen::Damaged { size, finding, .. } => {
+                if let Some(size) = size {
+                    self.count(size);
+                }
+                self.damaged.push(finding);
+            }
+        }
+    }
+
+    fn count(&mut self, size: u64) {
+        self.objects += 1;
+        self.bytes += size;
+    }
+}
+
+/// A regular file on the way through a bucket.
+pub(super) struct Entry<'a> {
+    /// Where it stands.
+    pub(super) dir: &'a Item,
+    /// Under which name.
+    pub(super) name: &'a FileName,
+    /// The file.
+    pub(super) item: &'a Item,
+    /// Stored bytes.
+    pub(super) size: u64,
+}
+
+/// What was found about one file.
+pub(super) enum Seen {
+    /// Nothing authenticates it.
+    Plain,
+    /// All of it was read.
+    Sound {
+        /// Plaintext bytes.
+        size: u64,
+    },
+    /// Some of it was not.
+    Damaged {
+        /// Plaintext bytes, where the header could be used.
+        size: Option<u64>,
+        /// What is wrong.
+        finding: Finding,
+        /// The stored bytes are to blame, not a key or the disk.
+        altered: bool,
+    },
+}
+
+/// Why something could not be read.
+struct Lost {
+    reason: String,
+    altered: bool,
+}
+
+impl From<EngineError> for Lost {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Integrity { reason, .. } => Self { reason: reason.to_string(), altered: true },
+            other => Self { reason: other.to_string(), altered: false },
+        }
+    }
+}
+
 /// Told about progress: plaintext bytes of the piece just read.
 pub type Progress<'a> = dyn FnMut(u64) + 'a;
 
 impl Engine {
     /// Verifies `only`, or every bucket.
     pub fn verify(&self, only: Option<&BucketName>, progress: &mut Progress<'_>) -> Result<Report> {
-        let names = match only {
-            Some(name) => vec![name.clone()],
-            None => self.bucket_names()?,
-        };
         let mut report = Report::default();
-        for name in names {
+        for (_, found) in self.buckets_for(only, &mut report)? {
+            self.walk(&found, &mut |entry| {
+                report.note(self.see(entry.item, progress)?);
+                Ok(())
+            })?;
+        }
+        Ok(report)
+    }
+
+    /// Total stored bytes of the regular files of `only` or of every bucket, for a progress bar.
+    pub fn stored_bytes(&self, only: Option<&BucketName>) -> Result<u64> {
+        let mut total = 0;
+        for (_, found) in self.buckets_for(only, &mut Report::default())? {
+            self.walk(&found, &mut |entry| {
+                total += entry.size;
+                Ok(())
+            })?;
+        }
+        Ok(total)
+    }
+
+    /// The root directories of the buckets that can be used; those that cannot go into the report.
+    pub(super) fn buckets_for(
+        &self,
+        only: Option<&BucketName>,
+        report: &mut Report,
+    ) -> Result<Vec<(BucketName, Item)>> {
+        let mut found = Vec::new();
+        for name in self.names_for(only)? {
             match self.shared.buckets.find(&name) {
-                Ok((dir, bucket)) => {
-                    self.verify_dir(&Item::bucket_root(dir, bucket), &mut report, progress)?;
-                }
-                Err(error @ EngineError::Store(_)) => return Err(error),
+                Ok((dir, bucket)) => found.push((name, Item::bucket_root(dir, bucket))),
                 Err(error) => report.damaged.push(Finding {
                     object: name.to_string(),
                     ranges: Vec::new(),
@@ -56,45 +145,29 @@ impl Engine {
                 }),
             }
         }
-        Ok(report)
+        Ok(found)
     }
 
-    /// Total stored bytes of the regular files of `only` or of every bucket, for a progress bar.
-    pub fn stored_bytes(&self, only: Option<&BucketName>) -> Result<u64> {
-        let names = match only {
-            Some(name) => vec![name.clone()],
-            None => self.bucket_names()?,
-        };
-        let mut total = 0;
-        for name in names {
-            if let Ok((dir, bucket)) = self.shared.buckets.find(&name) {
-                self.walk(&Item::bucket_root(dir, bucket), &mut |_, _, size| {
-                    total += size;
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(total)
-    }
-
-    fn verify_dir(&self, dir: &Item, report: &mut Report, progress: &mut Progress<'_>) -> Result<()> {
-        self.walk(dir, &mut |engine, item, _| engine.verify_file(item, report, progress))
+    /// `only`, or the names of all buckets.
+    pub(super) fn names_for(&self, only: Option<&BucketName>) -> Result<Vec<BucketName>> {
+        only.map_or_else(|| self.bucket_names(), |name| Ok(vec![name.clone()]))
     }
 
     /// Calls `visit` for every regular file below `dir`, directory by directory, without recursion.
-    fn walk(&self, dir: &Item, visit: &mut dyn FnMut(&Self, &Item, u64) -> Result<()>) -> Result<()> {
+    pub(super) fn walk(&self, dir: &Item, visit: &mut dyn FnMut(&Entry<'_>) -> Result<()>) -> Result<()> {
         let mut directories = vec![dir.clone()];
         while let Some(dir) = directories.pop() {
             let mut listing = self.list(&dir)?;
             while let Some(entry) = listing.next()? {
-                let (node, stat) = match dir.node().lookup(&crate::name::FileName::parse(&entry.name)?) {
+                let name = FileName::parse(&entry.name)?;
+                let (node, stat) = match dir.node().lookup(&name) {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                     found => found?,
                 };
                 let item = dir.child(node, stat.kind);
                 match stat.kind {
                     Kind::Directory => directories.push(item),
-                    Kind::File => visit(self, &item, stat.size)?,
+                    Kind::File => visit(&Entry { dir: &dir, name: &name, item: &item, size: stat.size })?,
                     _ => {}
                 }
             }
@@ -102,33 +175,25 @@ impl Engine {
         Ok(())
     }
 
-    fn verify_file(&self, item: &Item, report: &mut Report, progress: &mut Progress<'_>) -> Result<()> {
+    /// Reads the whole of one regular file.
+    pub(super) fn see(&self, item: &Item, progress: &mut Progress<'_>) -> Result<Seen> {
         let stat = item.node().stat()?;
         if item.form(&stat)? == Form::Plain {
-            report.plain += 1;
             progress(stat.size);
-            return Ok(());
+            return Ok(Seen::Plain);
         }
-        let finding = |ranges, reason: String| Finding {
-            object: item.node().path().display().to_string(),
-            ranges,
-            reason,
+        let object = item.node().path().display().to_string();
+        let damage = |size, ranges, lost: Lost| {
+            let finding = Finding { object, ranges, reason: lost.reason };
+            Seen::Damaged { size, finding, altered: lost.altered }
         };
-        match self.open_for_verification(item, item.bucket()?) {
-            Err(EngineError::Integrity { reason, .. }) => {
-                report.damaged.push(finding(Vec::new(), reason.to_string()));
-            }
-            Err(error) => report.damaged.push(finding(Vec::new(), error.to_string())),
-            Ok(object) => {
-                let (ranges, reason) = read_all(&object, progress)?;
-                report.objects += 1;
-                report.bytes += object.size();
-                if let Some(reason) = reason {
-                    report.damaged.push(finding(ranges, reason));
-                }
-            }
-        }
-        Ok(())
+        Ok(match self.open_for_verification(item, item.bucket()?) {
+            Err(error) => damage(None, Vec::new(), error.into()),
+            Ok(object) => match read_all(&object, progress) {
+                (_, None) => Seen::Sound { size: object.size() },
+                (ranges, Some(lost)) => damage(Some(object.size()), ranges, lost),
+            },
+        })
     }
 
     fn open_for_verification(&self, item: &Item, bucket: &std::sync::Arc<Bucket>) -> Result<LiveObject> {
@@ -140,11 +205,8 @@ impl Engine {
 }
 
 /// Reads the whole object; the ranges that cannot be read, and the first reason.
-fn read_all(object: &LiveObject, progress: &mut Progress<'_>) -> Result<(Vec<Range<u64>>, Option<String>)> {
-    let mut reason = match object.check_freshness() {
-        Err(EngineError::Integrity { reason, .. }) => Some(reason.to_string()),
-        outcome => outcome.map(|()| None)?,
-    };
+fn read_all(object: &LiveObject, progress: &mut Progress<'_>) -> (Vec<Range<u64>>, Option<Lost>) {
+    let mut reason = object.check_freshness().err().map(Lost::from);
     let mut lost: Vec<Range<u64>> = Vec::new();
     let mut buffer = zeroize::Zeroizing::new(vec![0; STEP]);
     let mut offset = 0;
@@ -154,15 +216,14 @@ fn read_all(object: &LiveObject, progress: &mut Progress<'_>) -> Result<(Vec<Ran
                 offset += got as u64;
                 progress(got as u64);
             }
-            Err(EngineError::Integrity { reason: why, .. }) => {
-                reason.get_or_insert(why.to_string());
+            Err(error) => {
+                reason.get_or_insert(error.into());
                 offset = read_blocks(object, offset, &mut lost);
                 progress(STEP as u64);
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok((lost, reason))
+    (lost, reason)
 }
 
 /// Reads the step at `offset` block by block and notes those that fail; where the next step begins.

@@ -9,9 +9,9 @@ pub type Page = [u8; 4096];
 /// Bytes to read from the start of a stored object to be sure of the whole header (16 pages at most).
 pub const HEADER_READ: usize = 16 * 4096;
 
-const STATE: usize = 512;
+pub(super) const STATE: usize = 512;
 pub(super) const MAC: usize = 992;
-const KEYS: usize = 1024;
+pub(super) const KEYS: usize = 1024;
 pub(super) const ENTRIES: usize = 2560;
 
 /// Whether bytes begin like an encrypted object.

@@ -10,6 +10,7 @@ mod geometry;
 mod header;
 mod identity;
 mod keysection;
+mod remains;
 mod schedule;
 mod segment;
 mod state;

@@ -162,3 +162,66 @@ fn an_interrupted_init_can_be_repeated_but_never_takes_over_a_store() {
     let refused = run(dir.path(), &["init", "vault", "--key-file", "key"]);
     assert_eq!(refused.code, 1, "a store with a bucket was taken over");
 }
+
+#[test]
+fn repair_moves_what_was_never_written_and_names_its_new_place() {
+    let dir = store_with_object();
+    fs::write(dir.path().join("vault/photos/empty"), "").unwrap();
+    assert_eq!(run(dir.path(), &["verify", "vault", "--key-file", "key"]).code, 3);
+    let repaired = done(dir.path(), &["verify", "vault", "--repair", "--key-file", "key"]);
+    let place = ".strongroom/lost+found/photos/1/files/empty";
+    assert!(repaired.starts_with("SET ASIDE photos/empty: never committed: "), "{repaired}");
+    assert!(repaired.contains(&format!("; now {place}\n")), "{repaired}");
+    assert!(dir.path().join("vault").join(place).exists());
+    let again = done(dir.path(), &["verify", "vault", "--repair", "--json", "--key-file", "key"]);
+    let report: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(report["repair"], serde_json::json!({"recovered": [], "set_aside": []}));
+    assert_eq!((&report["objects"], &report["damaged"]), (&1.into(), &serde_json::json!([])));
+}
+
+#[test]
+fn salvage_copies_what_authenticates_and_lists_what_does_not() {
+    let dir = store_with_object();
+    flip(dir.path(), (3 * BLOCK + 5) as u64);
+    let command = ["verify", "vault", "--salvage", "out", "--key-file", "key"];
+    let salvaged = run(dir.path(), &command);
+    assert_eq!(salvaged.code, 3);
+    let expected = "SALVAGED photos/a: 36864 bytes, 4096 lost, to photos/a\n";
+    assert!(salvaged.stdout.starts_with(expected), "{}", salvaged.stdout);
+    let mut content = vec![7; 10 * BLOCK];
+    content[2 * BLOCK..3 * BLOCK].fill(0);
+    assert_eq!(fs::read(dir.path().join("out/photos/a")).unwrap(), content);
+    let list = fs::read_to_string(dir.path().join("out/salvage.json")).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["objects"][0]["object"], "photos/a");
+    assert_eq!(list["objects"][0]["lost"], serde_json::json!([{"start": 8192, "end": 12288}]));
+
+    let again = run(dir.path(), &command);
+    assert_eq!(again.code, 1);
+    assert!(again.stderr.contains("`out` is not empty"), "{}", again.stderr);
+    let inside = run(dir.path(), &["verify", "vault", "--salvage", "vault/out", "--key-file", "key"]);
+    assert_eq!(inside.code, 1);
+    assert!(inside.stderr.contains("lies in the store"), "{}", inside.stderr);
+    assert!(!dir.path().join("vault/out").exists());
+}
+
+#[test]
+fn salvage_works_without_settings_and_with_a_backup_of_the_keyring() {
+    let dir = store_with_object();
+    done(dir.path(), &["passwd", "vault", "add", "--key-file", "key", "--new-key-file", "spare"]);
+    fs::write(dir.path().join("vault/.strongroom/keyring"), "{}").unwrap();
+    let refused = run(dir.path(), &["verify", "vault", "--key-file", "key"]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    let backup = ["--keyring-backup", "newest", "--key-file", "key"];
+    done(dir.path(), &[&["verify", "vault"][..], &backup].concat());
+    let named = ["--keyring-backup", "vault/.strongroom/keyring.bak.1", "--key-file", "key"];
+    done(dir.path(), &[&["verify", "vault"][..], &named].concat());
+
+    fs::remove_file(dir.path().join("vault/photos/.eob/bucket")).unwrap();
+    assert_eq!(run(dir.path(), &[&["verify", "vault", "photos"][..], &backup].concat()).code, 3);
+    let salvage = ["verify", "vault", "photos", "--salvage", "out"];
+    let salvaged = run(dir.path(), &[&salvage[..], &backup].concat());
+    assert_eq!(salvaged.code, 3, "{}", salvaged.stderr);
+    assert!(salvaged.stdout.starts_with("NOTE bucket `photos`: its settings"), "{}", salvaged.stdout);
+    assert_eq!(fs::read(dir.path().join("out/photos/a")).unwrap(), vec![7; 10 * BLOCK]);
+}

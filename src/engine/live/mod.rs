@@ -28,6 +28,7 @@ use std::{
 
 pub(super) use blocks::Budget;
 pub(super) use commit::Sync;
+pub(super) use open::read_header;
 
 use self::{base::Base, blocks::DirtyBlocks, logged::Pending, tags::TagTable};
 use super::{Bucket, EngineError, Result, table::ObjectTable};

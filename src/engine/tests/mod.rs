@@ -3,6 +3,8 @@
 
 mod crash;
 mod model;
+mod repairing;
+mod salvaging;
 mod tampering;
 
 use std::{ffi::OsStr, path::PathBuf};
@@ -43,10 +45,18 @@ impl Fixture {
     }
 
     fn engine(&self) -> Engine {
+        self.start(false)
+    }
+
+    fn read_only(&self) -> Engine {
+        self.start(true)
+    }
+
+    fn start(&self, read_only: bool) -> Engine {
         let unlock = Unlock::KeyFile(self.key_file());
         let keyring = Keyring::open(&self.store().join(STORE_DIR), &unlock).unwrap();
         let options = Options {
-            read_only: false,
+            read_only,
             encryption: self.encryption,
             new_bucket: bucket_of(4096),
             account: AccountId::parse("000000000000").unwrap(),
