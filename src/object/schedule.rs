@@ -115,14 +115,9 @@ impl fmt::Debug for ObjectKeys {
 pub struct SegmentCipher(BlockCipher);
 
 impl SegmentCipher {
-    /// Encrypts block `i` in place under a fresh random nonce.
-    pub fn seal(&self, i: u64, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
-        loop {
-            let nonce = crypto::random()?;
-            if nonce != [0; 12] {
-                return Ok(self.seal_with(i, nonce, buf));
-            }
-        }
+    /// Encrypts block `i` in place under the next of `nonces`.
+    pub fn seal(&self, i: u64, nonces: &mut Nonces, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
+        Ok(self.seal_with(i, nonces.take()?, buf))
     }
 
     /// Encrypts block `i` in place under `nonce`, which must not have been used in this segment and salt.
@@ -138,10 +133,58 @@ impl SegmentCipher {
     }
 }
 
+/// Fresh random nonces, each given out once.
+///
+/// They are drawn for a whole run of blocks at a time, because a call of the generator costs as much as sealing a
+/// block. A run ends within one call of the engine: no nonce is kept for later, or carried over a fork.
+#[derive(Debug)]
+pub struct Nonces(std::vec::IntoIter<[u8; 12]>);
+
+impl Nonces {
+    /// Draws `count` nonces; should that not suffice, more are drawn one by one.
+    pub fn draw(count: usize) -> Result<Self, CryptoError> {
+        let mut nonces = vec![[0; 12]; count];
+        crypto::fill_random(nonces.as_flattened_mut())?;
+        Ok(Self(nonces.into_iter()))
+    }
+
+    /// The next one; never all zero, which marks a hole.
+    fn take(&mut self) -> Result<[u8; 12], CryptoError> {
+        loop {
+            match self.0.next() {
+                Some(nonce) if nonce != [0; 12] => return Ok(nonce),
+                Some(_) => {}
+                None => *self = Self::draw(1)?,
+            }
+        }
+    }
+}
+
 /// `"EOB1" ‖ 01 ‖ 000000 ‖ be64(i)`.
 fn block_aad(i: u64) -> [u8; 16] {
     let mut aad = [0; 16];
     aad[..5].copy_from_slice(b"EOB1\x01");
     aad[8..].copy_from_slice(&i.to_be_bytes());
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn nonces_never_repeat_nor_end() {
+        let mut nonces = Nonces::draw(5).unwrap();
+        let taken: HashSet<_> = (0..1000).map(|_| nonces.take().unwrap()).collect();
+        assert_eq!(taken.len(), 1000);
+    }
+
+    #[test]
+    fn the_nonce_that_marks_a_hole_is_left_out() {
+        let mut nonces = Nonces(vec![[0; 12], [7; 12], [0; 12]].into_iter());
+        assert_eq!(nonces.take().unwrap(), [7; 12]);
+        assert_ne!(nonces.take().unwrap(), [0; 12]);
+    }
 }
