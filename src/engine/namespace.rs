@@ -63,7 +63,7 @@ impl Engine {
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
         }
-        let size = match self.form(item, stat)? {
+        let size = match self.form(item, || Ok(stat.size))? {
             Form::Plain => stat.size,
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
             Form::Encrypted => item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0),
@@ -71,8 +71,8 @@ impl Engine {
         Ok(Attr::new(stat, size))
     }
 
-    /// How a regular file is stored. Looks inside only where plain files are allowed.
-    pub(super) fn form(&self, item: &Item, stat: &Stat) -> Result<Form> {
+    /// How a regular file is stored. Asks for its stored size and looks inside only where plain files are allowed.
+    pub(super) fn form(&self, item: &Item, size: impl FnOnce() -> Result<u64>) -> Result<Form> {
         let bucket = item.bucket()?;
         if !bucket.settings().plaintext_allowed {
             return Ok(Form::Encrypted);
@@ -80,7 +80,7 @@ impl Engine {
         if let Some(form) = item.known_form() {
             return Ok(form);
         }
-        if stat.size == 0 {
+        if size()? == 0 {
             return Ok(Form::Plain);
         }
         let mut start = [0; 8];
@@ -276,7 +276,7 @@ impl Engine {
             return Ok(());
         }
         let form = match item.kind() {
-            Kind::File => self.form(item, &item.node().stat()?)?,
+            Kind::File => self.form(item, || Ok(item.node().stat()?.size))?,
             _ => Form::Plain,
         };
         if item.kind() == Kind::Directory {

@@ -31,8 +31,7 @@ impl Engine {
             return Ok(OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content));
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
-        let stat = item.node().stat()?;
-        let form = self.form(item, &stat)?;
+        let form = self.form(item, || Ok(item.node().stat()?.size))?;
         for (wanted, action) in [(flags.read, Action::GetObject), (flags.write, Action::PutObject)] {
             if wanted {
                 let _granted = self.admit(caller, item, action, form, &|| item.path())?;
@@ -72,8 +71,8 @@ impl Engine {
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
         let creation = self.admit_put(caller, item, &|| item.path())?;
-        let stat = item.node().stat()?;
-        let form = self.form(item, &stat)?;
+        let size = item.node().stat()?.size;
+        let form = self.form(item, || Ok(size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
                 let file = item.node().open(Access::ReadWrite)?;
@@ -96,7 +95,7 @@ impl Engine {
                     let file = item.node().open(Access::ReadWrite)?;
                     let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
                     let budget = shared.budget.clone();
-                    LiveObject::create(bucket, item.node().clone(), file, new, stat.size, budget, peers)
+                    LiveObject::create(bucket, item.node().clone(), file, new, size, budget, peers)
                 })?;
                 return Ok(Content::Encrypted(object));
             }
