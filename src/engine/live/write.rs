@@ -112,9 +112,11 @@ impl LiveObject {
         let Inner { keys, tags, file, .. } = inner;
         let tags = tags.get_mut(g).expect("just prepared");
         scratch::with(plaintext.len(), |buffer| {
-            buffer.copy_from_slice(plaintext);
             let mut nonces = Nonces::draw(as_len(blocks))?;
-            for (at, block) in buffer.chunks_exact_mut(bs).enumerate() {
+            for ((at, block), plain) in
+                buffer.chunks_exact_mut(bs).enumerate().zip(plaintext.chunks_exact(bs))
+            {
+                block.copy_from_slice(plain);
                 tags.seal(keys, first + at as u64, slot + at, &mut nonces, block)?;
             }
             Ok::<_, EngineError>(file.write_at(&[IoSlice::new(buffer)], self.geometry.block_offset(first))?)
