@@ -1,6 +1,6 @@
 //! The key schedule (format section 10.5) and everything that is authenticated with its keys.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use super::{
     FormatError, Header, Identity, Page, SALT_LEN, Segment, Stamp,
@@ -16,8 +16,9 @@ pub struct ObjectKeys {
     prk: MacKey,
     context: [u8; 37],
     header: MacKey,
-    tag_page: MacKey,
-    accumulator: MacKey,
+    /// These two are derived at first use: an object of one segment has no tag page.
+    tag_page: OnceLock<MacKey>,
+    accumulator: OnceLock<MacKey>,
 }
 
 impl ObjectKeys {
@@ -38,10 +39,9 @@ impl ObjectKeys {
         let prk = Secret::copy_from(&crypto::hmac_sha256(&identity.salt, &[data_key.expose()]));
         let prk = MacKey::new(&prk);
         let context = identity.key_context(1);
-        let key = |label: &[u8]| MacKey::new(&prk.expand(&[b"EOB1/", label, &context]));
         let commitment = *prk.expand(&[b"EOB1/commit", &context]).expose();
-        let (header, tag_page, accumulator) = (key(b"header"), key(b"tagpage"), key(b"acc"));
-        (Self { prk, context, header, tag_page, accumulator }, commitment)
+        let header = mac_key(&prk, b"header", &context);
+        (Self { prk, context, header, tag_page: OnceLock::new(), accumulator: OnceLock::new() }, commitment)
     }
 
     /// The cipher for the blocks of segment `g` under `salt`.
@@ -95,13 +95,19 @@ impl ObjectKeys {
     }
 
     fn segment_mac(&self, page: &Page) -> [u8; 32] {
-        self.tag_page.mac(&[&page[..480], &page[512..]])
+        let key = self.tag_page.get_or_init(|| mac_key(&self.prk, b"tagpage", &self.context));
+        key.mac(&[&page[..480], &page[512..]])
     }
 
     /// What the tag page of segment `g` adds to the accumulator.
     pub fn accumulator_term(&self, g: u64, page: &Page) -> [u8; 32] {
-        self.accumulator.mac(&[&g.to_be_bytes(), &page[480..512]])
+        let key = self.accumulator.get_or_init(|| mac_key(&self.prk, b"acc", &self.context));
+        key.mac(&[&g.to_be_bytes(), &page[480..512]])
     }
+}
+
+fn mac_key(prk: &MacKey, label: &[u8], context: &[u8; 37]) -> MacKey {
+    MacKey::new(&prk.expand(&[b"EOB1/", label, context]))
 }
 
 impl fmt::Debug for ObjectKeys {
