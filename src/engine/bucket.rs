@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Caller, EngineError, Result, clock,
+    Caller, EngineError, Result, clock, crash_mark,
     item::Form,
     principals::Principals,
     request::Encryption,
@@ -45,6 +45,8 @@ pub struct Bucket {
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
     wrapping: Mutex<Option<Arc<BucketKey>>>,
     journal: Option<Journal>,
+    /// When the last crash ended that left files without a header.
+    crashed: Option<Timestamp>,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
@@ -90,7 +92,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        journal: Option<Journal>,
+        (journal, crashed): (Option<Journal>, Option<Timestamp>),
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
@@ -103,6 +105,7 @@ impl Bucket {
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
             journal,
+            crashed,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
         };
@@ -166,6 +169,20 @@ impl Bucket {
         {
             log::warn!("bucket `{}`: the journal keeps deleted files for now: {error}", self.name);
         }
+    }
+
+    /// Whether a file without any content, last changed at `changed`, may be what a crash left.
+    pub(super) fn may_be_leftover(&self, changed: Timestamp) -> bool {
+        crash_mark::covers(self.crashed, changed)
+    }
+
+    /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
+    pub(super) fn close(&self) -> Result<()> {
+        if let Some(journal) = &self.journal {
+            journal.checkpoint()?;
+        }
+        self.require_sound()?;
+        crash_mark::close(&self.private)
     }
 
     /// Refuses writes after a failed flush.

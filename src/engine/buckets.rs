@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Options, Result, clock,
+    Bucket, EngineError, NewBucket, Options, Result, clock, crash_mark,
     settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -82,11 +82,13 @@ impl Buckets {
         let bytes = small::read(&private, &fixed(BUCKET_FILE), MAX_SETTINGS).map_err(|error| {
             damaged(format!("its settings `{BUCKET_DIR}/{BUCKET_FILE}` cannot be read: {error}"))
         })?;
-        let settings = Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
-            .map_err(|error| damaged(error.to_string()))?;
+        let (settings, root) =
+            Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
+                .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
+        let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
         let clock = Arc::new(SystemClock::new());
-        Bucket::open(name.clone(), settings, private, journal, self.master.clone(), clock)
+        Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to
@@ -212,8 +214,14 @@ impl Buckets {
         let settings = Settings::new(id, new, plaintext);
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
-        let bucket =
-            Bucket::open(name, settings, reserved, None, self.master.clone(), Arc::new(SystemClock::new()))?;
+        let bucket = Bucket::open(
+            name,
+            settings,
+            reserved,
+            (None, None),
+            self.master.clone(),
+            Arc::new(SystemClock::new()),
+        )?;
         bucket.make_key(clock::now_secs())?;
         Ok(dir.sync_dir()?)
     }

@@ -110,8 +110,8 @@ impl Item {
         self.0.is_bucket
     }
 
-    /// How a regular file is stored. Looks inside only where plain files are allowed.
-    pub(super) fn form(&self, stat: &Stat) -> Result<Form> {
+    /// How a regular file is stored. Asks for its stored `size` and looks inside only where plain files are allowed.
+    pub(super) fn form(&self, size: impl FnOnce() -> Result<u64>) -> Result<Form> {
         let bucket = self.bucket()?;
         if !bucket.settings().plaintext_allowed {
             return Ok(Form::Encrypted);
@@ -119,7 +119,7 @@ impl Item {
         if let Some(form) = self.known_form() {
             return Ok(form);
         }
-        if stat.size == 0 {
+        if size()? == 0 {
             return Ok(Form::Plain);
         }
         let mut start = [0; 8];

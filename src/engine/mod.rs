@@ -11,6 +11,7 @@ mod bucket;
 mod buckets;
 mod clock;
 mod committer;
+mod crash_mark;
 mod defects;
 mod error;
 mod file;
@@ -56,10 +57,7 @@ use self::{
 };
 use crate::{
     policy::AccountId,
-    store::{
-        NodeRef, StoreLock,
-        journal::{self, Journal},
-    },
+    store::{NodeRef, StoreLock, journal},
 };
 
 /// How much memory the data path may use, and when it saves.
@@ -167,11 +165,11 @@ impl Engine {
         outcome
     }
 
-    /// Empties the journals, as far as their frames are stored in place.
-    fn close_journals(&self) {
+    /// Closes the buckets: everything is stored in place.
+    fn close_buckets(&self) {
         for bucket in self.shared.buckets.loaded() {
-            if let Some(Err(error)) = bucket.journal().map(Journal::checkpoint) {
-                log::error!("bucket `{}`: the journal stays for the next mount: {error}", bucket.name());
+            if let Err(error) = bucket.close() {
+                log::error!("bucket `{}` will be recovered by the next mount: {error}", bucket.name());
             }
         }
     }
@@ -183,6 +181,8 @@ impl Drop for Engine {
         if let Err(error) = self.sync_all() {
             log::error!("at the end: {error}");
         }
-        self.close_journals();
+        if !self.read_only() {
+            self.close_buckets();
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Engine {
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
         }
-        let size = match item.form(stat)? {
+        let size = match item.form(|| Ok(stat.size))? {
             Form::Plain => stat.size,
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
             Form::Encrypted => item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0),
@@ -259,7 +259,7 @@ impl Engine {
             return Ok(());
         }
         let form = match item.kind() {
-            Kind::File => item.form(&item.node().stat()?)?,
+            Kind::File => item.form(|| Ok(item.node().stat()?.size))?,
             _ => Form::Plain,
         };
         if item.kind() == Kind::Directory {

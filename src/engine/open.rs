@@ -11,7 +11,7 @@ use super::{
     namespace::birth,
 };
 use crate::{
-    object::SseMode,
+    object::{FormatError, SseMode},
     policy::{Action, Grant},
     store::{Access, Kind},
 };
@@ -31,8 +31,7 @@ impl Engine {
             return Ok(OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content));
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
-        let stat = item.node().stat()?;
-        let form = item.form(&stat)?;
+        let form = item.form(|| Ok(item.node().stat()?.size))?;
         for (wanted, action) in [(flags.read, Action::GetObject), (flags.write, Action::PutObject)] {
             if wanted {
                 let _granted = self.admit(caller, item, action, form, &|| item.path())?;
@@ -46,9 +45,13 @@ impl Engine {
     }
 
     pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match item.node().stat()?.size {
-            0 if !self.read_only() => self.finish_birth(item),
-            _ => self.load(item, access),
+        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access) {
+            Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
+                if self.is_leftover(item)? =>
+            {
+                self.finish_birth(item)
+            }
+            loaded => loaded,
         })?;
         if access == Access::ReadWrite
             && let Err(error) = object.make_writable(|| item.node().open(access))
@@ -65,9 +68,18 @@ impl Engine {
         LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
     }
 
-    /// A crash between the creation of a file and its first commit leaves it without any content, as on every file
-    /// system: it is empty, and its header is made now. Whoever could feign that could also remove the file.
+    /// Whether a crash left the file without any content before its first commit. Anything else that has none was cut.
+    fn is_leftover(&self, item: &Item) -> Result<bool> {
+        let stat = item.node().stat()?;
+        Ok(stat.size == 0 && !self.read_only() && item.bucket()?.may_be_leftover(stat.ctime))
+    }
+
+    /// Makes a leftover what it was, an empty object.
     fn finish_birth(&self, item: &Item) -> Result<LiveObject> {
+        log::warn!(
+            "object `{}`: a crash left it empty before it was ever saved",
+            item.node().path().display()
+        );
         let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
         let (new, file) = (bucket.new_object()?, node.open(Access::ReadWrite)?);
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
@@ -78,8 +90,8 @@ impl Engine {
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
         let creation = self.admit_put(caller, item, &|| item.path())?;
-        let stat = item.node().stat()?;
-        let form = item.form(&stat)?;
+        let size = item.node().stat()?.size;
+        let form = item.form(|| Ok(size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
                 let file = item.node().open(Access::ReadWrite)?;
@@ -102,7 +114,7 @@ impl Engine {
                     let file = item.node().open(Access::ReadWrite)?;
                     let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
                     let budget = shared.budget.clone();
-                    LiveObject::create(bucket, item.node().clone(), file, new, stat.size, budget, peers)
+                    LiveObject::create(bucket, item.node().clone(), file, new, size, budget, peers)
                 })?;
                 return Ok(Content::Encrypted(object));
             }

@@ -224,6 +224,7 @@ fn read_settings(engine: &Engine, private: &NodeRef) -> std::result::Result<Sett
         .map_err(|error| format!("its settings `{BUCKET_DIR}/{BUCKET_FILE}` cannot be read: {error}"))?;
     let master = engine.shared.buckets.master();
     Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*master))
+        .map(|(settings, _)| settings)
         .map_err(|error| error.to_string())
 }
 
@@ -245,7 +246,7 @@ fn open_bucket(
     private: &NodeRef,
 ) -> Result<Arc<Bucket>> {
     let (master, clock) = (engine.shared.buckets.master(), Arc::new(SystemClock::new()));
-    Bucket::open(name.clone(), settings, private.clone(), None, master, clock).map(Arc::new)
+    Bucket::open(name.clone(), settings, private.clone(), (None, None), master, clock).map(Arc::new)
 }
 
 /// Whether the journal has nothing to replay, as far as it can be read.

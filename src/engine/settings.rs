@@ -145,11 +145,11 @@ impl Settings {
         bytes
     }
 
-    /// Reads the file; `open` unwraps the root secret of the bucket it names.
+    /// Reads the file; `open` unwraps the root secret of the bucket it names, which is handed back too.
     pub fn decode(
         bytes: &[u8],
         open: impl FnOnce(&WrappedKey, Id) -> Result<BucketRoot, crate::keys::KeyError>,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<(Self, BucketRoot), SettingsError> {
         let damaged = |why: String| SettingsError::Damaged(why);
         let mut file: File = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
         if file.format != FORMAT {
@@ -167,13 +167,14 @@ impl Settings {
             return Err(SettingsError::Mac);
         }
         let block = BlockSize::from_bytes(file.block_size).ok_or_else(|| damaged("block size".into()))?;
-        Ok(Self {
+        let settings = Self {
             id: file.bucket_id,
             default_encryption: file.default_encryption,
             plaintext_allowed: file.plaintext_allowed,
             geometry: Geometry::new(block, file.wide),
             journal: file.journal,
-        })
+        };
+        Ok((settings, root))
     }
 }
 

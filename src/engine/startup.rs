@@ -7,6 +7,7 @@ use super::{
     table::ObjectTable,
 };
 use crate::{
+    crypto,
     envelope::Id,
     keys::{Keyring, KeyringError, MasterKey, NewSlot},
     store::{Holder, LocalStore, NodeRef, StoreError, StoreLock, layout},
@@ -69,6 +70,14 @@ impl Engine {
             options.read_only = true;
         }
         Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
+    }
+
+    /// Draws a first random value. The generator of a process gathers its entropy for that, which takes up to a tenth
+    /// of a second: who serves requests lets a thread do this meanwhile.
+    pub fn warm_up() {
+        if let Err(error) = crypto::random::<1>() {
+            log::error!("{error}");
+        }
     }
 
     /// An engine for the store at `root`, whose buckets are recovered first.

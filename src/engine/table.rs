@@ -24,8 +24,10 @@ struct Shard {
 }
 
 enum Slot {
-    /// One thread is opening it; others wait.
-    Opening,
+    /// One thread is opening it; others wait, if `awaited`.
+    Opening {
+        awaited: bool,
+    },
     Open {
         object: Arc<LiveObject>,
         opens: usize,
@@ -53,13 +55,14 @@ impl ObjectTable {
                     *opens += 1;
                     return Ok(object.clone());
                 }
-                Some(Slot::Opening) => {
+                Some(Slot::Opening { awaited }) => {
+                    *awaited = true;
                     slots = shard.opened.wait(slots).unwrap_or_else(PoisonError::into_inner);
                 }
                 None => break,
             }
         }
-        slots.insert(key, Slot::Opening);
+        slots.insert(key, Slot::Opening { awaited: false });
         drop(slots);
         let mut landing = Landing { shard, key, object: None };
         let object = Arc::new(open()?);
@@ -92,7 +95,7 @@ impl ObjectTable {
         for shard in &self.shards {
             all.extend(shard.lock().values().filter_map(|slot| match slot {
                 Slot::Open { object, .. } => Some(object.clone()),
-                Slot::Opening => None,
+                Slot::Opening { .. } => None,
             }));
         }
         all
@@ -108,7 +111,7 @@ impl ObjectTable {
                     false
                 }
                 Slot::Open { object, .. } => !object.is_settled(),
-                Slot::Opening => true,
+                Slot::Opening { .. } => true,
             });
         }
     }
@@ -135,10 +138,13 @@ struct Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         let mut slots = self.shard.lock();
-        match self.object.take() {
+        let before = match self.object.take() {
             Some(object) => slots.insert(self.key, Slot::Open { object, opens: 1 }),
             None => slots.remove(&self.key),
         };
-        self.shard.opened.notify_all();
+        // Waking is a system call, and nearly always nobody waits.
+        if matches!(before, Some(Slot::Opening { awaited: true })) {
+            self.shard.opened.notify_all();
+        }
     }
 }

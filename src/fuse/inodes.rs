@@ -31,12 +31,14 @@ pub(super) struct Inode<I> {
     lookups: AtomicU64,
     place: AtomicU64,
     plain: AtomicBool,
+    bare: AtomicBool,
 }
 
 impl<I> Inode<I> {
     fn new(id: u64, key: NodeKey, item: I, place: u64) -> Self {
         let (lookups, place) = (AtomicU64::new(0), AtomicU64::new(place));
-        Self { id, key, item, lookups, place, plain: AtomicBool::new(false) }
+        let (plain, bare) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, key, item, lookups, place, plain, bare }
     }
 
     /// Its node number, which is also its `st_ino`.
@@ -73,6 +75,16 @@ impl<I> Inode<I> {
     /// either the look finds the new bits or the note is gone.
     pub(super) fn set_plain(&self, plain: bool) {
         self.plain.store(plain, Ordering::SeqCst);
+    }
+
+    /// Whether it is known to have no `security.capability`: it was made here and has been given no attribute since.
+    pub(super) fn is_bare(&self) -> bool {
+        self.bare.load(Ordering::SeqCst)
+    }
+
+    /// Notes the same. Set it before the kernel hears of the file, and unset it before setting an attribute.
+    pub(super) fn set_bare(&self, bare: bool) {
+        self.bare.store(bare, Ordering::SeqCst);
     }
 }
 

@@ -105,6 +105,7 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
+        spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
         let (ops, activity) = (Arc::new(Ops::new(Arc::clone(&engine), options.writeback)), Arc::default());

@@ -23,7 +23,7 @@ pub use geometry::{BlockSize, Geometry, PAGE};
 pub use header::{HEADER_READ, Header, Page, is_object};
 pub use identity::{Identity, MAGIC, SseMode};
 pub use keysection::KeySection;
-pub use schedule::{ObjectKeys, SegmentCipher};
+pub use schedule::{Nonces, ObjectKeys, SegmentCipher};
 pub use segment::{SALT_LEN, Segment, Stamp};
 pub use state::ObjectState;
 

@@ -1,7 +1,7 @@
 //! The key schedule (format section 10.5) and everything that is authenticated with its keys.
 #![allow(clippy::indexing_slicing, reason = "constant ranges of fixed-size pages")]
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use super::{
     FormatError, Header, Identity, Page, SALT_LEN, Segment, Stamp,
@@ -17,8 +17,9 @@ pub struct ObjectKeys {
     prk: MacKey,
     context: [u8; 37],
     header: MacKey,
-    tag_page: MacKey,
-    accumulator: MacKey,
+    /// These two are derived at first use: an object of one segment has no tag page.
+    tag_page: OnceLock<MacKey>,
+    accumulator: OnceLock<MacKey>,
 }
 
 impl ObjectKeys {
@@ -39,10 +40,9 @@ impl ObjectKeys {
         let prk = Secret::copy_from(&crypto::hmac_sha256(&identity.salt, &[data_key.expose()]));
         let prk = MacKey::new(&prk);
         let context = identity.key_context(1);
-        let key = |label: &[u8]| MacKey::new(&prk.expand(&[b"EOB1/", label, &context]));
         let commitment = *prk.expand(&[b"EOB1/commit", &context]).expose();
-        let (header, tag_page, accumulator) = (key(b"header"), key(b"tagpage"), key(b"acc"));
-        (Self { prk, context, header, tag_page, accumulator }, commitment)
+        let header = mac_key(&prk, b"header", &context);
+        (Self { prk, context, header, tag_page: OnceLock::new(), accumulator: OnceLock::new() }, commitment)
     }
 
     /// The cipher for the blocks of segment `g` under `salt`.
@@ -96,13 +96,19 @@ impl ObjectKeys {
     }
 
     fn segment_mac(&self, page: &Page) -> [u8; 32] {
-        self.tag_page.mac(&[&page[..480], &page[512..]])
+        let key = self.tag_page.get_or_init(|| mac_key(&self.prk, b"tagpage", &self.context));
+        key.mac(&[&page[..480], &page[512..]])
     }
 
     /// What the tag page of segment `g` adds to the accumulator.
     pub fn accumulator_term(&self, g: u64, page: &Page) -> [u8; 32] {
-        self.accumulator.mac(&[&g.to_be_bytes(), &page[480..512]])
+        let key = self.accumulator.get_or_init(|| mac_key(&self.prk, b"acc", &self.context));
+        key.mac(&[&g.to_be_bytes(), &page[480..512]])
     }
+}
+
+fn mac_key(prk: &MacKey, label: &[u8], context: &[u8; 37]) -> MacKey {
+    MacKey::new(&prk.expand(&[b"EOB1/", label, context]))
 }
 
 impl fmt::Debug for ObjectKeys {
@@ -116,14 +122,9 @@ impl fmt::Debug for ObjectKeys {
 pub struct SegmentCipher(BlockCipher);
 
 impl SegmentCipher {
-    /// Encrypts block `i` in place under a fresh random nonce.
-    pub fn seal(&self, i: u64, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
-        loop {
-            let nonce = crypto::random()?;
-            if nonce != [0; 12] {
-                return Ok(self.seal_with(i, nonce, buf));
-            }
-        }
+    /// Encrypts block `i` in place under the next of `nonces`.
+    pub fn seal(&self, i: u64, nonces: &mut Nonces, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
+        Ok(self.seal_with(i, nonces.take()?, buf))
     }
 
     /// Encrypts block `i` in place under `nonce`, which must not have been used in this segment and salt.
@@ -139,10 +140,58 @@ impl SegmentCipher {
     }
 }
 
+/// Fresh random nonces, each given out once.
+///
+/// They are drawn for a whole run of blocks at a time, because a call of the generator costs as much as sealing a
+/// block. A run ends within one call of the engine: no nonce is kept for later, or carried over a fork.
+#[derive(Debug)]
+pub struct Nonces(std::vec::IntoIter<[u8; 12]>);
+
+impl Nonces {
+    /// Draws `count` nonces; should that not suffice, more are drawn one by one.
+    pub fn draw(count: usize) -> Result<Self, CryptoError> {
+        let mut nonces = vec![[0; 12]; count];
+        crypto::fill_random(nonces.as_flattened_mut())?;
+        Ok(Self(nonces.into_iter()))
+    }
+
+    /// The next one; never all zero, which marks a hole.
+    fn take(&mut self) -> Result<[u8; 12], CryptoError> {
+        loop {
+            match self.0.next() {
+                Some(nonce) if nonce != [0; 12] => return Ok(nonce),
+                Some(_) => {}
+                None => *self = Self::draw(1)?,
+            }
+        }
+    }
+}
+
 /// `"EOB1" ‖ 01 ‖ 000000 ‖ be64(i)`.
 fn block_aad(i: u64) -> [u8; 16] {
     let mut aad = [0; 16];
     aad[..5].copy_from_slice(b"EOB1\x01");
     aad[8..].copy_from_slice(&i.to_be_bytes());
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn nonces_never_repeat_nor_end() {
+        let mut nonces = Nonces::draw(5).unwrap();
+        let taken: HashSet<_> = (0..1000).map(|_| nonces.take().unwrap()).collect();
+        assert_eq!(taken.len(), 1000);
+    }
+
+    #[test]
+    fn the_nonce_that_marks_a_hole_is_left_out() {
+        let mut nonces = Nonces(vec![[0; 12], [7; 12], [0; 12]].into_iter());
+        assert_eq!(nonces.take().unwrap(), [7; 12]);
+        assert_ne!(nonces.take().unwrap(), [0; 12]);
+    }
 }

@@ -14,7 +14,7 @@ use strongroom::{
     keys::{Keyring, NewSlot, Unlock, create_key_file},
     name::BucketName,
     object::{
-        BlockSize, Geometry, Header, Identity, KeySection, ObjectKeys, ObjectState, Page, Segment,
+        BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState, Page, Segment,
         SegmentCipher, SseMode,
     },
     policy::AccountId,
@@ -36,6 +36,9 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Blocks that the engine seals at a time in a stream: a segment.
+const RUN: usize = 128;
+
 fn blocks(criterion: &mut Criterion) -> anyhow::Result<()> {
     let object = Object::new(4096)?;
     let cipher: SegmentCipher = object.keys.segment_cipher(1, &[7; 16]);
@@ -45,9 +48,16 @@ fn blocks(criterion: &mut Criterion) -> anyhow::Result<()> {
         let mut sealed = vec![0x5a; size];
         group.bench_function(BenchmarkId::new("seal", size), |bencher| {
             let mut block = vec![0x5a; size];
-            bencher.iter(|| cipher.seal(black_box(3), &mut block));
+            let (mut nonces, mut left) = (Nonces::draw(0).ok(), 0);
+            bencher.iter(|| {
+                if left == 0 {
+                    (nonces, left) = (Nonces::draw(RUN).ok(), RUN);
+                }
+                left -= 1;
+                nonces.as_mut().and_then(|nonces| cipher.seal(black_box(3), nonces, &mut block).ok())
+            });
         });
-        let stamp = cipher.seal(3, &mut sealed)?;
+        let stamp = cipher.seal(3, &mut Nonces::draw(1)?, &mut sealed)?;
         group.bench_function(BenchmarkId::new("open", size), |bencher| {
             let mut plain = vec![0; size];
             bencher.iter(|| cipher.open(black_box(3), &stamp, &sealed, &mut plain));

@@ -10,7 +10,8 @@ use strongroom::{
     crypto::Secret,
     envelope::Id,
     object::{
-        Accumulator, BlockSize, Geometry, Header, Identity, KeySection, ObjectKeys, ObjectState, Segment, SseMode,
+        Accumulator, BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState,
+        Segment, SseMode,
     },
 };
 
@@ -59,13 +60,15 @@ fn write(plain: &[u8], log2: u8) -> Vec<u8> {
         let mut segment = Segment::empty(&geometry, g).unwrap();
         segment.generation = 1;
         let cipher = keys.segment_cipher(g, &segment.salt);
+        let blocks = usize::try_from(geometry.slots(g)).unwrap();
+        let mut nonces = Nonces::draw(blocks).unwrap();
         let first = geometry.first_block(g);
         for i in first..geometry.blocks(size).min(first + geometry.slots(g)) {
             let (start, at) = (index(i * geometry.block_size()), index(geometry.block_offset(i)));
             let len = index(geometry.block_len(i, size));
             let target = &mut out[at..at + len];
             target.copy_from_slice(&plain[start..start + len]);
-            segment.set_stamp(index(i - first), cipher.seal(i, target).unwrap());
+            segment.set_stamp(index(i - first), cipher.seal(i, &mut nonces, target).unwrap());
             segment.writes += 1;
         }
         if g == 0 {

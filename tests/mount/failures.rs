@@ -88,7 +88,8 @@ done";
                     .unwrap()
             })
             .collect();
-        let listed = |id| fs::read_to_string(drive.path(&format!("list-{round}-{id}"))).unwrap().lines().count();
+        let listed =
+            |id| fs::read_to_string(drive.path(&format!("list-{round}-{id}"))).unwrap().lines().count();
         eventually("files were written", || listed(0) + listed(1) > 20);
         drive.kill();
         for mut writer in writers {

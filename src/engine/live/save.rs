@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use super::{Inner, LiveObject, Result, read::as_len, tags::Tags};
 use crate::{
     engine::scratch,
-    object::{Header, Page},
+    object::{Header, Nonces, Page},
     store::Timestamp,
 };
 
@@ -103,6 +103,7 @@ impl LiveObject {
     /// Seals the blocks of `run` into `buffer`; their stored offset.
     pub(super) fn seal_run(&self, inner: &mut Inner, run: &[u64], mut buffer: &mut [u8]) -> Result<u64> {
         let first = *run.first().expect("runs are not empty");
+        let mut nonces = Nonces::draw(run.len())?;
         for i in run {
             let (g, slot) = self.geometry.segment_of(*i);
             let len = as_len(self.geometry.block_len(*i, inner.state.size));
@@ -110,7 +111,7 @@ impl LiveObject {
             let (target, rest) = buffer.split_at_mut(len);
             let plain = dirty.get(*i).expect("runs name unsaved blocks").bytes();
             target.copy_from_slice(plain.split_at(len).0);
-            tags.get_mut(g).expect("prepared").seal(keys, *i, slot, target)?;
+            tags.get_mut(g).expect("prepared").seal(keys, *i, slot, &mut nonces, target)?;
             buffer = rest;
         }
         Ok(self.geometry.block_offset(first))

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use super::Inner;
 use crate::{
     crypto::CryptoError,
-    object::{FormatError, Geometry, Identity, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher},
+    object::{FormatError, Geometry, Identity, Nonces, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher},
     store::FileRef,
 };
 
@@ -60,12 +60,13 @@ impl Tags {
         keys: &ObjectKeys,
         i: u64,
         slot: usize,
+        nonces: &mut Nonces,
         buf: &mut [u8],
     ) -> Result<(), CryptoError> {
         if self.segment.salt == [0; SALT_LEN] {
             self.replace_salt()?;
         }
-        let stamp = self.cipher(keys).seal(i, buf)?;
+        let stamp = self.cipher(keys).seal(i, nonces, buf)?;
         self.segment.set_stamp(slot, stamp);
         self.segment.writes += 1;
         self.dirty = true;

@@ -3,7 +3,10 @@
 use std::io::IoSlice;
 
 use super::{Inner, LiveObject, Result, Sync, blocks::Block, read::as_len, tags::Stored};
-use crate::engine::{EngineError, scratch};
+use crate::{
+    engine::{EngineError, scratch},
+    object::{Nonces, Stamp},
+};
 
 /// What one step of a write did.
 struct Written {
@@ -109,9 +112,12 @@ impl LiveObject {
         let Inner { keys, tags, file, .. } = inner;
         let tags = tags.get_mut(g).expect("just prepared");
         scratch::with(plaintext.len(), |buffer| {
-            buffer.copy_from_slice(plaintext);
-            for (at, block) in buffer.chunks_exact_mut(bs).enumerate() {
-                tags.seal(keys, first + at as u64, slot + at, block)?;
+            let mut nonces = Nonces::draw(as_len(blocks))?;
+            for ((at, block), plain) in
+                buffer.chunks_exact_mut(bs).enumerate().zip(plaintext.chunks_exact(bs))
+            {
+                block.copy_from_slice(plain);
+                tags.seal(keys, first + at as u64, slot + at, &mut nonces, block)?;
             }
             Ok::<_, EngineError>(file.write_at(&[IoSlice::new(buffer)], self.geometry.block_offset(first))?)
         })
@@ -128,7 +134,7 @@ impl LiveObject {
         for i in first..first + blocks {
             let (g, slot) = self.geometry.segment_of(i);
             if let Some(tags) = inner.tags.get_mut(g) {
-                tags.segment.set_stamp(slot, crate::object::Stamp::HOLE);
+                tags.segment.set_stamp(slot, Stamp::HOLE);
                 tags.dirty = true;
             }
         }

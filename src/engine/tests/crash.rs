@@ -73,6 +73,12 @@ struct History {
     renamed: bool,
 }
 
+impl History {
+    fn fits(&self, content: &[u8]) -> bool {
+        self.versions.iter().skip(self.synced.unwrap_or(0)).any(|version| version == content)
+    }
+}
+
 type Past = Rc<RefCell<History>>;
 
 /// A name: the file that it has, and all that a crash may show under it.
@@ -86,6 +92,14 @@ impl Named {
     fn becomes(&mut self, file: Option<Past>) {
         self.possible.push(file.clone());
         self.now = file;
+    }
+
+    /// Whether a file that was synced may have this content.
+    fn synced_as(&self, content: &[u8]) -> bool {
+        self.possible
+            .iter()
+            .flatten()
+            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content))
     }
 
     fn settles(&mut self) {
@@ -195,7 +209,9 @@ impl World {
                 Ok(())
             }
             Op::Checkpoint => {
-                self.engine.close_journals();
+                for bucket in self.engine.shared.buckets.loaded() {
+                    let _ = bucket.journal().map(crate::store::journal::Journal::checkpoint);
+                }
                 Ok(())
             }
             Op::Replace { file, len } => self.replace(file, len),
@@ -322,8 +338,11 @@ impl World {
         let engine = start(&after, defects).map_err(|error| format!("recovery fails: {error}"))?;
         for (name, named) in NAMES.iter().zip(&mut names) {
             let found = check(&engine, name, named)?;
+            // What a crash left without a header is empty and was never committed.
+            let committed = |content: &Vec<u8>| !content.is_empty() || named.synced_as(content);
             named.now = found.map(|content| {
-                Past::new(RefCell::new(History { versions: vec![content], synced: Some(0), renamed: false }))
+                let synced = committed(&content).then_some(0);
+                Past::new(RefCell::new(History { versions: vec![content], synced, renamed: false }))
             });
             named.settles();
         }
@@ -361,14 +380,10 @@ fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Opti
         engine.close(file);
         content
     });
-    let fits = |past: &Past, content: &[u8]| {
-        let past = past.borrow();
-        past.versions.iter().skip(past.synced.unwrap_or(0)).any(|version| version == content)
-    };
     let never_synced = |past: &Past| past.borrow().synced.is_none();
     let mut possible = named.possible.iter().flatten();
     match content {
-        Ok(content) if possible.any(|past| fits(past, &content)) => Ok(Some(content)),
+        Ok(content) if possible.any(|past| past.borrow().fits(&content)) => Ok(Some(content)),
         Ok(content) => {
             let known = named.possible.iter().flatten().map(|past| {
                 let past = past.borrow();

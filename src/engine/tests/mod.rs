@@ -326,6 +326,8 @@ fn a_file_that_a_crash_left_without_its_header_is_empty_and_can_be_used() {
     let fixture = Fixture::with_bucket(4096);
     for (name, flags) in [("read", READ), ("write", WRITE)] {
         std::fs::write(fixture.store().join("data").join(name), "").unwrap();
+        // As a daemon leaves it that did not come to its end.
+        std::fs::write(fixture.store().join("data/.eob/open"), "").unwrap();
         let engine = fixture.engine();
         let file = open(&engine, name, flags).unwrap();
         assert_eq!(read_all(&file, 10).unwrap(), b"");

@@ -98,6 +98,19 @@ fn every_truncation_is_found() {
     }
 }
 
+/// What a crash leaves empty, a later attacker must not be able to feign.
+#[test]
+fn a_file_cut_to_nothing_after_the_last_crash_is_damage() {
+    let (fixture, _) = victim();
+    std::fs::write(fixture.store().join("data/.eob/open"), "").unwrap();
+    drop(fixture.engine());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(damage(&fixture, &[], "a cut to nothing"), None);
+    let forged = "99999999999 00\n";
+    std::fs::write(fixture.store().join("data/.eob/crashed"), forged).unwrap();
+    assert_eq!(damage(&fixture, &[], "a forged crash"), None);
+}
+
 #[test]
 fn bytes_past_the_end_of_an_object_are_cut_off() {
     let (fixture, stored) = victim();

@@ -73,7 +73,9 @@ impl Ops {
         let outcome = self.engine.create(caller, dir.item(), name, mode & super::names::PERMISSIONS, wanted);
         let (item, attr, file) = outcome.map_err(|error| race_lost(error.into(), flags))?;
         let entry = self.entry(&dir, name, item, attr);
-        let opened = self.opened(self.inode(entry.id)?, file, wanted);
+        let inode = self.inode(entry.id)?;
+        inode.set_bare(true);
+        let opened = self.opened(inode, file, wanted);
         Ok(Created { entry, opened })
     }
 

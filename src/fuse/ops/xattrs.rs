@@ -12,13 +12,20 @@ use super::{Errno, Ops, Result};
 impl Ops {
     /// The value of `name`.
     pub(in crate::fuse) fn xattr(&self, id: u64, name: &OsStr) -> Result<Vec<u8>> {
-        Ok(self.engine.xattr(self.inode(id)?.item(), name)?)
+        let inode = self.inode(id)?;
+        // The kernel asks for this one before the first write to each file.
+        if name == CAPABILITY && inode.is_bare() {
+            return Err(Errno(libc::ENODATA));
+        }
+        Ok(self.engine.xattr(inode.item(), name)?)
     }
 
     /// Sets `name`; `flags` are those of `setxattr(2)`.
     pub(in crate::fuse) fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Result<()> {
         let mode = xattr_mode(flags)?;
-        Ok(self.engine.set_xattr(self.inode(id)?.item(), name, value, mode)?)
+        let inode = self.inode(id)?;
+        inode.set_bare(false);
+        Ok(self.engine.set_xattr(inode.item(), name, value, mode)?)
     }
 
     /// The names, each ended by a NUL byte.
@@ -44,6 +51,9 @@ fn xattr_mode(flags: i32) -> Result<XattrMode> {
 fn joined(names: &[OsString]) -> Vec<u8> {
     names.iter().flat_map(|name| name.as_bytes().iter().copied().chain([0])).collect()
 }
+
+/// File capabilities (`capabilities(7)`).
+const CAPABILITY: &str = "security.capability";
 
 #[cfg(test)]
 mod tests {

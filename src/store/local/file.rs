@@ -6,12 +6,19 @@ use std::{
 };
 
 use rustix::{
-    fs::{FallocateFlags, Mode, OFlags, SeekFrom, Timestamps, fallocate, fstat},
+    fs::{FallocateFlags, Mode, OFlags, SeekFrom, Timestamps, fallocate, fstat, openat},
     io::{Errno, pread, pwritev, retry_on_intr},
 };
 
-use super::{attributes::timespec, proc, stat::stat_of};
-use crate::store::{Access, File, SetTime, Stat, Timestamp};
+use super::{
+    attributes::timespec,
+    proc,
+    stat::{key_of, stat_of},
+};
+use crate::{
+    name::FileName,
+    store::{Access, File, NodeKey, SetTime, Stat, Timestamp},
+};
 
 /// Positioned input and output only; the descriptor's own offset means nothing.
 pub(super) struct LocalFile {
@@ -21,13 +28,23 @@ pub(super) struct LocalFile {
 impl LocalFile {
     /// Opens the regular file behind an `O_PATH` handle: whatever its name leads to by now.
     pub(super) fn open(inode: impl AsFd, access: Access) -> io::Result<Self> {
-        let rights = match access {
-            Access::Read => OFlags::RDONLY,
-            Access::ReadWrite => OFlags::RDWR,
-        };
-        let flags = rights | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let flags = rights(access) | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = retry_on_intr(|| rustix::fs::open(proc::path_of(&inode), flags, Mode::empty()))?;
         Ok(Self { fd })
+    }
+
+    /// Opens what is called `name` in `dir`, which may be something else by now: check its [`Self::key`].
+    pub(super) fn open_at(dir: impl AsFd, name: &FileName, access: Access) -> io::Result<Self> {
+        // Should a fifo stand there now, the open must not wait for its other end.
+        let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = rights(access) | wary | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = retry_on_intr(|| openat(&dir, name.as_os_str(), flags, Mode::empty()))?;
+        Ok(Self { fd })
+    }
+
+    /// Identity of the open file.
+    pub(super) fn key(&self) -> io::Result<NodeKey> {
+        Ok(key_of(&fstat(&self.fd)?))
     }
 
     /// Takes an open descriptor of a regular file.
@@ -128,6 +145,13 @@ impl File for LocalFile {
             Err(Errno::NXIO) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+fn rights(access: Access) -> OFlags {
+    match access {
+        Access::Read => OFlags::RDONLY,
+        Access::ReadWrite => OFlags::RDWR,
     }
 }
 

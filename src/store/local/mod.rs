@@ -43,6 +43,7 @@ impl LocalStore {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(root, flags, Mode::empty())?;
         proc::check(&fd)?;
+        limit::make_room(&fd, handles);
         let root = LocalNode::root(fd, Arc::new(Handles::new(handles)))?;
         Ok(Self { root })
     }

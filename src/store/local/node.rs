@@ -17,12 +17,13 @@ use rustix::{
 };
 
 use super::{
+    file::LocalFile,
     handles::{Handle, Handles, SharedFd},
     stat::{key_of, stat_of},
 };
 use crate::{
     name::FileName,
-    store::{Kind, NodeKey, Stat},
+    store::{Access, Kind, NodeKey, Stat},
 };
 
 /// A file, directory or special node at or below the root directory.
@@ -85,6 +86,18 @@ impl LocalNode {
                 return Ok(fd);
             }
         }
+    }
+
+    /// The regular file, opened by its name, where that is the shorter way and leads to it; needs no handle.
+    pub(super) fn open_by_name(&self, access: Access) -> io::Result<Option<LocalFile>> {
+        if self.handle.get().is_some() {
+            return Ok(None);
+        }
+        let place = self.place()?;
+        let dir = place.dir.fd()?;
+        let opened = self.handles.with_room(|| LocalFile::open_at(&*dir, &place.name, access));
+        // Whatever is wrong, the way through the handle finds it out.
+        Ok(opened.ok().filter(|file| file.key().is_ok_and(|key| key == self.key)))
     }
 
     /// Current attributes: one system call, when this node or its parent is open.

@@ -174,6 +174,9 @@ impl Node for LocalNode {
 
 impl LocalNode {
     fn open_file(&self, access: Access) -> io::Result<FileRef> {
+        if let Some(file) = self.open_by_name(access)? {
+            return Ok(Arc::new(file));
+        }
         let inode = self.fd()?;
         Ok(Arc::new(self.handles.with_room(|| LocalFile::open(&*inode, access))?))
     }

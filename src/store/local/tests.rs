@@ -139,10 +139,37 @@ fn an_open_handle_outlasts_a_rename_by_others() {
     let root = Fresh::with_handles(8);
     put(&root, "a", b"mine");
     let (node, _) = find(&root, "a");
-    node.open(Access::Read).unwrap();
+    // Opening the file would not do: that goes by name as long as there is no handle.
+    node.set_mode(0o600).unwrap();
     fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
     assert_eq!(node.stat().unwrap().size, 4);
     assert_eq!(content(&node.open(Access::Read).unwrap()), b"mine");
+}
+
+#[test]
+fn a_file_is_not_opened_by_a_name_that_leads_to_another() {
+    let root = Fresh::with_handles(8);
+    put(&root, "a", b"mine");
+    let (node, _) = find(&root, "a");
+    fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
+    fs::write(root.path().join("a"), b"other").unwrap();
+    assert_eq!(errno(node.open(Access::Read)), ESTALE);
+    fs::remove_file(root.path().join("a")).unwrap();
+    symlink("b", root.path().join("a")).unwrap();
+    assert_eq!(errno(node.open(Access::Read)), ESTALE);
+    fs::rename(root.path().join("b"), root.path().join("a")).unwrap();
+    assert_eq!(content(&node.open(Access::Read).unwrap()), b"mine");
+}
+
+#[test]
+fn opening_files_takes_no_handles() {
+    let root = Fresh::with_handles(8);
+    let nodes: Vec<_> = (0..4).map(|serial| put(&root, &format!("{serial}"), b"x").0).collect();
+    let before = open_paths(root.path());
+    for node in &nodes {
+        assert_eq!(content(&node.open(Access::Read).unwrap()), b"x");
+    }
+    assert_eq!(open_paths(root.path()), before);
 }
 
 #[test]

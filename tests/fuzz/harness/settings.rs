@@ -46,6 +46,7 @@ pub fn run(data: &[u8]) -> bool {
 
 fn decode(bytes: &[u8]) -> Result<Settings, strongroom::engine::SettingsError> {
     Settings::decode(bytes, |wrapped, id| BucketRoot::open(wrapped, id, &ORIGINAL.keyring))
+        .map(|(settings, _)| settings)
 }
 
 fn with_mac(data: &[u8]) -> Option<Vec<u8>> {
