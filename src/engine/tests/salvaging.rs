@@ -186,3 +186,26 @@ fn holes_stay_holes() {
     assert_eq!((sparse.size, sparse.recovered), ((1 << 30) + 3, 3));
     assert_eq!(sparse.lost, vec![0..BLOCK]);
 }
+
+#[test]
+fn a_journal_that_was_not_replayed_is_noted_and_left_alone() {
+    let fixture = store();
+    let engine = fixture.engine();
+    let file = open(&engine, "sound", WRITE).unwrap();
+    file.write_at(0, b"newer").unwrap();
+    file.sync(false).unwrap();
+    // As after a power cut: the journal as it is now, beside files that lack what it holds.
+    let cut = fixture.dir.path().join("cut");
+    let copied = std::process::Command::new("cp").arg("-a").arg(fixture.store()).arg(&cut).status();
+    assert!(copied.unwrap().success());
+    engine.close(file);
+    drop(engine);
+    fs::remove_dir_all(fixture.store()).unwrap();
+    fs::rename(cut, fixture.store()).unwrap();
+    let journal = || fs::read(fixture.store().join("data/.eob/wal/00000000.wal")).unwrap();
+    let before = journal();
+    let (report, salvage, _) = salvage(&fixture);
+    assert!(salvage.notes[0].contains("--repair"), "{:?}", salvage.notes);
+    assert_eq!(report.objects, 2);
+    assert!(journal() == before, "the journal was changed");
+}
