@@ -76,7 +76,12 @@ impl Verify {
         if let Some(name) = &bucket {
             self.require_bucket(&engine, name)?;
         }
-        let bar = progress_bar(engine.stored_bytes(bucket.as_ref())?);
+        let total = match engine.stored_bytes(bucket.as_ref()) {
+            // Where some directory cannot be read, salvage still gets what it can.
+            Err(_) if self.salvage.is_some() => 0,
+            total => total?,
+        };
+        let bar = progress_bar(total);
         let outcome = self.work(&engine, bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         if self.json {

@@ -3,10 +3,7 @@
 //! Opening the engine for writing has replayed the journals by then. Everything else that is wrong is reported and
 //! never written to: damage of what was synced is for backups or salvage.
 
-use std::{
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{ops::Range, path::Path};
 
 use super::{
     Engine, Item, Progress, Report, Result,
@@ -134,7 +131,7 @@ impl Engine {
         self.release(item);
         committed?;
         let reason = format!("{} bytes past the end of the object, never committed", stored - wanted);
-        mending.note(item.node().path(), &to, reason);
+        mending.note(&item.node().path(), &to, reason);
         Ok(())
     }
 }
@@ -193,11 +190,11 @@ impl Mending<'_> {
     fn take(&mut self, dir: &NodeRef, name: &FileName, path: &Path, reason: String) -> Result<()> {
         let from = dir.path().join(name.as_os_str());
         let to = self.lost.take(dir, name, path)?;
-        self.note(from, &to, reason);
+        self.note(&from, &to, reason);
         Ok(())
     }
 
-    fn note(&mut self, from: PathBuf, to: &Path, reason: String) {
+    fn note(&mut self, from: &Path, to: &Path, reason: String) {
         let from = from.display().to_string();
         self.set_aside.push(SetAside { from, to: to.display().to_string(), reason });
     }

@@ -236,7 +236,7 @@ fn read_blocks(object: &LiveObject, offset: u64, lost: &mut Vec<Range<u64>>) -> 
         let mut probe = [0];
         if object.read_at(at, &mut probe).is_err() {
             match lost.last_mut() {
-                Some(last) if last.end == at => last.end = next,
+                Some(run) if run.end == at => run.end = next,
                 _ => lost.push(at..next),
             }
         }

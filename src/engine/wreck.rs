@@ -61,14 +61,13 @@ impl Wreck {
                 g = run.end;
                 continue;
             }
-            match self.segment(g, &mut sum) {
-                Some(segment) => self.copy_segment(&segment, out, &mut copied, progress)?,
-                None => {
-                    pages_lost = true;
-                    let bs = geometry.block_size();
-                    let end = geometry.first_block(g + 1).saturating_mul(bs).min(self.size);
-                    copied.lose(geometry.first_block(g) * bs..end);
-                }
+            if let Some(segment) = self.segment(g, &mut sum) {
+                self.copy_segment(&segment, out, &mut copied, progress)?;
+            } else {
+                pages_lost = true;
+                let bs = geometry.block_size();
+                let end = geometry.first_block(g + 1).saturating_mul(bs).min(self.size);
+                copied.lose(geometry.first_block(g) * bs..end);
             }
             g += 1;
         }

@@ -10,15 +10,19 @@ impl Header {
     /// of the state and of the tags of segment 0 is left out. Nothing of it is authentic: blocks prove themselves.
     pub fn decode_remains(bytes: &[u8]) -> Result<Self, FormatError> {
         let (page, _) = bytes.split_first_chunk::<4096>().ok_or(FormatError::Short)?;
-        let identity = Identity::decode(page.first_chunk().expect("a page has a first sector"))?;
-        let header_len = usize::try_from(identity.geometry.header_len()).expect("at most 64 KiB");
+        let (sector, _) = page.split_first_chunk().ok_or(FormatError::Short)?;
+        let identity = Identity::decode(sector)?;
+        let header_len = usize::from(identity.geometry.header_pages()) * page.len();
         let more = bytes.get(4096..header_len).ok_or(FormatError::Short)?;
         let keys = KeySection::decode(&[&page[KEYS..ENTRIES], more].concat())?;
-        let sector: &[u8; 512] = page[STATE..KEYS].try_into().expect("one sector");
-        let salt0: [u8; SALT_LEN] = sector[48..64].try_into().expect("16 bytes");
-        let state = ObjectState::decode(sector).unwrap_or(ObjectState { salt0, ..ObjectState::new() });
+        let (_, rest) = page.split_at(STATE);
+        let (sector, _) = rest.split_first_chunk::<512>().ok_or(FormatError::Short)?;
+        let (_, rest) = sector.split_at(48);
+        let (salt0, _) = rest.split_first_chunk::<SALT_LEN>().ok_or(FormatError::Short)?;
+        let state =
+            ObjectState::decode(sector).unwrap_or(ObjectState { salt0: *salt0, ..ObjectState::new() });
         let mut segment0 = Segment::blank(&identity.geometry, 0);
-        segment0.salt = salt0;
+        segment0.salt = *salt0;
         segment0.writes = state.writes0;
         // A failure comes after the stamps before it were taken; those that are wrong open no block.
         let _ = segment0.decode_stamps(&page[ENTRIES..]);

@@ -30,6 +30,15 @@ fn geometry() -> Geometry {
     Geometry::new(BlockSize::DEFAULT, false)
 }
 
+/// Where block `i` is stored.
+fn place(i: u64) -> usize {
+    usize::try_from(geometry().block_offset(i)).unwrap()
+}
+
+fn tag_page() -> usize {
+    usize::try_from(geometry().tag_page_offset(1)).unwrap()
+}
+
 fn alter(fixture: &Fixture, change: impl FnOnce(&mut Vec<u8>)) {
     let path = fixture.store().join("data/dir/victim");
     let mut bytes = fs::read(&path).unwrap();
@@ -70,7 +79,7 @@ fn altered_blocks_are_lost_and_no_others() {
     let fixture = store();
     alter(&fixture, |bytes| {
         for block in [0, 1, 60] {
-            bytes[geometry().block_offset(block) as usize + 5] ^= 1;
+            bytes[place(block) + 5] ^= 1;
         }
     });
     let (report, salvage, copy) = salvage(&fixture);
@@ -88,9 +97,9 @@ fn altered_blocks_are_lost_and_no_others() {
 #[test]
 fn a_spoilt_tag_page_costs_its_segment() {
     let fixture = store();
-    alter(&fixture, |bytes| bytes[geometry().tag_page_offset(1) as usize + 600] ^= 1);
+    alter(&fixture, |bytes| bytes[tag_page() + 600] ^= 1);
     let (_, salvage, copy) = salvage(&fixture);
-    assert_eq!(salvage.objects[0].lost, [54 * BLOCK..SIZE as u64]);
+    assert_eq!(salvage.objects[0].lost, vec![54 * BLOCK..SIZE as u64]);
     check(&salvage.objects[0], &copy.unwrap());
 }
 
@@ -121,9 +130,9 @@ fn a_lying_size_in_a_header_is_not_believed() {
 #[test]
 fn a_truncated_object_gives_what_is_there() {
     let fixture = store();
-    alter(&fixture, |bytes| bytes.truncate(geometry().block_offset(60) as usize + 100));
+    alter(&fixture, |bytes| bytes.truncate(place(60) + 100));
     let (_, salvage, copy) = salvage(&fixture);
-    assert_eq!(salvage.objects[0].lost, [60 * BLOCK..SIZE as u64]);
+    assert_eq!(salvage.objects[0].lost, vec![60 * BLOCK..SIZE as u64]);
     check(&salvage.objects[0], &copy.unwrap());
 }
 
@@ -135,7 +144,7 @@ fn without_identity_or_keys_all_is_lost_and_nothing_is_written() {
         let (_, salvage, copy) = salvage(&fixture);
         let victim = &salvage.objects[0];
         assert_eq!((&victim.saved_as, copy), (&None, None), "byte {at}");
-        assert_eq!(victim.lost, [0..SIZE as u64], "byte {at}");
+        assert_eq!(victim.lost, vec![0..SIZE as u64], "byte {at}");
     }
 }
 
@@ -175,5 +184,28 @@ fn holes_stay_holes() {
     let (_, salvage, _) = salvage(&fixture);
     let sparse = &salvage.objects[0];
     assert_eq!((sparse.size, sparse.recovered), ((1 << 30) + 3, 3));
-    assert_eq!(sparse.lost, [0..BLOCK]);
+    assert_eq!(sparse.lost, vec![0..BLOCK]);
+}
+
+#[test]
+fn a_journal_that_was_not_replayed_is_noted_and_left_alone() {
+    let fixture = store();
+    let engine = fixture.engine();
+    let file = open(&engine, "sound", WRITE).unwrap();
+    file.write_at(0, b"newer").unwrap();
+    file.sync(false).unwrap();
+    // As after a power cut: the journal as it is now, beside files that lack what it holds.
+    let cut = fixture.dir.path().join("cut");
+    let copied = std::process::Command::new("cp").arg("-a").arg(fixture.store()).arg(&cut).status();
+    assert!(copied.unwrap().success());
+    engine.close(file);
+    drop(engine);
+    fs::remove_dir_all(fixture.store()).unwrap();
+    fs::rename(cut, fixture.store()).unwrap();
+    let journal = || fs::read(fixture.store().join("data/.eob/wal/00000000.wal")).unwrap();
+    let before = journal();
+    let (report, salvage, _) = salvage(&fixture);
+    assert!(salvage.notes[0].contains("--repair"), "{:?}", salvage.notes);
+    assert_eq!(report.objects, 2);
+    assert!(journal() == before, "the journal was changed");
 }
