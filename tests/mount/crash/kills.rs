@@ -23,16 +23,21 @@ fn rounds(usual: usize) -> usize {
 
 /// Kills the daemon and mounts again.
 fn kill_and_mount(drive: &mut Drive, load: Vec<Child>) {
-    drive.kill();
+    kill(drive);
     for mut child in load {
         child.wait().unwrap();
     }
+    drive.mount(&[]);
+}
+
+/// Kills the daemon and waits until its mount is gone.
+pub(super) fn kill(drive: &mut Drive) {
+    drive.kill();
     let begun = Instant::now();
     while drive.is_mounted() {
         assert!(begun.elapsed() < Duration::from_secs(20), "the dead mount is not detached");
         thread::sleep(Duration::from_millis(10));
     }
-    drive.mount(&[]);
 }
 
 /// Verifies the store. Files that were never synced may have no content: they are named, and nothing else is damaged.
