@@ -46,9 +46,18 @@ impl Engine {
     }
 
     fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match item.node().stat()?.size {
-            0 if !self.read_only() => self.finish_birth(item),
-            _ => self.load(item, access),
+        let shared = &self.shared;
+        let object = shared.objects.acquire(item.key(), || {
+            let file = item.node().open(access)?;
+            let writable = access == Access::ReadWrite;
+            LiveObject::open(
+                item.bucket()?.clone(),
+                item.node().clone(),
+                file,
+                writable,
+                shared.budget.clone(),
+                Arc::downgrade(&shared.objects),
+            )
         })?;
         if access == Access::ReadWrite
             && let Err(error) = object.make_writable(|| item.node().open(access))
@@ -57,21 +66,6 @@ impl Engine {
             return Err(error);
         }
         Ok(object)
-    }
-
-    fn load(&self, item: &Item, access: Access) -> Result<LiveObject> {
-        let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
-        let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
-    }
-
-    /// A crash between the creation of a file and its first commit leaves it without any content, as on every file
-    /// system: it is empty, and its header is made now. Whoever could feign that could also remove the file.
-    fn finish_birth(&self, item: &Item) -> Result<LiveObject> {
-        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
-        let (new, file) = (bucket.new_object()?, node.open(Access::ReadWrite)?);
-        let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::create(bucket, node, file, new, 0, budget, peers)
     }
 
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or

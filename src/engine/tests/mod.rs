@@ -298,23 +298,3 @@ fn engine_with_file(fixture: &Fixture, name: &str) {
     file.write_at(0, b"content").unwrap();
     engine.close(file);
 }
-
-/// sqlite could not open its database after a crash, because the never synced `-shm` file beside it gave `EIO`.
-#[test]
-fn a_file_that_a_crash_left_without_its_header_is_empty_and_can_be_used() {
-    let fixture = Fixture::with_bucket(4096);
-    for (name, flags) in [("read", READ), ("write", WRITE)] {
-        std::fs::write(fixture.store().join("data").join(name), "").unwrap();
-        let engine = fixture.engine();
-        let file = open(&engine, name, flags).unwrap();
-        assert_eq!(read_all(&file, 10).unwrap(), b"");
-        if flags.write {
-            assert_eq!(file.write_at(0, b"content").unwrap(), 7);
-            file.sync(true).unwrap();
-        }
-        engine.close(file);
-    }
-    let engine = fixture.engine();
-    assert_eq!(read_all(&open(&engine, "read", READ).unwrap(), 10).unwrap(), b"");
-    assert_eq!(read_all(&open(&engine, "write", READ).unwrap(), 10).unwrap(), b"content");
-}
