@@ -73,6 +73,17 @@ impl History {
         }
     }
 
+    /// After how many operations the state was last `found`.
+    pub(crate) fn position(&self, found: Option<&[u8]>) -> Option<usize> {
+        let mut state = self.base.clone();
+        let mut at = self.matches(&state, found, None, 0);
+        for (number, op) in (1..).zip(&self.ops) {
+            apply(&mut state, op);
+            at = self.matches(&state, found, None, number).or(at);
+        }
+        at
+    }
+
     fn matches(
         &self,
         state: &Option<Vec<u8>>,
@@ -112,10 +123,11 @@ impl History {
         Broken {
             name: self.name.clone(),
             text: format!(
-                "{} is not one of the states that {} operations made since operation {least:?}, the last acknowledged at flush {cut}; {}; last {:?}; acknowledged {:?}",
+                "{} is not one of the states that {} operations made since operation {least:?}, the last acknowledged at flush {cut}; {}; it is the state after operation {:?}; last {:?}; acknowledged {:?}",
                 found.map_or("nothing".to_owned(), |found| format!("a file of {} bytes", found.len())),
                 self.ops.len(),
                 nearest.1,
+                self.position(found),
                 self.ops.iter().rev().take(6).collect::<Vec<_>>(),
                 self.acknowledged.iter().rev().take(4).collect::<Vec<_>>(),
             ),

@@ -23,16 +23,21 @@ fn rounds(usual: usize) -> usize {
 
 /// Kills the daemon and mounts again.
 fn kill_and_mount(drive: &mut Drive, load: Vec<Child>) {
-    drive.kill();
+    kill(drive);
     for mut child in load {
         child.wait().unwrap();
     }
+    drive.mount(&[]);
+}
+
+/// Kills the daemon and waits until its mount is gone.
+pub(super) fn kill(drive: &mut Drive) {
+    drive.kill();
     let begun = Instant::now();
     while drive.is_mounted() {
         assert!(begun.elapsed() < Duration::from_secs(20), "the dead mount is not detached");
         thread::sleep(Duration::from_millis(10));
     }
-    drive.mount(&[]);
 }
 
 /// Verifies the store. Files that were never synced may have no content: they are named, and nothing else is damaged.
@@ -97,7 +102,8 @@ fn killed(
 fn fio_load(dir: &Path) -> Child {
     let mut fio = command(60, "fio");
     fio.args(["--name=load", "--size=4m", "--rw=randwrite", "--bs=4k", "--fsync=4", "--time_based"]);
-    fio.args(["--runtime=1", "--ioengine=psync"]).arg(format!("--directory={}", dir.display()));
+    // In the mount itself: it would make the directory anew beneath it.
+    fio.args(["--runtime=1", "--ioengine=psync"]).current_dir(dir);
     fio.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -145,6 +151,9 @@ fn assert_counted(drive: &Drive, mode: &str, told: u64, round: usize) {
         ok(shell(20, &drive.dir(), "rm -f $0.db*").arg(mode));
         return;
     }
+    // What sqlite never synced may be unreadable until it is repaired; the commits do not need it.
+    ok(shell(20, &drive.dir(), "for f in $0.db-*; do head -c1 $f >/dev/null 2>&1 || rm -f $f; done")
+        .arg(mode));
     let query =
         "sqlite3 -cmd '.timeout 20000' $0.db 'pragma integrity_check; select count(*), max(n) from t;'";
     let ran = run(shell(30, &drive.dir(), query).arg(mode));

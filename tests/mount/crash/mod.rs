@@ -1,5 +1,6 @@
 //! Crashes of the whole stack: what an application was told to be durable is there afterwards.
 
+mod faults;
 mod history;
 mod kills;
 mod recorder;

@@ -49,12 +49,12 @@ fn record(size: u64, make: &[&str], steps: usize) -> Recording {
 
 #[test]
 fn a_power_cut_on_ext4_loses_nothing_that_was_acknowledged() {
-    cut_everywhere(128 << 20, &["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
+    cut_everywhere(128 << 20, EXT4);
 }
 
 #[test]
 fn a_power_cut_on_xfs_loses_nothing_that_was_acknowledged() {
-    cut_everywhere(320 << 20, &["mkfs.xfs", "-q"]);
+    cut_everywhere(320 << 20, XFS);
 }
 
 fn cut_everywhere(size: u64, make: &[&str]) {
@@ -128,3 +128,8 @@ fn try_cut(recording: &Recording, image: &Image, size: u64, flush: u64) {
 
 /// Bytes that reach a disk together.
 const SECTOR: usize = 512;
+
+/// How the file systems are made.
+pub(super) const EXT4: &[&str] = &["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+/// The same.
+pub(super) const XFS: &[&str] = &["mkfs.xfs", "-q"];

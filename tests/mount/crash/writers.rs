@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -35,6 +38,8 @@ impl Manner {
 /// Works on one name until a call fails.
 pub(crate) struct Writer<'a> {
     manner: Manner,
+    /// Held open: a path would lead to the next mount.
+    home: File,
     dir: PathBuf,
     histories: Vec<History>,
     random: Random,
@@ -52,7 +57,9 @@ impl<'a> Writer<'a> {
         flushes: &'a AtomicU64,
     ) -> Self {
         let history = History::new(format!("{manner:?}").to_lowercase(), base);
-        Self { manner, dir: dir.to_owned(), histories: vec![history], random: Random::new(seed), flushes }
+        let home = File::open(dir).unwrap();
+        let dir = PathBuf::from(format!("/proc/self/fd/{}", home.as_raw_fd()));
+        Self { manner, home, dir, histories: vec![history], random: Random::new(seed), flushes }
     }
 
     /// Takes at most `steps`; why it ended early, and what it did.
@@ -152,7 +159,7 @@ impl<'a> Writer<'a> {
         file.sync_all()?;
         self.histories[0].issue(Op::Replace { len, seed });
         fs::rename(&temporary, name)?;
-        File::open(&self.dir)?.sync_all()?;
+        self.home.sync_all()?;
         self.acknowledge(0);
         Ok(())
     }
