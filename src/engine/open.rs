@@ -83,7 +83,7 @@ impl Engine {
         let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
         let (new, file) = (bucket.new_object()?, node.open(Access::ReadWrite)?);
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::create(bucket, node, file, new, 0, budget, peers)
+        Ok(LiveObject::create(bucket, node, file, new, 0, budget, peers))
     }
 
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
@@ -114,7 +114,7 @@ impl Engine {
                     let file = item.node().open(Access::ReadWrite)?;
                     let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
                     let budget = shared.budget.clone();
-                    LiveObject::create(bucket, item.node().clone(), file, new, size, budget, peers)
+                    Ok(LiveObject::create(bucket, item.node().clone(), file, new, size, budget, peers))
                 })?;
                 return Ok(Content::Encrypted(object));
             }
@@ -161,7 +161,7 @@ impl Engine {
                 item.remember_form(Form::Encrypted);
                 let (bucket, budget) = (dir.bucket()?.clone(), self.shared.budget.clone());
                 let peers = Arc::downgrade(&self.shared.objects);
-                let live = || LiveObject::create(bucket, node, file, *new, 0, budget, peers);
+                let live = || Ok(LiveObject::create(bucket, node, file, *new, 0, budget, peers));
                 Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
             }
         };

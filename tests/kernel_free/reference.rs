@@ -31,8 +31,9 @@ fn index(value: u64) -> usize {
 fn python(code: &str, input: &[u8]) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel_free");
     let script = format!(
-        "import sys, os\nsys.path.insert(0, {path:?})\nsys.dont_write_bytecode = True\nimport eob1_ref as ref\n\
-         data = sys.stdin.buffer.read()\nkey = b'\\x5a' * 32\n{code}"
+        "import sys, os\nsys.path.insert(0, '{}')\nsys.dont_write_bytecode = True\nimport eob1_ref as ref\n\
+         data = sys.stdin.buffer.read()\nkey = b'\\x5a' * 32\n{code}",
+        path.display()
     );
     // Debian's own, which has its packages.
     let mut child = Command::new("/usr/bin/python3")

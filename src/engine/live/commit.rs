@@ -52,10 +52,10 @@ impl LiveObject {
             match peer.try_commit(Sync::Settled) {
                 Ok(()) => {}
                 Err(EngineError::Store(error)) if error.raw_os_error() == Some(libc::EBUSY) => {
-                    peer.withdraw_intent()
+                    peer.withdraw_intent();
                 }
                 Err(error) => {
-                    log::warn!("the journal of bucket `{}` stays full: {error}", self.bucket.name())
+                    log::warn!("the journal of bucket `{}` stays full: {error}", self.bucket.name());
                 }
             }
         }

@@ -32,7 +32,7 @@ impl LiveObject {
 
     fn punch_some(&self, offset: u64, len: u64) -> Result<()> {
         let mut inner = self.write_lock();
-        self.require_writable(&inner)?;
+        inner.require_writable()?;
         let end = offset.saturating_add(len).min(inner.state.size);
         if offset >= end {
             return Ok(());

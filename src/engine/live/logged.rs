@@ -91,7 +91,7 @@ impl LiveObject {
             let len = self.run_bytes(&inner, run);
             scratch::with(len, |buffer| {
                 let offset = self.seal_run(&mut inner, run, buffer)?;
-                self.put(&mut inner, &[buffer], offset)
+                inner.put(&[buffer], offset)
             })?;
             for i in run {
                 inner.dirty.remove(*i);
@@ -142,12 +142,12 @@ impl LiveObject {
             // Somebody keeps storing fresh data in place: this flush is waited for with the object held.
             inner.file.sync_data().map_err(|error| self.bucket.flush_failed(&error))?;
         }
-        let mtime = self.mtime_to_keep(inner)?;
+        let mtime = inner.mtime_to_keep()?;
         self.cover_cut(inner)?;
         let writes = self.sealed_writes(inner)?;
         let stored_len = self.geometry.stored_len(inner.state.size);
         let freed = self.freed_ranges(inner);
-        self.reserve_growth(inner, &writes)?;
+        inner.reserve_growth(&writes)?;
         let frame = self.frame(inner, &writes, &freed, stored_len);
         let lsn = journal.append(&frame, self.node.clone())?;
         if let Some(intent) = inner.intent.take() {
@@ -196,7 +196,9 @@ impl LiveObject {
         self.withdraw_intent();
         let pending = std::mem::take(&mut self.write_lock().pending);
         if let Some(journal) = self.bucket.journal() {
-            pending.iter().for_each(|pending| journal.applied(pending.lsn));
+            for pending in &pending {
+                journal.applied(pending.lsn);
+            }
         }
     }
 
@@ -222,27 +224,12 @@ impl LiveObject {
         }
         self.limit_null_extents(inner)?;
         for g in inner.tags.dirty_pages() {
-            let page = self.next_page(inner, g);
+            let page = inner.next_page(g);
             writes.push((self.geometry.tag_page_offset(g), page.to_vec()));
         }
         let header = self.next_header(inner)?;
         writes.push((0, header.to_vec()));
         Ok(writes)
-    }
-
-    /// Takes the room that applying will need past the stored end, so that a full disk is known before the promise.
-    fn reserve_growth(&self, inner: &Inner, writes: &[(u64, Vec<u8>)]) -> Result<()> {
-        for (offset, bytes) in writes {
-            let end = offset + bytes.len() as u64;
-            let start = (*offset).max(inner.stored_len);
-            if end > start {
-                match inner.file.reserve(start, end - start) {
-                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                    reserved => reserved?,
-                }
-            }
-        }
-        Ok(())
     }
 
     fn frame(
@@ -308,6 +295,23 @@ impl LiveObject {
             inner.tags.for_each(|tags| tags.logged = false);
             if inner.unsaved_since.is_none() {
                 inner.mtime = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Takes the room that applying will need past the stored end, so that a full disk is known before the promise.
+    fn reserve_growth(&self, writes: &[(u64, Vec<u8>)]) -> Result<()> {
+        for (offset, bytes) in writes {
+            let end = offset + bytes.len() as u64;
+            let start = (*offset).max(self.stored_len);
+            if end > start {
+                match self.file.reserve(start, end - start) {
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                    reserved => reserved?,
+                }
             }
         }
         Ok(())

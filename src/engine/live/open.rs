@@ -28,7 +28,7 @@ impl LiveObject {
         stored_len: u64,
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
-    ) -> Result<Self> {
+    ) -> Self {
         let geometry = new.identity.geometry;
         let segment0 = Segment::blank(&geometry, 0);
         let mut inner = Inner {
@@ -55,7 +55,7 @@ impl LiveObject {
             mtime: None,
         };
         inner.touch();
-        Ok(Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) })
+        Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) }
     }
 
     /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
@@ -149,7 +149,7 @@ impl LiveObject {
     /// Starts over as the new, empty object `new` (truncation to nothing is a new PUT: a new data key).
     pub(crate) fn replace(&self, new: NewObject) -> Result<()> {
         let mut inner = self.write_lock();
-        self.require_writable(&inner)?;
+        inner.require_writable()?;
         let birth = inner.state.birth;
         inner.dirty.remove_range(0..u64::MAX);
         inner.freed.clear();

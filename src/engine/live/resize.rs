@@ -22,7 +22,7 @@ impl LiveObject {
             return Err(EngineError::TooLarge);
         }
         let mut inner = self.write_lock();
-        self.require_writable(&inner)?;
+        inner.require_writable()?;
         if !wanted(inner.state.size, size) {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl LiveObject {
 
     fn cut(&self, inner: &mut Inner, size: u64) -> Result<()> {
         let bs = self.geometry.block_size();
-        if size % bs != 0 {
+        if !size.is_multiple_of(bs) {
             self.cut_tail(inner, size / bs, as_len(size % bs))?;
         }
         let blocks = self.geometry.blocks(size);

@@ -20,13 +20,13 @@ impl LiveObject {
         if inner.unsaved_since.is_none() {
             return Ok(());
         }
-        let mtime = self.mtime_to_keep(inner)?;
+        let mtime = inner.mtime_to_keep()?;
         let head = self.save_blocks(inner)?;
         self.limit_null_extents(inner)?;
         self.store_pages(inner, |_| true)?;
         let header = self.next_header(inner)?;
-        self.put(inner, &[header.as_slice(), &head], 0)?;
-        self.fit_length(inner, self.geometry.stored_len(inner.state.size))?;
+        inner.put(&[header.as_slice(), &head], 0)?;
+        inner.fit_length(self.geometry.stored_len(inner.state.size))?;
         for range in self.freed_ranges(inner) {
             inner.file.punch(range.start, range.end - range.start)?;
         }
@@ -37,14 +37,6 @@ impl LiveObject {
         inner.tags.for_each(|tags| tags.dirty = false);
         inner.unsaved_since = None;
         Ok(())
-    }
-
-    /// The modification time to restore after storing: that of the last write, or the store's own.
-    pub(super) fn mtime_to_keep(&self, inner: &Inner) -> Result<Timestamp> {
-        Ok(match inner.mtime {
-            Some(written) => written,
-            None => inner.file.stat()?.mtime,
-        })
     }
 
     /// Seals and stores the unsaved blocks, run by run. A short run right behind the header is handed back instead,
@@ -62,7 +54,7 @@ impl LiveObject {
                     head.extend_from_slice(buffer);
                     return Ok(());
                 }
-                self.put(inner, &[buffer], offset)
+                inner.put(&[buffer], offset)
             })?;
         }
         Ok(head)
@@ -117,26 +109,12 @@ impl LiveObject {
         Ok(self.geometry.block_offset(first))
     }
 
-    /// The changed tag page of segment `g`, with the accumulator brought up to date.
-    pub(super) fn next_page(&self, inner: &mut Inner, g: u64) -> Box<Page> {
-        let Inner { tags, keys, state, .. } = inner;
-        let tags = tags.get_mut(g).expect("changed segments are loaded");
-        tags.segment.generation = state.generation + 1;
-        let page = keys.seal_segment(&tags.segment);
-        let term = keys.accumulator_term(g, &page);
-        if let Some(old) = tags.term.replace(term) {
-            state.accumulator.subtract(&old);
-        }
-        state.accumulator.add(&term);
-        page
-    }
-
     /// Stores those changed tag pages in place that `which` picks.
     pub(super) fn store_pages(&self, inner: &mut Inner, which: impl Fn(&Tags) -> bool) -> Result<()> {
         for g in inner.tags.dirty_pages() {
             if inner.tags.get(g).is_some_and(&which) {
-                let page = self.next_page(inner, g);
-                self.put(inner, &[page.as_slice()], self.geometry.tag_page_offset(g))?;
+                let page = inner.next_page(g);
+                inner.put(&[page.as_slice()], self.geometry.tag_page_offset(g))?;
             }
         }
         Ok(())
@@ -161,21 +139,45 @@ impl LiveObject {
         };
         inner.keys.seal_header(&header).map_err(|error| self.damaged(error))
     }
+}
 
-    pub(super) fn fit_length(&self, inner: &mut Inner, wanted: u64) -> Result<()> {
-        if inner.stored_len != wanted {
-            inner.file.set_len(wanted)?;
-            inner.stored_len = wanted;
+impl Inner {
+    /// The modification time to restore after storing: that of the last write, or the store's own.
+    pub(super) fn mtime_to_keep(&self) -> Result<Timestamp> {
+        Ok(match self.mtime {
+            Some(written) => written,
+            None => self.file.stat()?.mtime,
+        })
+    }
+
+    /// The changed tag page of segment `g`, with the accumulator brought up to date.
+    pub(super) fn next_page(&mut self, g: u64) -> Box<Page> {
+        let Self { tags, keys, state, .. } = self;
+        let tags = tags.get_mut(g).expect("changed segments are loaded");
+        tags.segment.generation = state.generation + 1;
+        let page = keys.seal_segment(&tags.segment);
+        let term = keys.accumulator_term(g, &page);
+        if let Some(old) = tags.term.replace(term) {
+            state.accumulator.subtract(&old);
+        }
+        state.accumulator.add(&term);
+        page
+    }
+
+    pub(super) fn fit_length(&mut self, wanted: u64) -> Result<()> {
+        if self.stored_len != wanted {
+            self.file.set_len(wanted)?;
+            self.stored_len = wanted;
         }
         Ok(())
     }
 
-    pub(super) fn put(&self, inner: &mut Inner, parts: &[&[u8]], offset: u64) -> Result<()> {
+    pub(super) fn put(&mut self, parts: &[&[u8]], offset: u64) -> Result<()> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let mut slices = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
         slices.retain(|slice| !slice.is_empty());
-        inner.file.write_at(&slices, offset)?;
-        inner.note_stored(offset, len);
+        self.file.write_at(&slices, offset)?;
+        self.note_stored(offset, len);
         Ok(())
     }
 }

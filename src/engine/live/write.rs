@@ -45,7 +45,7 @@ impl LiveObject {
         if end > self.geometry.max_size() {
             return Err(EngineError::TooLarge);
         }
-        self.require_writable(&inner)?;
+        inner.require_writable()?;
         if end > inner.state.size {
             self.finish_tail(&mut inner, end)?;
         }
@@ -67,10 +67,6 @@ impl LiveObject {
                 Ok(Written { len: done, end: offset + done as u64, must_save })
             }
         }
-    }
-
-    pub(super) fn require_writable(&self, inner: &Inner) -> Result<()> {
-        if inner.writable { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADF).into()) }
     }
 
     fn write_pieces(&self, inner: &mut Inner, offset: u64, data: &[u8], done: &mut usize) -> Result<()> {
@@ -209,5 +205,11 @@ impl LiveObject {
             Stored::Hole | Stored::Unknown => Ok(()),
             Stored::Sealed => self.load_block(inner, tail),
         }
+    }
+}
+
+impl Inner {
+    pub(super) fn require_writable(&self) -> Result<()> {
+        if self.writable { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADF).into()) }
     }
 }
