@@ -126,8 +126,8 @@ fn try_cut(recording: &Recording, image: &Image, size: u64, flush: u64) {
     }
 }
 
-/// Bytes that reach a disk together.
-const SECTOR: usize = 512;
+/// Bytes that reach a disk together: ext4 does not survive a superblock torn in itself.
+const SECTOR: usize = 4096;
 
 /// How the file systems are made.
 pub(super) const EXT4: &[&str] = &["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
