@@ -69,7 +69,7 @@ fn cut_everywhere(size: u64, make: &[&str]) {
         match event {
             Event::Write { at, data } => later.push((at, data)),
             Event::Flush => {
-                if flush >= recording.begun && (flush - recording.begun) % every == 0 {
+                if flush >= recording.begun && (flush - recording.begun).is_multiple_of(every) {
                     // Half of the time nothing of what came later is there.
                     let cut = if tried % 2 == 0 { image.clone() } else { torn(&image, &later, &mut random) };
                     try_cut(&recording, &cut, size, flush);
