@@ -17,9 +17,6 @@ use super::{
 };
 use crate::fixture::{Drive, ok, shell};
 
-/// A full disk ends one of these in any case; before, it has to hold something.
-const STEPS: usize = 40;
-
 /// Lets everybody write until a call fails or there was enough.
 fn write(
     dir: &Path,
@@ -92,10 +89,9 @@ fn fail_a_flush(size: u64, make: &[&str]) {
         drive.mount(&[]);
         check_but(&drive.dir(), &histories, "append");
         let append = fs::read(drive.dir().join("append")).unwrap();
-        let mut with = histories.iter().find(|history| history.name == "append").unwrap().clone();
-        let overwritten = append.starts_with(b"never acknowledged");
-        assert!(overwritten || with.check(Some(&append), u64::MAX).is_ok(), "`append` lost something");
-        with.acknowledge(0);
+        let synced = histories.iter().find(|history| history.name == "append").unwrap();
+        let taken = append.starts_with(b"never acknowledged");
+        assert!(taken || synced.check(Some(&append), u64::MAX).is_ok(), "`append` lost something");
         fs::write(drive.dir().join("new"), "x").unwrap();
         drive.unmount();
     }
@@ -131,20 +127,17 @@ fn a_disk_that_fills_up_in_the_middle_of_commits_loses_nothing() {
     let mut histories: Vec<_> =
         write(&drive.dir(), &[], 1, &flushes).into_iter().flat_map(|(_, histories)| histories).collect();
     let dir = drive.dir();
-    let more = thread::scope(|scope| {
+    let full = thread::scope(|scope| {
         let filling = scope.spawn(|| fill(&dir.join("filler")));
-        let mut more = Vec::new();
-        while !filling.is_finished() && more.is_empty() {
+        let mut room = true;
+        while room && !filling.is_finished() {
             let round = write(&dir, &histories, 100, &flushes);
-            let full = round.iter().any(|(ended, _)| ended.is_err());
+            room = round.iter().all(|(ended, _)| ended.is_ok());
             histories = round.into_iter().flat_map(|(_, histories)| histories).collect();
-            if full {
-                more.push(());
-            }
         }
         filling.join().unwrap()
     });
-    assert_eq!(more.raw_os_error(), Some(libc::ENOSPC), "{more}");
+    assert_eq!(full.raw_os_error(), Some(libc::ENOSPC), "{full}");
     // On the full disk: every call that fails says so, and what was acknowledged stays.
     check(&dir, &histories, u64::MAX);
     let last = write(&dir, &histories, 200, &flushes);
@@ -165,10 +158,13 @@ fn a_disk_that_fills_up_in_the_middle_of_commits_loses_nothing() {
 
 /// Appends to a file and syncs until that fails.
 fn fill(path: &Path) -> io::Error {
-    let mut file = File::create(path).unwrap();
+    let (mut file, piece) = (File::create(path).unwrap(), vec![7; 300_000]);
     loop {
-        if let Err(error) = file.write_all(&[7; 300_000]).and_then(|()| file.sync_data()) {
+        if let Err(error) = file.write_all(&piece).and_then(|()| file.sync_data()) {
             return error;
         }
     }
 }
+
+/// What each writer does, unless the disk is full before.
+const STEPS: usize = 40;

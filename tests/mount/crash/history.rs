@@ -61,10 +61,11 @@ impl History {
     pub(crate) fn check(&self, found: Option<&[u8]>, cut: u64) -> Result<(), Broken> {
         let least = self.acknowledged.iter().filter(|(_, flush)| *flush <= cut).map(|(ops, _)| *ops).max();
         let mut state = self.base.clone();
-        let mut at = self.matches(&state, found, least, 0);
-        for (number, op) in self.ops.iter().enumerate() {
+        let first = least.unwrap_or(0);
+        let mut at = (first == 0 && state.as_deref() == found).then_some(0);
+        for (number, op) in (1..).zip(&self.ops) {
             apply(&mut state, op);
-            at = self.matches(&state, found, least, number + 1).or(at);
+            at = (number >= first && state.as_deref() == found).then_some(number).or(at);
         }
         match (at, least, found) {
             (Some(_), ..) | (None, None, None) => Ok(()),
@@ -74,24 +75,14 @@ impl History {
     }
 
     /// After how many operations the state was last `found`.
-    pub(crate) fn position(&self, found: Option<&[u8]>) -> Option<usize> {
+    fn position(&self, found: Option<&[u8]>) -> Option<usize> {
         let mut state = self.base.clone();
-        let mut at = self.matches(&state, found, None, 0);
+        let mut at = (state.as_deref() == found).then_some(0);
         for (number, op) in (1..).zip(&self.ops) {
             apply(&mut state, op);
-            at = self.matches(&state, found, None, number).or(at);
+            at = (state.as_deref() == found).then_some(number).or(at);
         }
         at
-    }
-
-    fn matches(
-        &self,
-        state: &Option<Vec<u8>>,
-        found: Option<&[u8]>,
-        least: Option<usize>,
-        number: usize,
-    ) -> Option<usize> {
-        (number >= least.unwrap_or(0) && state.as_deref() == found).then_some(number)
     }
 
     /// Of a file never synced: each byte is one that was there at some time, or a hole.
@@ -183,7 +174,7 @@ fn fill(bytes: &mut [u8], seed: u64) {
     bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]));
 }
 
-/// SplitMix64: the same numbers for the same seed.
+/// `SplitMix64`: the same numbers for the same seed.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 

@@ -255,6 +255,6 @@ impl Filesystem for Disk {
 
 const NAME: &str = "disk.img";
 const FILE: INodeNo = INodeNo(2);
-const TTL: Duration = Duration::from_secs(3600);
+const TTL: Duration = Duration::from_hours(1);
 /// Bytes.
 const PAGE: usize = 4096;
