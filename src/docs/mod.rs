@@ -27,6 +27,11 @@ pub mod format {
     #![doc = include_str!("format.md")]
 }
 
+/// How fast it is, and how that is measured.
+pub mod performance {
+    #![doc = include_str!("performance.md")]
+}
+
 /// What the drive does where S3 and POSIX leave a choice.
 pub mod semantics {
     #![doc = include_str!("semantics.md")]

@@ -12,7 +12,7 @@ use crate::name::FileName;
 
 /// Directory at the root of a store that makes it one; never a bucket name.
 pub const STORE_DIR: &str = ".strongroom";
-/// The marker in [`STORE_DIR`]: a [`Marker`] as JSON.
+/// The marker in [`STORE_DIR`]: the format, its version and the store id as JSON.
 pub const STORE_FILE: &str = "store";
 /// The file in [`STORE_DIR`] whose lock is the right to write.
 pub const LOCK_FILE: &str = "lock";
