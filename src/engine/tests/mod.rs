@@ -14,7 +14,10 @@ use crate::{
     keys::{Keyring, NewSlot, Unlock, create_key_file},
     name::BucketName,
     object::BlockSize,
-    store::layout::STORE_DIR,
+    store::{
+        faulty::{Call, Faults},
+        layout::STORE_DIR,
+    },
 };
 
 /// A store in a temporary directory, with the means to open it again and again.
@@ -55,14 +58,17 @@ impl Fixture {
     fn start(&self, read_only: bool) -> Engine {
         let unlock = Unlock::KeyFile(self.key_file());
         let keyring = Keyring::open(&self.store().join(STORE_DIR), &unlock).unwrap();
-        let options = Options {
+        Engine::start(&self.store(), keyring, "test", self.options(read_only)).unwrap()
+    }
+
+    fn options(&self, read_only: bool) -> Options {
+        Options {
             read_only,
             encryption: self.encryption,
             new_bucket: bucket_of(4096),
             account: AccountId::parse("000000000000").unwrap(),
             limits: self.limits.clone(),
-        };
-        Engine::start(&self.store(), keyring, "test", options).unwrap()
+        }
     }
 
     /// A store with the bucket `data` of this block size.
@@ -340,4 +346,26 @@ fn a_file_that_a_crash_left_without_its_header_is_empty_and_can_be_used() {
     let engine = fixture.engine();
     assert_eq!(read_all(&open(&engine, "read", READ).unwrap(), 10).unwrap(), b"");
     assert_eq!(read_all(&open(&engine, "write", READ).unwrap(), 10).unwrap(), b"content");
+}
+
+/// `EDQUOT` as a disk quota gives it, which root is exempt from on a real mount.
+#[test]
+fn a_full_disk_and_a_full_quota_reach_the_writer_and_the_content_is_kept_for_another_try() {
+    let fixture = Fixture::with_bucket(4096);
+    let faults = Faults::default();
+    let root = faults.wrap(crate::store::LocalStore::open(&fixture.store()).unwrap().root());
+    let unlock = Unlock::KeyFile(fixture.key_file());
+    let keyring = Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap();
+    let engine = Engine::assemble(root, Arc::new(keyring), None, fixture.options(false)).unwrap();
+    for (name, errno) in [("quota", libc::EDQUOT), ("disk", libc::ENOSPC)] {
+        let file = create(&engine, name);
+        file.write_at(0, b"content").unwrap();
+        faults.arm(Call::Write, 1, errno);
+        let refused = file.flush().unwrap_err();
+        assert!(matches!(refused, EngineError::Store(e) if e.raw_os_error() == Some(errno)));
+        assert_eq!(read_all(&file, 10).unwrap(), b"content");
+        file.flush().unwrap();
+        engine.close(file);
+        assert_eq!(read_all(&open(&engine, name, READ).unwrap(), 10).unwrap(), b"content");
+    }
 }
