@@ -197,6 +197,8 @@ fn fio_reads_what_it_wrote() {
         ("libaio", "randwrite", "16k", "--iodepth=8"),
     ] {
         let mut fio = command(60, "fio");
+        // It leaves files about its verification where it runs.
+        fio.current_dir(drive.path("."));
         fio.args([
             "--name=verified",
             "--size=6m",

@@ -182,6 +182,20 @@ fn run(block_size: u64, limits: Limits, ops: &[Op]) {
     assert!(report.damaged.is_empty(), "{report:?}");
 }
 
+/// A save once punched the store where blocks had been punched and then written again: the new block was lost.
+#[test]
+fn a_block_written_again_after_a_punch_is_not_given_back() {
+    let ops = [
+        Op::Write { offset: 221_182, len: 3, seed: 0 },
+        Op::Flush,
+        Op::Zero { offset: 2, len: 225_278 },
+        Op::Write { offset: 221_182, len: 1, seed: 0 },
+        Op::Zero { offset: 221_182, len: 1 },
+        Op::Punch { offset: 221_185, len: 221_184 },
+    ];
+    run(4096, Limits::default(), &ops);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
