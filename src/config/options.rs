@@ -69,7 +69,7 @@ pub struct MemoryOptions {
     pub dirty_per_object: ByteSize,
     /// Unstored data of all objects.
     pub dirty_total: ByteSize,
-    /// Cached tag pages of one object.
+    /// Cached tag pages of all objects.
     pub tag_cache: ByteSize,
 }
 
@@ -201,7 +201,7 @@ impl Default for MemoryOptions {
         Self {
             dirty_per_object: ByteSize::new(4 << 20),
             dirty_total: ByteSize::new(256 << 20),
-            tag_cache: ByteSize::new(1 << 20),
+            tag_cache: ByteSize::new(64 << 20),
         }
     }
 }

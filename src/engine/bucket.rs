@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    Caller, EngineError, Result, clock, crash_mark,
+    Caller, EngineError, Result, clock,
+    crash_mark::{self, Crash},
     item::Form,
     principals::Principals,
     request::Encryption,
@@ -45,8 +46,8 @@ pub struct Bucket {
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
     wrapping: Mutex<Option<Arc<BucketKey>>>,
     journal: Option<Journal>,
-    /// When the last crash ended that left files without a header.
-    crashed: Option<Timestamp>,
+    /// The last crash, which may have left files unfinished.
+    crashed: Option<Crash>,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
@@ -92,7 +93,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Timestamp>),
+        (journal, crashed): (Option<Journal>, Option<Crash>),
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
@@ -171,9 +172,9 @@ impl Bucket {
         }
     }
 
-    /// Whether a file without any content, last changed at `changed`, may be what a crash left.
-    pub(super) fn may_be_leftover(&self, changed: Timestamp) -> bool {
-        crash_mark::covers(self.crashed, changed)
+    /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
+    pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
+        self.crashed.is_some_and(|crash| crash.covers(changed))
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.

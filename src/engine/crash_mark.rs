@@ -1,8 +1,9 @@
 //! Whether a bucket was closed cleanly, and until when it was not.
 //!
 //! A file that was created and never written has no header yet. A crash leaves such files behind, and they are empty;
-//! but a file that somebody cut to nothing looks the same. The time of the last crash tells them apart: what was
-//! last changed after it, in a bucket that was closed cleanly, is no leftover.
+//! but a file that somebody cut to nothing looks the same. The times of the last crash tell them apart: what was
+//! changed after it, or before the use that it ended, is no leftover. In the same way the size of a file is looked
+//! up in its header, not derived from its length, where an append may have been interrupted.
 
 use std::io::ErrorKind;
 
@@ -13,21 +14,45 @@ use crate::{
     store::{NodeRef, Timestamp, layout::fixed, small},
 };
 
-/// Present while the bucket is in use.
+/// Present while the bucket is in use, since its modification time.
 const OPEN: &str = "open";
-/// The time until which files may be leftovers of a crash, authenticated.
+/// The last use that a crash ended, authenticated.
 const CRASHED: &str = "crashed";
 /// Longest content of either file, in bytes.
 const MOST: usize = 256;
 
-/// Notes that the bucket with the reserved directory `private` is in use. Until when files without a header may be
-/// leftovers of a crash: now, if it was not closed; else the end of the crash that is on record.
-pub(super) fn open(private: &NodeRef, root: &BucketRoot) -> Result<Option<Timestamp>> {
-    match small::read(private, &fixed(OPEN), MOST) {
-        Ok(_) => {
-            let now = clock::now();
-            small::replace(private, &fixed(CRASHED), record(now, root).as_bytes(), 0o600)?;
-            Ok(Some(now))
+/// The use of a bucket that a crash ended, in Unix seconds. What was last changed in between may be unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crash {
+    begun: i64,
+    ended: i64,
+}
+
+impl Crash {
+    /// Whether a file last changed at `changed` may have been left unfinished.
+    pub(super) fn covers(self, changed: Timestamp) -> bool {
+        (self.begun..=self.ended).contains(&changed.sec)
+    }
+
+    /// The times, and their MAC.
+    fn record(self, root: &BucketRoot) -> String {
+        let Self { begun, ended } = self;
+        let key = root.settings_mac_key();
+        let mac =
+            crypto::hmac_sha256(key.expose(), &[b"EOB1/crashed", &begun.to_be_bytes(), &ended.to_be_bytes()]);
+        format!("{begun} {ended} {}\n", hex::encode(mac))
+    }
+}
+
+/// Notes that the bucket with the reserved directory `private` is in use. The last crash: that of the use before, if
+/// the bucket was not closed, else the one on record.
+pub(super) fn open(private: &NodeRef, root: &BucketRoot) -> Result<Option<Crash>> {
+    match private.lookup(&fixed(OPEN)) {
+        Ok((_, stat)) => {
+            let crash = Crash { begun: stat.mtime.sec, ended: clock::now().sec };
+            small::replace(private, &fixed(CRASHED), crash.record(root).as_bytes(), 0o600)?;
+            small::replace(private, &fixed(OPEN), b"in use\n", 0o600)?;
+            Ok(Some(crash))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             small::replace(private, &fixed(OPEN), b"in use\n", 0o600)?;
@@ -43,26 +68,17 @@ pub(super) fn close(private: &NodeRef) -> Result<()> {
     Ok(private.sync_dir()?)
 }
 
-fn on_record(private: &NodeRef, root: &BucketRoot) -> Result<Option<Timestamp>> {
+fn on_record(private: &NodeRef, root: &BucketRoot) -> Result<Option<Crash>> {
     let text = match small::read(private, &fixed(CRASHED), MOST) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let sec = std::str::from_utf8(&text).ok().and_then(|text| text.split_once(' ')?.0.parse().ok());
-    let time = sec.map(|sec| Timestamp { sec, nsec: 0 });
     // A record that is not ours says nothing, and then files without a header are damage.
-    Ok(time.filter(|time| crypto::equal(record(*time, root).as_bytes(), &text)))
+    Ok(parse(&text).filter(|crash| crypto::equal(crash.record(root).as_bytes(), &text)))
 }
 
-/// The time in whole seconds, and its MAC.
-fn record(time: Timestamp, root: &BucketRoot) -> String {
-    let mac =
-        crypto::hmac_sha256(root.settings_mac_key().expose(), &[b"EOB1/crashed", &time.sec.to_be_bytes()]);
-    format!("{} {}\n", time.sec, hex::encode(mac))
-}
-
-/// Whether a file last changed at `changed` may be a leftover of the crash that ended at `end`.
-pub(super) fn covers(end: Option<Timestamp>, changed: Timestamp) -> bool {
-    end.is_some_and(|end| changed.sec <= end.sec)
+fn parse(text: &[u8]) -> Option<Crash> {
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    Some(Crash { begun: words.next()?.parse().ok()?, ended: words.next()?.parse().ok()? })
 }

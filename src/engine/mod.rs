@@ -67,7 +67,7 @@ pub struct Limits {
     pub dirty_per_object: u64,
     /// Unsaved bytes of all objects together.
     pub dirty_total: u64,
-    /// Bytes of tag pages kept per open object.
+    /// Bytes of tag pages kept for all open objects together; each may keep eight pages in any case.
     pub tag_cache: u64,
     /// Objects up to this size have all their tag pages checked when opened.
     pub strict_open: u64,
@@ -82,18 +82,12 @@ pub struct Limits {
     pub defects: Defects,
 }
 
-impl Limits {
-    fn tag_pages_per_object(&self) -> usize {
-        usize::try_from(self.tag_cache / crate::object::PAGE).unwrap_or(usize::MAX).max(8)
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
             dirty_per_object: 4 << 20,
             dirty_total: 256 << 20,
-            tag_cache: 1 << 20,
+            tag_cache: 64 << 20,
             strict_open: 64 << 20,
             commit_interval: std::time::Duration::from_secs(5),
             bulk: 1 << 20,
@@ -167,8 +161,13 @@ impl Engine {
 
     /// Closes the buckets: everything is stored in place.
     fn close_buckets(&self) {
+        let objects = self.shared.objects.all();
         for bucket in self.shared.buckets.loaded() {
-            if let Err(error) = bucket.close() {
+            let unsaved =
+                |object: &&Arc<live::LiveObject>| object.bucket().id() == bucket.id() && !object.is_settled();
+            if objects.iter().any(|object| unsaved(&object)) {
+                log::error!("bucket `{}` has unsaved objects: the next mount recovers it", bucket.name());
+            } else if let Err(error) = bucket.close() {
                 log::error!("bucket `{}` will be recovered by the next mount: {error}", bucket.name());
             }
         }

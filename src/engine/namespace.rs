@@ -12,7 +12,7 @@ use super::{
 use crate::{
     name::BucketName,
     policy::Action,
-    store::{Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode},
+    store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode},
 };
 
 impl Engine {
@@ -66,7 +66,10 @@ impl Engine {
         let size = match item.form(|| Ok(stat.size))? {
             Form::Plain => stat.size,
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
-            Form::Encrypted => item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0),
+            Form::Encrypted => {
+                let size = item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0);
+                if item.bucket()?.may_be_unfinished(stat.ctime) { committed_size(item, size) } else { size }
+            }
         };
         Ok(Attr::new(stat, size))
     }
@@ -295,6 +298,16 @@ impl Engine {
     pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         Ok(item.node().remove_xattr(name)?)
+    }
+}
+
+/// The size that the header of an encrypted object names, where it has one and is at most `derived` from the stored
+/// length: an append that a crash interrupted leaves the stored file longer. As unauthentic as the length is.
+fn committed_size(item: &Item, derived: u64) -> u64 {
+    let header = item.node().open(Access::Read).and_then(|file| super::live::read_header(&file));
+    match header {
+        Ok(Ok((_, header))) => header.state.size.min(derived),
+        Ok(Err(_)) | Err(_) => derived,
     }
 }
 

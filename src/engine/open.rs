@@ -71,7 +71,7 @@ impl Engine {
     /// Whether a crash left the file without any content before its first commit. Anything else that has none was cut.
     fn is_leftover(&self, item: &Item) -> Result<bool> {
         let stat = item.node().stat()?;
-        Ok(stat.size == 0 && !self.read_only() && item.bucket()?.may_be_leftover(stat.ctime))
+        Ok(stat.size == 0 && !self.read_only() && item.bucket()?.may_be_unfinished(stat.ctime))
     }
 
     /// Makes a leftover what it was, an empty object.

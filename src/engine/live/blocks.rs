@@ -11,19 +11,21 @@ use std::{
 use zeroize::Zeroize;
 
 use super::super::Limits;
-use crate::store::journal::Lsn;
+use crate::{object::PAGE, store::journal::Lsn};
 
 /// Counts unsaved bytes of all objects against the configured limits.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: Limits,
     unsaved: AtomicU64,
+    /// Loaded tag pages of all objects.
+    tag_pages: AtomicU64,
 }
 
 impl Budget {
     /// A budget with nothing used.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, unsaved: AtomicU64::new(0) }
+        Self { limits, unsaved: AtomicU64::new(0), tag_pages: AtomicU64::new(0) }
     }
 
     /// The configured limits.
@@ -31,11 +33,28 @@ impl Budget {
         &self.limits
     }
 
+    /// How many tag pages one object may keep: any number while all objects together are within the limit.
+    pub(super) fn tag_pages_for_one(&self) -> usize {
+        let kept = self.tag_pages.load(Ordering::Relaxed) * PAGE;
+        if kept < self.limits.tag_cache { usize::MAX } else { LEAST_TAG_PAGES }
+    }
+
+    pub(super) fn count_tag_pages(&self, more: usize) {
+        self.tag_pages.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn uncount_tag_pages(&self, fewer: usize) {
+        self.tag_pages.fetch_sub(fewer as u64, Ordering::Relaxed);
+    }
+
     /// Whether an object with `own` unsaved bytes should save now.
     pub(crate) fn is_spent(&self, own: u64) -> bool {
         own >= self.limits.dirty_per_object || self.unsaved.load(Ordering::Relaxed) >= self.limits.dirty_total
     }
 }
+
+/// Tag pages that every open object may keep, whatever others keep.
+const LEAST_TAG_PAGES: usize = 8;
 
 /// Plaintext of one object's blocks that is not in place yet, by index; each buffer has the full block size, zero past
 /// the object's end.

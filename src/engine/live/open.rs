@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::{Bucket, bucket::NewObject, item::damaged, table::ObjectTable},
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
-    store::{Access, FileRef, NodeRef},
+    store::{Access, FileRef, NodeRef, Stat},
 };
 
 impl LiveObject {
@@ -38,7 +38,7 @@ impl LiveObject {
             state: ObjectState::new(),
             key_section: new.key_section,
             keys: new.keys,
-            tags: TagTable::new(Tags::stored(segment0, None)),
+            tags: TagTable::new(Tags::stored(segment0, None), budget.clone()),
             dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
             stored_len,
             base: Base::Free,
@@ -68,7 +68,8 @@ impl LiveObject {
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
         let refused = |reason| damaged(&node, reason);
-        let stored_len = file.stat()?.size;
+        let stat = file.stat()?;
+        let stored_len = stat.size;
         let (page, header) = read_header(&file)?.map_err(refused)?;
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
@@ -76,7 +77,7 @@ impl LiveObject {
         let data_key = bucket.data_key(&header)?;
         let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
-        let excess = excess(&bucket, &node, &header, stored_len)?;
+        let excess = excess(&bucket, &node, &header, &stat)?;
         let geometry = header.identity.geometry;
         let base = match bucket.journal() {
             Some(_) => Base::committed(geometry.blocks(header.state.size)),
@@ -94,7 +95,7 @@ impl LiveObject {
             attributes_unsynced: true,
             file,
             writable,
-            tags: TagTable::new(Tags::stored(header.segment0, None)),
+            tags: TagTable::new(Tags::stored(header.segment0, None), budget.clone()),
             identity: header.identity,
             state: header.state,
             key_section: header.keys,
@@ -158,7 +159,8 @@ impl LiveObject {
         if !inner.base.is_free() {
             inner.superseded.get_or_insert(old);
         }
-        inner.tags = TagTable::new(Tags::stored(Segment::blank(&new.identity.geometry, 0), None));
+        inner.tags =
+            TagTable::new(Tags::stored(Segment::blank(&new.identity.geometry, 0), None), self.budget.clone());
         inner.state = ObjectState { birth, ..ObjectState::new() };
         inner.identity = new.identity;
         inner.key_section = new.key_section;
@@ -168,18 +170,19 @@ impl LiveObject {
     }
 }
 
-/// Bytes past the end of the last commit, which the next one cuts off. An append that was under way at a crash leaves
-/// them behind, and so does whoever appends to stored files; none of them was ever part of the object.
-fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stored: u64) -> Result<u64> {
-    let (size, wanted) = (header.state.size, header.identity.geometry.stored_len(header.state.size));
-    if stored < wanted || stored > wanted && bucket.journal().is_none() {
-        return Err(damaged(node, FormatError::Length { stored, size }));
+/// Bytes past the end of the last commit, which the next one cuts off: a crash in the middle of an append leaves them
+/// behind. Where there was no such crash, a length that the size does not have is damage.
+fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stat: &Stat) -> Result<u64> {
+    let wanted = header.identity.geometry.stored_len(header.state.size);
+    if header.check_length(stat.size).is_ok() {
+        return Ok(0);
     }
-    if stored > wanted {
-        let excess = stored - wanted;
-        log::warn!("object `{}`: {excess} bytes past its end were never committed", node.path().display());
+    if stat.size < wanted || !bucket.may_be_unfinished(stat.ctime) {
+        return Err(damaged(node, FormatError::Length { stored: stat.size, size: header.state.size }));
     }
-    Ok(stored - wanted)
+    let excess = stat.size - wanted;
+    log::warn!("object `{}`: {excess} bytes past its end were never committed", node.path().display());
+    Ok(excess)
 }
 
 /// Reads and decodes the header of a stored file: page 0 as it stands, and what it says (not yet authentic).

@@ -18,7 +18,7 @@ impl LiveObject {
             let mut writer = self.write_lock();
             let Some((_, segments)) = self.clip(&writer, offset, len) else { return Ok(0) };
             writer
-                .load_tags(&self.geometry, &segments, self.budget.limits().tag_pages_per_object())
+                .load_tags(&self.geometry, &segments, self.budget.tag_pages_for_one())
                 .map_err(|error| self.load_failed(error))?;
             inner = std::sync::RwLockWriteGuard::downgrade(writer);
         }

@@ -1,8 +1,11 @@
 //! The tags of an open object's segments, as far as they are loaded.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use super::Inner;
+use super::{Budget, Inner};
 use crate::{
     crypto::CryptoError,
     object::{FormatError, Geometry, Identity, Nonces, ObjectKeys, Page, SALT_LEN, Segment, SegmentCipher},
@@ -86,12 +89,20 @@ impl Tags {
 /// The loaded segments; segment 0 is always there.
 pub(super) struct TagTable {
     loaded: HashMap<u64, Tags>,
+    budget: Arc<Budget>,
+}
+
+impl Drop for TagTable {
+    fn drop(&mut self) {
+        self.budget.uncount_tag_pages(self.loaded.len());
+    }
 }
 
 impl TagTable {
     /// A table with segment 0.
-    pub(super) fn new(segment0: Tags) -> Self {
-        Self { loaded: HashMap::from([(0, segment0)]) }
+    pub(super) fn new(segment0: Tags, budget: Arc<Budget>) -> Self {
+        budget.count_tag_pages(1);
+        Self { loaded: HashMap::from([(0, segment0)]), budget }
     }
 
     pub(super) fn get(&self, g: u64) -> Option<&Tags> {
@@ -103,7 +114,9 @@ impl TagTable {
     }
 
     pub(super) fn insert(&mut self, tags: Tags) {
-        self.loaded.insert(tags.segment.index(), tags);
+        if self.loaded.insert(tags.segment.index(), tags).is_none() {
+            self.budget.count_tag_pages(1);
+        }
     }
 
     pub(super) fn segment0(&self) -> &Tags {
@@ -135,17 +148,20 @@ impl TagTable {
     /// Takes out every segment from `first` on.
     pub(super) fn split_off(&mut self, first: u64) -> Vec<Tags> {
         let gone: Vec<u64> = self.loaded.keys().copied().filter(|g| *g >= first).collect();
+        self.budget.uncount_tag_pages(gone.len());
         gone.into_iter().filter_map(|g| self.loaded.remove(&g)).collect()
     }
 
     /// Forgets saved segments while more than `most` are loaded, keeping those in `keep`.
     fn shrink_to(&mut self, most: usize, keep: &std::ops::RangeInclusive<u64>) {
-        let mut excess = self.loaded.len().saturating_sub(most);
+        let before = self.loaded.len();
+        let mut excess = before.saturating_sub(most);
         self.loaded.retain(|g, tags| {
             let stays = excess == 0 || *g == 0 || tags.dirty || tags.logged || keep.contains(g);
             excess -= usize::from(!stays);
             stays
         });
+        self.budget.uncount_tag_pages(before - self.loaded.len());
     }
 }
 

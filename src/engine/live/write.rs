@@ -172,7 +172,7 @@ impl LiveObject {
     }
 
     pub(super) fn load_segment(&self, inner: &mut Inner, g: u64) -> Result<()> {
-        let most = self.budget.limits().tag_pages_per_object();
+        let most = self.budget.tag_pages_for_one();
         inner.load_tags(&self.geometry, &(g..=g), most).map_err(|error| self.load_failed(error))
     }
 

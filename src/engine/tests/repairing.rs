@@ -123,6 +123,8 @@ fn bytes_past_the_end_are_kept_apart_and_cut_off() {
     let fixture = store();
     let before = fs::read(fixture.store().join("data/synced")).unwrap();
     alter(&fixture, "synced", |bytes| bytes.extend([9; 6000]));
+    // As a crash leaves it.
+    std::fs::write(fixture.store().join("data/.eob/open"), "").unwrap();
     let (report, repairs) = repair(&fixture);
     assert_eq!((report.objects, report.damaged), (2, vec![]));
     let [tail] = &repairs.set_aside[..] else { panic!("{repairs:?}") };

@@ -112,10 +112,12 @@ fn a_file_cut_to_nothing_after_the_last_crash_is_damage() {
 }
 
 #[test]
-fn bytes_past_the_end_of_an_object_are_cut_off() {
+fn bytes_past_the_end_of_an_object_are_damage_but_after_a_crash_they_are_cut_off() {
     let (fixture, stored) = victim();
     let extended = [stored.as_slice(), &[7; 5000]].concat();
-    assert_eq!(damage(&fixture, &extended, "an extension"), Some(0));
+    assert_eq!(damage(&fixture, &extended, "an extension"), None);
+    std::fs::write(fixture.store().join("data/.eob/open"), "").unwrap();
+    assert_eq!(damage(&fixture, &extended, "an append that a crash interrupted"), Some(0));
     assert_eq!(std::fs::metadata(fixture.store().join("data/victim")).unwrap().len(), stored.len() as u64);
 }
 
