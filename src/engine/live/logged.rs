@@ -51,8 +51,7 @@ impl LiveObject {
             if self.budget.limits().defects.has(Defect::AppliedEarly) {
                 self.apply(journal, lsn)?;
             }
-            journal.flush(lsn).map_err(|error| self.bucket.flush_failed(&error))?;
-            self.apply(journal, lsn)?;
+            self.settle(journal, lsn)?;
         }
         if attributes {
             let file = self.read_lock().file.clone();
@@ -74,7 +73,11 @@ impl LiveObject {
     /// Makes durable and stores in place what is logged, so that fresh data can be stored in place after it.
     fn apply_logged(&self, journal: &Journal) -> Result<()> {
         let last = self.read_lock().pending.back().map(|pending| pending.lsn);
-        let Some(lsn) = last else { return Ok(()) };
+        last.map_or(Ok(()), |lsn| self.settle(journal, lsn))
+    }
+
+    /// Makes the frames up to `lsn` durable, and only then stores in place what they say (mutant M5).
+    fn settle(&self, journal: &Journal, lsn: Lsn) -> Result<()> {
         journal.flush(lsn).map_err(|error| self.bucket.flush_failed(&error))?;
         self.apply(journal, lsn)
     }
