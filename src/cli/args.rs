@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, key::Key,
+    mount::Mount, mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -31,6 +31,7 @@ pub(super) struct Cli {
 enum Command {
     Init(Init),
     Bucket(Bucket),
+    Key(Key),
     Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
@@ -60,6 +61,7 @@ impl Command {
         match self {
             Self::Init(command) => command.run(),
             Self::Bucket(command) => command.run(config),
+            Self::Key(command) => command.run(config),
             Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),

@@ -43,6 +43,12 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> a
     })
 }
 
+/// A time in seconds since 1970, as people read it.
+pub(super) fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
+}
+
 /// An error and its causes in one line, without what its message repeats of them.
 pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
