@@ -4,7 +4,8 @@ use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
     Attr, Caller, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-    bucket::{Ask, Creation},
+    admission::{Ask, Headers},
+    bucket::Creation,
     file::Content,
     item::Form,
     live::{LiveObject, Sync, is_unborn},
@@ -176,7 +177,7 @@ impl Engine {
 
     fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
         let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.principals, caller, path, shared.options.encryption)
+        item.bucket()?.admit_put(&shared.admission, caller, path, shared.options.encryption)
     }
 
     /// Asks the policy of the bucket of `item` about `action` on the object at `path`. The encryption that the policy
@@ -189,8 +190,8 @@ impl Engine {
         form: Form,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let encryption = (form == Form::Encrypted).then(|| SseMode::S3.name());
-        item.bucket()?.admit(&self.shared.principals, &Ask { caller, action, path, encryption })
+        let headers = Headers { encryption: (form == Form::Encrypted).then(|| SseMode::S3.name()) };
+        item.bucket()?.admit(&self.shared.admission, &Ask { caller, action, path, headers })
     }
 
     /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where

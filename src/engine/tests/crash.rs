@@ -57,7 +57,7 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
         read_only: false,
         encryption: Encryption::Unnamed,
         new_bucket: bucket_of(4096),
-        account: AccountId::parse("000000000000").unwrap(),
+        access: Access::default(),
         limits,
     };
     Engine::assemble(disk.root(), MASTER.clone(), None, options)
