@@ -1,6 +1,6 @@
 //! The options. Their meaning and defaults are described in `config/strongroom.toml`, not here.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::{ByteSize, Span, Timeout, parse_block_size};
-use crate::object::BlockSize;
+use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Config {
     pub policy: PolicyOptions,
     /// What is logged.
     pub log: LogOptions,
+    /// Key services, by the names that the keys of a store call them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provider: BTreeMap<String, ProviderSettings>,
 }
 
 /// How drives are mounted.

@@ -12,6 +12,7 @@ mod fake;
 mod hexbytes;
 mod keyring;
 mod master;
+mod providers;
 mod state;
 
 pub use bucket::{
@@ -24,4 +25,8 @@ pub use keyring::{
     create_key_file,
 };
 pub use master::{Binding, KeyError, MasterKey};
+pub use providers::{
+    AwsKmsSettings, Endpoint, KeyProvider, Patience, Pkcs11Settings, ProviderError, ProviderSettings,
+    SecretSource, TransitSettings, built_providers, open_provider,
+};
 pub use state::KeyState;
