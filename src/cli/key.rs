@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    keys::{KeyId, KeyName, KeyScope, KeyService, Keyring, Upkeep},
+    keys::{KeyId, KeyName, KeyProvider, KeyScope, KeyService, Keyring, Upkeep, open_provider},
 };
 
 /// Make, list, rotate, disable and delete the keys of a store
@@ -121,7 +122,13 @@ impl Keys {
 /// The key service of `keyring` under `config`.
 fn service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
     let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
-    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
+    Ok(KeyService::new(keyring, providers(config)?, scope))
+}
+
+/// The key providers of the configuration. Contacts nobody.
+pub(super) fn providers(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn KeyProvider>>> {
+    let open = |(name, settings): (&String, _)| Ok((name.clone(), open_provider(name, settings)?));
+    config.provider.iter().map(open).collect()
 }
 
 /// Says on stderr what time brought about.

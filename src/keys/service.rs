@@ -15,11 +15,11 @@ use std::{
 };
 
 use super::{
-    AliasName, Binding, KeyError, KeyId, KeyName, KeyScope, KeyState, Keyring, KeyringError, MasterKey,
-    SERVICE_KEY, keyring::FileStamp,
+    AliasName, Binding, KeyError, KeyId, KeyName, KeyProvider, KeyScope, KeyState, Keyring, KeyringError,
+    MasterKey, SERVICE_KEY, keyring::FileStamp,
 };
 use crate::{
-    crypto::Secret,
+    crypto::{CryptoError, Secret},
     envelope::{EncryptionContext, Id, Provider, WrappedKey},
 };
 
@@ -29,7 +29,7 @@ use crate::{
 /// unwrapping needs no id.
 pub struct KeyService {
     keyring: Keyring,
-    providers: BTreeMap<String, Arc<dyn MasterKey>>,
+    providers: BTreeMap<String, Arc<dyn KeyProvider>>,
     scope: KeyScope,
     /// The keyring file as it was when it was last read.
     seen: Mutex<Option<FileStamp>>,
@@ -41,9 +41,8 @@ pub struct KeyService {
 impl KeyService {
     /// A service for the keys of `keyring`; `providers` by the names that their sections in the configuration have.
     ///
-    /// A provider must write the name that it was asked with into the records it makes, or, where it knows a more
-    /// exact one, take that as well ([`KeyService::probe`]).
-    pub fn new(keyring: Keyring, providers: BTreeMap<String, Arc<dyn MasterKey>>, scope: KeyScope) -> Self {
+    /// A provider writes the name that it was asked with into the records it makes.
+    pub fn new(keyring: Keyring, providers: BTreeMap<String, Arc<dyn KeyProvider>>, scope: KeyScope) -> Self {
         let (seen, expired, expiries) = (Mutex::new(None), AtomicU64::new(0), AtomicU64::new(0));
         Self { keyring, providers, scope, seen, expired, expiries }
     }
@@ -151,21 +150,22 @@ impl KeyService {
         self.keyring.generation().wrapping_add(self.expiries.load(Ordering::Relaxed))
     }
 
-    /// Asks provider `provider` to wrap and unwrap with its key `key`, and returns the name that its records carry.
+    /// The name under which to list key `key` of provider `provider`, once it has wrapped and unwrapped something.
     ///
-    /// List the key under the returned name: it stays when an alias at the provider moves.
+    /// The name stays when an alias at the provider moves.
     pub fn probe(&self, provider: &str, key: &str) -> Result<String, KeyError> {
         let master = self.provider(provider, key)?;
-        let fresh =
-            |e: crate::crypto::CryptoError| KeyError::Unavailable { key: key.into(), why: e.to_string() };
-        let (secret, binding) =
-            (Secret::random().map_err(fresh)?, Binding::bucket_key(Id::random().map_err(fresh)?));
-        let wrapped = master.wrap_key(key, &secret, &EncryptionContext::default(), &binding)?;
+        let name = master.resolve(key)?;
+        let fresh = |e: CryptoError| KeyError::Unavailable { key: name.clone(), why: e.to_string() };
+        let (secret, bucket) = (Secret::random().map_err(fresh)?, Id::random().map_err(fresh)?);
+        let binding = Binding::bucket_key(bucket);
+        let holder = Holder { id: KeyId::random().map_err(fresh)?, name, master: master.clone() };
+        let wrapped = holder.wrap(&secret, &EncryptionContext::default(), &binding)?;
         let opened = master.unwrap_key(&wrapped, &binding)?;
-        let name = String::from_utf8(wrapped.key_id).ok();
-        match name.filter(|_| opened.expose() == secret.expose() && wrapped.provider == master.provider()) {
-            Some(name) => Ok(name),
-            None => Err(KeyError::Rejected { key: key.to_owned() }),
+        if opened.expose() == secret.expose() {
+            Ok(holder.name)
+        } else {
+            Err(KeyError::Rejected { key: holder.name })
         }
     }
 
@@ -219,7 +219,7 @@ impl KeyService {
         Ok(Some(Holder { id, name, master }))
     }
 
-    fn provider(&self, name: &str, key: &str) -> Result<&Arc<dyn MasterKey>, KeyError> {
+    fn provider(&self, name: &str, key: &str) -> Result<&Arc<dyn KeyProvider>, KeyError> {
         self.providers.get(name).ok_or_else(|| unconfigured(name, key))
     }
 }
@@ -278,7 +278,7 @@ impl std::fmt::Debug for KeyService {
 struct Holder {
     id: KeyId,
     name: String,
-    master: Arc<dyn MasterKey>,
+    master: Arc<dyn KeyProvider>,
 }
 
 impl Holder {
@@ -297,7 +297,7 @@ impl Holder {
         if wrapped.provider == self.master.provider() && wrapped.key_id == self.name.as_bytes() {
             Ok(wrapped)
         } else {
-            Err(KeyError::Rejected { key: self.id.to_string() })
+            Err(KeyError::Rejected { key: self.name.clone() })
         }
     }
 }
