@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     crypto::Secret,
-    envelope::{DataKey, EncryptionContext, Id, RecordType},
+    envelope::{DataKey, DataKeys, EncryptionContext, Id, RecordType},
     keys::{
         BucketKey, BucketKeyError, BucketKeys, MAX_BUCKET_KEY_RECORD, MasterKey, SERVICE_KEY, SealedBucketKey,
     },
@@ -308,17 +308,17 @@ impl Bucket {
         let user = EncryptionContext::default();
         let wrapped = bucket_key.wrap_data_key(identity.object, &data_key, &user, clock::now_secs())?;
         let key_section = KeySection { rewraps: 0, records: vec![wrapped, bucket_key.embedded()] };
-        let keys = ObjectKeys::create(&data_key, &mut identity);
+        let keys = ObjectKeys::create(&data_key.into(), &mut identity);
         Ok(NewObject { identity, key_section, keys })
     }
 
     /// Unwraps the data key of a stored object; whether it is the right one, its commitment tells.
-    pub(super) fn data_key(&self, header: &Header) -> Result<DataKey> {
+    pub(super) fn data_keys(&self, header: &Header) -> Result<DataKeys> {
         let unknown = || crate::keys::KeyError::Unknown { key: "(no data-key record in the header)".into() };
         let record = header.keys.find(RecordType::DataKey1).ok_or_else(unknown)?;
         let id = BucketKey::named_by(record).ok_or_else(unknown)?;
         let key = self.keys.get(id, || self.load_key(id, record.key_version, &header.keys))?;
-        Ok(key.unwrap_data_key(record, header.identity.object)?)
+        Ok(key.unwrap_data_key(record, header.identity.object)?.into())
     }
 
     /// Reads a bucket key from its file, or from the copy that an object's header carries.

@@ -200,7 +200,7 @@ impl Source {
                 )));
             }
         };
-        let keys = ObjectKeys::open(&bucket.data_key(&header)?, identity).map_err(refused)?;
+        let keys = ObjectKeys::open(&bucket.data_keys(&header)?, identity).map_err(refused)?;
         Wreck::new(file, &start, header, keys)
     }
 }

@@ -74,8 +74,8 @@ impl LiveObject {
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
         }
-        let data_key = bucket.data_key(&header)?;
-        let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
+        let data_keys = bucket.data_keys(&header)?;
+        let keys = ObjectKeys::open(&data_keys, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
         let excess = excess(&bucket, &node, &header, &stat)?;
         let geometry = header.identity.geometry;
