@@ -6,6 +6,7 @@
 
 mod bucket;
 mod clock;
+mod customer;
 mod derive;
 #[cfg(test)]
 mod fake;
@@ -19,6 +20,7 @@ pub use bucket::{
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
 pub use keyring::{
     Backup, KeyInfo, Keyring, KeyringError, NewSlot, Passphrase, SERVICE_KEY, SlotInfo, StateChange, Unlock,
     create_key_file,
