@@ -13,6 +13,7 @@ mod clock;
 mod committer;
 mod crash_mark;
 mod defects;
+mod encryption;
 mod error;
 mod file;
 mod item;
@@ -27,10 +28,12 @@ mod repair;
 mod request;
 mod salvage;
 mod scratch;
+mod sealing;
 mod settings;
 mod startup;
 mod table;
 mod verify;
+mod wraps;
 mod wreck;
 
 #[cfg(test)]
@@ -40,15 +43,18 @@ use std::sync::Arc;
 
 pub use bucket::Bucket;
 pub use defects::Defects;
+pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use repair::{Recovered, Repairs, SetAside};
-pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use salvage::{Salvage, Salvaged};
-pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
+pub use settings::{
+    BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
+};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
@@ -56,6 +62,7 @@ use self::{
     buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
 };
 use crate::{
+    keys::CustomerKeys,
     policy::AccountId,
     store::{NodeRef, StoreLock, journal},
 };
@@ -104,6 +111,8 @@ pub struct Options {
     pub read_only: bool,
     /// The encryption that requests name.
     pub encryption: Encryption,
+    /// The customer keys that are known; keys may come and go while the store is in use.
+    pub customer_keys: Arc<CustomerKeys>,
     /// What buckets made with `mkdir` start with.
     pub new_bucket: NewBucket,
     /// The account that policies see local users in.

@@ -123,12 +123,14 @@ impl Drive {
         let new_bucket = NewBucket {
             default_encryption: DefaultEncryption::Aes256,
             block_size: BlockSize::DEFAULT,
+            dual_layer: false,
             journal: JournalMode::On,
         };
         let options = Options {
             read_only: false,
             encryption: Encryption::Unnamed,
-            new_bucket,
+            customer_keys: std::sync::Arc::default(),
+            new_bucket: new_bucket.clone(),
             account: AccountId::parse("000000000000").expect("twelve digits"),
             limits: Limits::default(),
         };

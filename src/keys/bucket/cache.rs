@@ -42,12 +42,20 @@ impl<K: Hash + Eq + Clone> BucketKeys<K> {
         id: K,
         load: impl FnOnce() -> Result<BucketKey, BucketKeyError>,
     ) -> Result<Arc<BucketKey>, BucketKeyError> {
+        self.get_shared(id, || load().map(Arc::new))
+    }
+
+    /// Like [`BucketKeys::get`], for a `load` that may hand out a key which others have too.
+    pub fn get_shared(
+        &self,
+        id: K,
+        load: impl FnOnce() -> Result<Arc<BucketKey>, BucketKeyError>,
+    ) -> Result<Arc<BucketKey>, BucketKeyError> {
         let flight = match self.look_up(id) {
             Found::Known(answer) => return answer,
             Found::Missing(flight) => flight,
         };
-        let loaded = load().map(Arc::new);
-        flight.land(loaded)
+        flight.land(load())
     }
 
     /// Forgets one key, unless it is just being loaded.
