@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
+    identities::access,
     sse,
     unlock::UnlockArgs,
 };
@@ -18,7 +19,6 @@ use crate::{
     engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{KeyScope, KeyService, Keyring, Unlock},
-    policy::AccountId,
     store::{LocalStore, holder, layout},
 };
 
@@ -102,7 +102,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
         encryption: sse::requested(mount)?,
         customer_keys: Arc::default(),
         new_bucket: new_bucket(&config.bucket)?,
-        account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
+        access: access(config)?,
         limits: Limits {
             dirty_per_object: config.memory.dirty_per_object.bytes(),
             dirty_total: config.memory.dirty_total.bytes(),
@@ -154,6 +154,8 @@ mod tests {
     #[test]
     fn the_default_configuration_gives_the_engines_defaults() {
         let config = Config::default();
-        assert_eq!(engine_options(&config, &config.mount).unwrap().limits, Limits::default());
+        let options = engine_options(&config, &config.mount).unwrap();
+        assert_eq!(options.limits, Limits::default());
+        assert_eq!(options.access, engine::Access::default());
     }
 }

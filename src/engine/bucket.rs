@@ -11,10 +11,11 @@ use std::{
 
 use super::{
     Caller, EngineError, Result,
+    admission::{Admission, Ask, SeenEncryption},
+    bucket_policy::BucketPolicy,
     crash_mark::{self, Crash},
     encryption::{Encryption, EncryptionType},
     item::Form,
-    principals::Principals,
     sealing::{Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
@@ -22,13 +23,13 @@ use super::{
 use crate::{
     envelope::Id,
     keys::BucketRoot,
-    name::{BucketName, ObjectName},
+    name::BucketName,
     object::Geometry,
-    policy::{self, Action, Context, Grant, Mode, PolicyDocument, Request},
+    policy::{Action, Grant},
     store::{
         NodeKey, NodeRef, Timestamp,
         journal::Journal,
-        layout::{BUCKET_FILE, POLICY_FILE, fixed},
+        layout::{BUCKET_FILE, fixed},
         small,
     },
 };
@@ -42,7 +43,7 @@ pub struct Bucket {
     settings: RwLock<(Arc<Settings>, Option<FileStamp>)>,
     /// The reserved directory.
     private: NodeRef,
-    policy: RwLock<(PolicyState, Option<FileStamp>)>,
+    policy: BucketPolicy,
     wraps: Wraps,
     journal: Option<Journal>,
     /// The last crash, which may have left files unfinished.
@@ -55,35 +56,6 @@ pub struct Bucket {
 
 /// What tells one content of a small file from the next: its file, size and time.
 type FileStamp = (NodeKey, u64, Timestamp);
-
-/// The bucket's policy as far as it can be used.
-enum PolicyState {
-    None,
-    Policy(Arc<PolicyDocument>),
-    /// Stored but broken: nothing may be written until it is repaired.
-    Broken(String),
-}
-
-/// A question to a bucket's policy.
-pub(super) struct Ask<'a> {
-    pub(super) caller: &'a Caller,
-    pub(super) action: Action,
-    /// Path in the bucket of the object, or of the directory to be listed; asked for only where a policy needs it.
-    pub(super) path: &'a dyn Fn() -> PathBuf,
-    /// The encryption that the policy sees; asked for only where there is a policy.
-    pub(super) encryption: &'a dyn Fn() -> Result<SeenEncryption>,
-}
-
-/// What a policy sees of the encryption of a request or of a stored object.
-#[derive(Debug, Default)]
-pub(super) struct SeenEncryption {
-    /// `x-amz-server-side-encryption`, literally.
-    pub(super) header: Option<&'static str>,
-    /// The ARN of the effective KMS key, also where it is the default's.
-    pub(super) kms_key: Option<String>,
-    /// Whether it is a customer key.
-    pub(super) customer: bool,
-}
 
 /// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
 pub(super) enum Creation {
@@ -100,21 +72,20 @@ impl Bucket {
         sources: KeySources,
     ) -> Result<Self> {
         let (id, geometry) = (settings.id, settings.geometry);
-        let bucket = Self {
+        let policy = BucketPolicy::open(name.clone(), private.clone())?;
+        Ok(Self {
             name,
             id,
             geometry,
             settings: RwLock::new((Arc::new(settings), None)),
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
-            policy: RwLock::new((PolicyState::None, None)),
+            policy,
             journal,
             crashed,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
-        };
-        bucket.follow_policy()?;
-        Ok(bucket)
+        })
     }
 
     /// Its name.
@@ -204,20 +175,12 @@ impl Bucket {
 
     /// Whether a policy, valid or broken, has a say.
     pub fn has_policy(&self) -> Result<bool> {
-        self.follow_policy()?;
-        Ok(!matches!(self.policy.read().unwrap_or_else(PoisonError::into_inner).0, PolicyState::None))
+        self.policy.exists()
     }
 
-    /// Reads the stored policy if it is another one than before, so that a change takes effect with the next operation.
-    /// A broken one makes the bucket read-only instead of open.
-    fn follow_policy(&self) -> Result<()> {
-        let stamp = self.stamp(POLICY_FILE)?;
-        if self.policy.read().unwrap_or_else(PoisonError::into_inner).1 == stamp {
-            return Ok(());
-        }
-        let state = self.read_policy()?;
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = (state, stamp);
-        Ok(())
+    /// The bucket's policy.
+    pub(super) fn policy(&self) -> &BucketPolicy {
+        &self.policy
     }
 
     fn stamp(&self, name: &'static str) -> Result<Option<FileStamp>> {
@@ -255,71 +218,19 @@ impl Bucket {
         Ok(fresh)
     }
 
-    fn read_policy(&self) -> Result<PolicyState> {
-        Ok(match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
-            Err(error) if error.kind() == ErrorKind::NotFound => PolicyState::None,
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                PolicyState::Broken("it is longer than a policy may be".to_owned())
-            }
-            Err(error) => return Err(error.into()),
-            Ok(bytes) => match parse_policy(&bytes, &self.name) {
-                Ok(document) => PolicyState::Policy(Arc::new(document)),
-                Err(reason) => {
-                    log::error!("bucket `{}` is read-only: its policy is broken: {reason}", self.name);
-                    PolicyState::Broken(reason)
-                }
-            },
-        })
-    }
-
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
-    pub(super) fn admit(&self, principals: &Principals, ask: &Ask<'_>) -> Result<Grant> {
+    pub(super) fn admit(&self, admission: &Admission, ask: &Ask<'_>) -> Result<Grant> {
         if ask.action == Action::PutObject {
             self.require_sound()?;
         }
-        self.follow_policy()?;
-        let policy = match &self.policy.read().unwrap_or_else(PoisonError::into_inner).0 {
-            PolicyState::None => return Ok(Grant::without_policy(ask.action, &self.name)),
-            PolicyState::Broken(_) if matches!(ask.action, Action::GetObject | Action::ListBucket) => {
-                return Ok(Grant::without_policy(ask.action, &self.name));
-            }
-            PolicyState::Policy(policy) => policy.clone(),
-            PolicyState::Broken(reason) => {
-                return Err(EngineError::ReadOnly(format!(
-                    "bucket `{}` has a broken policy ({reason}): put a valid one",
-                    self.name
-                )));
-            }
-        };
-        let principal = principals.of(ask.caller);
-        let path = (ask.path)();
-        let prefix = path.to_string_lossy();
-        let listing = ask.action == Action::ListBucket;
-        let object = if listing { None } else { Some(ObjectName::parse(path.as_os_str())?) };
-        let encryption = (ask.encryption)()?;
-        let context = Context::at(std::time::SystemTime::now())
-            .encryption(encryption.header)
-            .kms_key(encryption.kms_key.as_deref())
-            .customer_algorithm(encryption.customer.then_some(CUSTOMER_ALGORITHM))
-            .prefix(listing.then_some(&*prefix));
-        let request = Request {
-            principal: &principal,
-            action: ask.action,
-            bucket: &self.name,
-            object: object.as_ref(),
-            context,
-        };
-        policy.evaluate(&request, Mode::Open).into_result().map_err(|denial| {
-            log::warn!("{denial}");
-            EngineError::Denied(Box::new(denial))
-        })
+        admission.admit(&self.policy, ask)
     }
 
     /// Decides whether `caller` may put the object at `path` with the `requested` encryption, and makes the keys of
     /// what is then created.
     pub(super) fn admit_put(
         &self,
-        principals: &Principals,
+        admission: &Admission,
         caller: &Caller,
         path: &dyn Fn() -> PathBuf,
         requested: &Encryption,
@@ -342,7 +253,7 @@ impl Bucket {
             })
         };
         let ask = Ask { caller, action: Action::PutObject, path, encryption: &seen };
-        let grant = self.admit(principals, &ask)?;
+        let grant = self.admit(admission, &ask)?;
         self.require_unblocked(&settings, decision.sealing.kind())?;
         self.creation(grant, &decision.sealing, caller, path)
     }
@@ -410,12 +321,4 @@ impl Bucket {
             Form::Encrypted
         }
     }
-}
-
-/// The only algorithm of customer keys, as policies see it.
-const CUSTOMER_ALGORITHM: &str = "AES256";
-
-fn parse_policy(bytes: &[u8], bucket: &BucketName) -> std::result::Result<PolicyDocument, String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    PolicyDocument::parse(text, bucket).map_err(|e| e.to_string())
 }

@@ -4,7 +4,8 @@ use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
     Attr, Bucket, Caller, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-    bucket::{Ask, Creation, SeenEncryption},
+    admission::{Ask, SeenEncryption},
+    bucket::Creation,
     file::Content,
     item::Form,
     live::{LiveObject, Sync, is_unborn, read_header},
@@ -200,7 +201,7 @@ impl Engine {
 
     fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
         let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.principals, caller, path, &shared.options.encryption)
+        item.bucket()?.admit_put(&shared.admission, caller, path, &shared.options.encryption)
     }
 
     /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
@@ -215,7 +216,7 @@ impl Engine {
     ) -> Result<Grant> {
         let encryption = || of.map_or_else(|| Ok(SeenEncryption::default()), |item| self.encryption_of(item));
         let ask = Ask { caller, action, path, encryption: &encryption };
-        bucket.admit(&self.shared.principals, &ask)
+        bucket.admit(&self.shared.admission, &ask)
     }
 
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.

@@ -40,7 +40,9 @@ fn plain(errno: Errno) -> Errno {
 fn errno_of(error: &EngineError) -> Errno {
     Errno(match error {
         EngineError::Store(e) => e.raw_os_error().filter(|raw| *raw > 0).unwrap_or(libc::EIO),
-        EngineError::Denied(..) | EngineError::Blocked { .. } => libc::EACCES,
+        EngineError::Denied(..) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
+            libc::EACCES
+        }
         EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error)) => of_key(error),
         EngineError::BucketKey(BucketKeyError::Store { errno }) => *errno,
         EngineError::BucketKey(BucketKeyError::Damaged { .. } | BucketKeyError::Misplaced { .. }) => {
@@ -69,6 +71,7 @@ fn of_key(error: &KeyError) -> i32 {
         KeyError::Disabled { .. } => libc::EKEYREVOKED,
         KeyError::Rejected { .. } => libc::EKEYREJECTED,
         KeyError::Unavailable { .. } => libc::ETIMEDOUT,
+        KeyError::Denied { .. } => libc::EACCES,
         KeyError::Invalid { .. } => libc::EINVAL,
     }
 }
@@ -78,7 +81,8 @@ fn of_key(error: &KeyError) -> i32 {
 fn unexpected(error: &EngineError, errno: Errno) -> bool {
     match error {
         EngineError::Store(_) => errno.0 == libc::EIO,
-        EngineError::Key(..)
+        EngineError::IdentityPolicy { .. }
+        | EngineError::Key(..)
         | EngineError::BucketKey(..)
         | EngineError::Request(..)
         | EngineError::Configuration(..)

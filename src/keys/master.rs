@@ -142,6 +142,14 @@ pub enum KeyError {
         /// The key.
         key: String,
     },
+    /// The provider knows the key but does not let this program use it.
+    #[error("key `{key}` may not be used here ({why}): check the rights and credentials for its provider")]
+    Denied {
+        /// The key.
+        key: String,
+        /// The cause, one line.
+        why: String,
+    },
     /// The provider could not be asked; the same call may work later.
     #[error("key `{key}` cannot be reached ({why}): check its provider, then try again")]
     Unavailable {

@@ -15,6 +15,7 @@ mod hexbytes;
 mod keyring;
 mod master;
 mod name;
+mod providers;
 mod service;
 mod state;
 #[cfg(test)]
@@ -33,5 +34,9 @@ pub use keyring::{
 };
 pub use master::{Binding, KeyError, MasterKey};
 pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};
+pub use providers::{
+    AwsKmsSettings, Endpoint, KeyProvider, Patience, Pkcs11Settings, ProviderError, ProviderSettings,
+    SecretSource, TransitSettings, built_providers, open_provider,
+};
 pub use service::KeyService;
 pub use state::KeyState;

@@ -7,8 +7,8 @@ use std::{ffi::OsStr, hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use strongroom::{
     engine::{
-        Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket, OpenFile,
-        OpenFlags, Options, create_store,
+        Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
+        OpenFile, OpenFlags, Options, create_store,
     },
     envelope::{DataKey, DataKeys, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
@@ -17,7 +17,6 @@ use strongroom::{
         BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState, Page, Segment,
         SegmentCipher, SseMode,
     },
-    policy::AccountId,
     store::layout::STORE_DIR,
 };
 
@@ -131,7 +130,7 @@ impl Drive {
             encryption: Encryption::Unnamed,
             customer_keys: std::sync::Arc::default(),
             new_bucket: new_bucket.clone(),
-            account: AccountId::parse("000000000000").expect("twelve digits"),
+            access: Access::default(),
             limits: Limits::default(),
         };
         let engine = Engine::start(&store, keyring, "bench", options)?;

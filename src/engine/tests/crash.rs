@@ -59,7 +59,7 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
         encryption: Encryption::Unnamed,
         customer_keys: Arc::default(),
         new_bucket: bucket_of(4096),
-        account: AccountId::parse("000000000000").unwrap(),
+        access: Access::default(),
         limits,
     };
     Engine::assemble(disk.root(), KEYS.clone(), None, options)

@@ -67,7 +67,7 @@ impl Fixture {
             encryption: self.encryption.clone(),
             customer_keys: Arc::default(),
             new_bucket: bucket_of(4096),
-            account: AccountId::parse("000000000000").unwrap(),
+            access: Access::default(),
             limits: self.limits.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! The key service over a keyring on disk, with a provider in memory; tests are named by the rows of S3's and KMS's
 //! behaviour that they hold: B the modes, C the life cycle, N other accounts.
 
+mod life_cycle;
 mod naming;
 mod remote;
 
