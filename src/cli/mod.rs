@@ -23,6 +23,7 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod sse;
 mod status;
 mod store;
 mod umount;
