@@ -1,8 +1,6 @@
 //! `strongroom bucket`: buckets made, listed and deleted.
 
-use std::{collections::BTreeSet, io::ErrorKind, path::PathBuf};
-
-use serde::Serialize;
+use std::{io::ErrorKind, path::PathBuf};
 
 use super::{
     bucket_policy::PolicyCommand,
@@ -13,8 +11,8 @@ use super::{
 };
 use crate::{
     config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, Switch, parse_block_size},
-    engine::{self, EncryptionType, Engine, EngineError},
-    envelope::Id,
+    control::{BucketInfo, ControlError, Failure, Request},
+    engine::EngineError,
     name::BucketName,
     object::BlockSize,
 };
@@ -92,24 +90,6 @@ struct Delete {
     unlock: UnlockArgs,
 }
 
-/// A bucket as `--json` prints it; sizes in bytes.
-#[derive(Debug, Serialize)]
-struct Report {
-    name: String,
-    id: Id,
-    default_encryption: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kms_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bucket_key: Option<bool>,
-    blocked_encryption: BTreeSet<EncryptionType>,
-    dual_layer: bool,
-    plaintext_allowed: bool,
-    block_size: u64,
-    journal: engine::JournalMode,
-    policy: bool,
-}
-
 impl Bucket {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
@@ -135,23 +115,29 @@ impl Create {
             dual_layer: self.dual_layer || config.bucket.dual_layer,
         };
         let new = new_bucket(&options)?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        let created = engine.create_bucket(&name, new, self.adopt);
-        created.map_err(|error| explained(error, &name))?;
+        let store = StorePath::open(&self.store)?;
+        if let Some(daemon) = store.daemon()? {
+            let request = Request::CreateBucket { name: self.name.clone(), new, adopt: self.adopt };
+            daemon.ask::<()>(&request).map_err(|error| refused(error, &name))?;
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Write)?;
+            engine.create_bucket(&name, new, self.adopt).map_err(|error| explained(error, &name))?;
+        }
         output::line(format!("Bucket {name} made"))
     }
 }
 
 impl List {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
-        let names = engine.bucket_names()?;
-        let reports =
-            names.iter().map(|name| Report::new(&engine, name)).collect::<anyhow::Result<Vec<_>>>()?;
+        let store = StorePath::open(&self.store)?;
+        let reports: Vec<BucketInfo> = match store.daemon()? {
+            Some(daemon) => daemon.ask(&Request::ListBuckets)?,
+            None => BucketInfo::all(&store.engine(&self.unlock, config, Access::Read)?)?,
+        };
         if self.json {
             return output::json(&reports);
         }
-        let rows: Vec<_> = reports.iter().map(Report::row).collect();
+        let rows: Vec<_> = reports.iter().map(row).collect();
         output::table(["NAME", "DEFAULT ENCRYPTION", "BLOCK SIZE", "POLICY"], &rows)
     }
 }
@@ -159,42 +145,35 @@ impl List {
 impl Delete {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.name)?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        engine.delete_bucket(&name).map_err(|error| explained(error, &name))?;
+        let store = StorePath::open(&self.store)?;
+        if let Some(daemon) = store.daemon()? {
+            let request = Request::DeleteBucket { name: self.name.clone() };
+            daemon.ask::<()>(&request).map_err(|error| refused(error, &name))?;
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Write)?;
+            engine.delete_bucket(&name).map_err(|error| explained(error, &name))?;
+        }
         output::line(format!("Bucket {name} deleted"))
     }
 }
 
-impl Report {
-    fn new(engine: &Engine, name: &BucketName) -> anyhow::Result<Self> {
-        let bucket = engine.bucket(name).map_err(|error| explained(error, name))?;
-        let settings = bucket.settings();
-        let default = &settings.encryption.default;
-        let bucket_key = if let engine::DefaultEncryption::Kms { bucket_key, .. } = default {
-            Some(*bucket_key)
-        } else {
-            None
-        };
-        Ok(Self {
-            name: name.to_string(),
-            id: settings.id,
-            default_encryption: default.header().unwrap_or("none"),
-            kms_key: default.key().map(ToString::to_string),
-            bucket_key,
-            blocked_encryption: settings.encryption.blocked.clone(),
-            dual_layer: settings.geometry.wide(),
-            plaintext_allowed: settings.plaintext_allowed,
-            block_size: settings.geometry.block_size(),
-            journal: settings.journal,
-            policy: engine.bucket(name)?.has_policy()?,
-        })
-    }
+fn row(bucket: &BucketInfo) -> [String; 4] {
+    let policy = if bucket.policy { "yes" } else { "no" }.to_owned();
+    let block_size = ByteSize::new(bucket.block_size).to_string();
+    [bucket.name.clone(), bucket.default_encryption.clone(), block_size, policy]
+}
 
-    fn row(&self) -> [String; 4] {
-        let encryption = self.default_encryption.to_owned();
-        let policy = if self.policy { "yes" } else { "no" }.to_owned();
-        [self.name.clone(), encryption, ByteSize::new(self.block_size).to_string(), policy]
-    }
+/// A daemon's refusal as what it means for a bucket, and what to do.
+fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
+    let ControlError::Refused { failure, .. } = &error else { return error.into() };
+    let kind = match failure {
+        Failure::NotFound => ErrorKind::NotFound,
+        Failure::Exists => ErrorKind::AlreadyExists,
+        Failure::NotEmpty => ErrorKind::DirectoryNotEmpty,
+        Failure::Damaged => return Refusal::error(Exit::Damage, error.to_string()),
+        Failure::BadRequest | Failure::Busy | Failure::Other => return error.into(),
+    };
+    explained(EngineError::Store(kind.into()), name)
 }
 
 /// An engine's error as what it means for a bucket, and what to do.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
+    control::{ControlError, Failure},
     engine::{EngineError, StartError},
     keys::{KeyError, KeyringError},
     object::FormatError,
@@ -92,6 +93,7 @@ fn by_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or_else(|| cause.downcast_ref().map(of_format))
         .or_else(|| cause.downcast_ref().map(of_start))
         .or_else(|| cause.downcast_ref().map(of_engine))
+        .or_else(|| cause.downcast_ref().map(of_control))
 }
 
 fn of_start(error: &StartError) -> Exit {
@@ -110,6 +112,14 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Bucket { .. }
         | EngineError::Key(KeyError::Rejected { .. }) => Exit::Damage,
         _ => Exit::Failure,
+    }
+}
+
+fn of_control(error: &ControlError) -> Exit {
+    match error {
+        ControlError::Refused { failure: Failure::Damaged, .. } => Exit::Damage,
+        ControlError::Refused { failure: Failure::Busy, .. } | ControlError::Unheard(_) => Exit::Busy,
+        ControlError::Refused { .. } => Exit::Failure,
     }
 }
 

@@ -1,23 +1,20 @@
 //! `strongroom key`: the keys of a store. Works while the store is mounted: the keyring has a lock of its own, and the
 //! daemon follows what changes.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
     key_life, key_make, key_report,
-    store::StorePath,
+    store::{StorePath, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
     config::Config,
-    keys::{KeyId, KeyName, KeyProvider, KeyScope, KeyService, Keyring, Upkeep, open_provider},
+    control::Request,
+    keys::{KeyId, KeyName, KeyService, Keyring},
 };
 
 /// Make, list, rotate, disable and delete the keys of a store
@@ -89,11 +86,11 @@ impl StoreArgs {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match keyring.maintain() {
-            Ok(done) => done.iter().for_each(tell),
+            Ok(done) => done.iter().for_each(|upkeep| log::info!("{upkeep}")),
             // Where nothing can be written, what is asked for may still be read.
             Err(error) => log::warn!("rotations and deletions that are due wait: {error}"),
         }
-        Ok(Keys { store, service: service(keyring, config)? })
+        Ok(Keys { store, service: key_service(keyring, config)? })
     }
 }
 
@@ -113,30 +110,28 @@ impl Keys {
         self.service.keyring()
     }
 
+    /// Lets the daemon that has the store in use, if any, know that keys changed.
+    pub(super) fn announce(&self) {
+        let told = self.store.daemon().and_then(|daemon| match daemon {
+            Some(daemon) => Ok(daemon.ask::<()>(&Request::RefreshKeys)?),
+            None => Ok(()),
+        });
+        if let Err(error) = told {
+            log::warn!("the drive learns of this at the next file that is opened: {error}");
+        }
+    }
+
+    /// Lets the daemon that has the store in use, if any, cut off the open files of `key`; how many there were.
+    pub(super) fn revoke(&self, key: &KeyId) -> anyhow::Result<usize> {
+        match self.store.daemon()? {
+            Some(daemon) => Ok(daemon.ask(&Request::RevokeKey { key: key.clone() })?),
+            None => Ok(0),
+        }
+    }
+
     /// The key that `text` names.
     pub(super) fn find(&self, text: &str) -> anyhow::Result<KeyId> {
         Ok(self.service.find(&text.parse::<KeyName>()?)?)
-    }
-}
-
-/// The key service of `keyring` under `config`.
-fn service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
-    let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
-    Ok(KeyService::new(keyring, providers(config)?, scope))
-}
-
-/// The key providers of the configuration. Contacts nobody.
-pub(super) fn providers(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn KeyProvider>>> {
-    let open = |(name, settings): (&String, _)| Ok((name.clone(), open_provider(name, settings)?));
-    config.provider.iter().map(open).collect()
-}
-
-/// Says on stderr what time brought about.
-fn tell(upkeep: &Upkeep) {
-    match upkeep {
-        Upkeep::Rotated { key, version } => log::info!("key `{key}` was due: it has version {version} now"),
-        Upkeep::Destroyed { key } => log::info!("key `{key}` waited long enough: it was destroyed"),
-        Upkeep::Expired { key } => log::info!("the imported material of key `{key}` expired: it was erased"),
     }
 }
 

@@ -63,13 +63,16 @@ pub(super) struct Enable {
 
 /// Stop a key from being used, until it is enabled again
 ///
-/// Files that need it can no longer be opened, from this moment on; files that are open go on.
+/// Files that need it can no longer be opened, from this moment on; files that are open go on unless `--revoke` is given.
 #[derive(Debug, clap::Args)]
 pub(super) struct Disable {
     #[command(flatten)]
     store: StoreArgs,
     /// The key
     key: String,
+    /// Also cut off files that are open: what is unsaved is saved, then they can be neither read nor written
+    #[arg(long)]
+    revoke: bool,
 }
 
 /// Stop a key from being used, and destroy it after a waiting time
@@ -145,7 +148,11 @@ impl Disable {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let keys = self.store.keys(config)?;
         let id = changed(&keys, &self.key, StateChange::Disable)?;
-        output::line(format!("Key {id} is disabled"))
+        if !self.revoke {
+            return output::line(format!("Key {id} is disabled"));
+        }
+        let cut = keys.revoke(&id)?;
+        output::line(format!("Key {id} is disabled; {cut} open files were cut off"))
     }
 }
 
@@ -158,6 +165,7 @@ impl ScheduleDeletion {
             refuse_if_needed(&id, &count)?;
         }
         keys.keyring().change_state(&id, None, StateChange::ScheduleDeletion { days: self.days })?;
+        keys.announce();
         let end = keys.keyring().key(&id)?.deletion.map_or_else(|| "unknown".to_owned(), output::time);
         let lost = match count.objects {
             0 => String::new(),
@@ -178,6 +186,7 @@ impl CancelDeletion {
 fn changed(keys: &Keys, key: &str, change: StateChange) -> anyhow::Result<KeyId> {
     let id = keys.find(key)?;
     keys.keyring().change_state(&id, None, change)?;
+    keys.announce();
     Ok(id)
 }
 

@@ -17,7 +17,8 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{AccountId, Config, LogOptions, MountOptions, Timeout},
+    config::{Config, MountOptions, Timeout},
+    control::Control,
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -71,8 +72,7 @@ pub(super) struct Plan {
     engine: engine::Options,
     options: MountOptions,
     unlock: UnlockArgs,
-    log: LogOptions,
-    account: AccountId,
+    config: Config,
 }
 
 impl Mount {
@@ -119,8 +119,7 @@ impl Plan {
             engine: engine_options(config, &options)?,
             options,
             unlock: words.unlock.clone(),
-            log: config.log.clone(),
-            account: config.policy.account.clone(),
+            config: config.clone(),
             store,
         })
     }
@@ -129,12 +128,13 @@ impl Plan {
     pub(super) fn serve_here(&self) -> anyhow::Result<Exit> {
         let watchdog = self.watchdog()?;
         let unlock = self.unlock.unlock(self.store.path())?;
-        let session = self.start(&unlock)?;
+        let (session, control) = self.start(&unlock)?;
         drop(unlock);
         if let Err(error) = fuse::notify(fuse::READY) {
             ::log::warn!("the service manager was not told that the mount serves: {error}");
         }
         session.wait()?;
+        drop(control);
         drop(watchdog);
         Ok(Exit::Done)
     }
@@ -158,9 +158,9 @@ impl Plan {
     }
 
     fn serve_as_daemon(&self, unlock: &Unlock, ready: Ready) -> Exit {
-        let started = log::open(&self.log).map(log::add).and_then(|()| self.start(unlock));
+        let started = log::open(&self.config.log).map(log::add).and_then(|()| self.start(unlock));
         let outcome = match started {
-            Ok(session) => serve(session, ready),
+            Ok(started) => serve(started, ready),
             Err(error) => {
                 let exit = Exit::of(&error);
                 return ready.fail(exit as u8, &output::one_line(&error)).map_or(Exit::Failure, |()| exit);
@@ -179,11 +179,11 @@ impl Plan {
         Watchdog::start(&self.mount.mountpoint).context("cannot start the process that cleans up")
     }
 
-    fn start(&self, unlock: &Unlock) -> anyhow::Result<Session> {
+    fn start(&self, unlock: &Unlock) -> anyhow::Result<(Session, Option<Control>)> {
         if let Err(error) = raise_fd_limit() {
             ::log::warn!("the limit on open files stays as it is: {error}");
         }
-        let keys = self.store.keys(unlock, &self.account)?;
+        let keys = self.store.keys(unlock, &self.config)?;
         sse::read_customer_keys(&self.options, &self.engine.customer_keys)?;
         if !secrets_locked() {
             ::log::warn!(
@@ -191,15 +191,20 @@ impl Plan {
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?;
-        Ok(Session::start(Arc::new(engine), &self.mount)?)
+        let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?);
+        let control = Control::start(&engine, self.store.path()).map_err(|error| {
+            ::log::warn!("the store takes no requests while it is mounted: {error}");
+        });
+        Ok((Session::start(engine, &self.mount)?, control.ok()))
     }
 }
 
-fn serve(session: Session, ready: Ready) -> anyhow::Result<()> {
+fn serve((session, control): (Session, Option<Control>), ready: Ready) -> anyhow::Result<()> {
     log::leave_stderr();
     ready.succeed().context("cannot leave the terminal")?;
-    Ok(session.wait()?)
+    session.wait()?;
+    drop(control);
+    Ok(())
 }
 
 /// A drive inside its own store, or the other way round, would wait for itself.

@@ -15,11 +15,12 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{self, BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    control::{Client, ControlError, Request, Status},
     engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{KeyScope, KeyService, Keyring, Unlock},
-    store::{LocalStore, holder, layout},
+    keys::{KeyScope, KeyService, Keyring, Unlock, open_provider},
+    store::{Holder, LocalStore, holder, layout},
 };
 
 /// A store directory that was found to be one.
@@ -55,21 +56,30 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// The keys of the store, which `account` owns.
-    pub(super) fn keys(&self, unlock: &Unlock, account: &config::AccountId) -> anyhow::Result<KeyService> {
-        key_service(self.keyring(unlock)?, account)
+    /// The keys of the store under `config`.
+    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
+        key_service(self.keyring(unlock)?, config)
+    }
+
+    /// A way to the daemon that has the store in use; `None` while nobody has.
+    pub(super) fn daemon(&self) -> anyhow::Result<Option<Client>> {
+        let Some(holder) = holder(&self.path)? else { return Ok(None) };
+        let client = Client::new(&self.path).with_context(|| format!("the store is in use by {holder}"))?;
+        match client.ask::<Status>(&Request::Status) {
+            Ok(_) => Ok(Some(client)),
+            // Another command has the store for a moment, or the drive takes no requests.
+            Err(ControlError::Unheard(error)) => {
+                ::log::debug!("{holder} does not answer: {error}");
+                Err(busy(&holder))
+            }
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
     pub(super) fn require_free(&self) -> anyhow::Result<()> {
         let Some(holder) = holder(&self.path)? else { return Ok(()) };
-        let mount = Path::new(&holder.purpose);
-        let end = if mount.is_absolute() {
-            format!("run `strongroom umount {}` first", mount.display())
-        } else {
-            "try again when it has ended".to_owned()
-        };
-        Err(Refusal::error(Exit::Busy, format!("the store is in use by {holder}: {end}")))
+        Err(busy(&holder))
     }
 
     /// Opens the store for an administrative command, with the locks and checks that a mount has.
@@ -80,10 +90,20 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, &config.policy.account)?;
+        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
         Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
     }
+}
+
+fn busy(holder: &Holder) -> anyhow::Error {
+    let mount = Path::new(&holder.purpose);
+    let end = if mount.is_absolute() {
+        format!("run `strongroom umount {}` first", mount.display())
+    } else {
+        "try again when it has ended".to_owned()
+    };
+    Refusal::error(Exit::Busy, format!("the store is in use by {holder}: {end}"))
 }
 
 /// What an administrative command may do.
@@ -114,11 +134,14 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
     })
 }
 
-/// The service for the keys of `keyring`, which `account` owns.
-pub(super) fn key_service(keyring: Keyring, account: &config::AccountId) -> anyhow::Result<KeyService> {
-    let usual = KeyScope::default();
-    let scope = KeyScope::new(usual.region(), account.as_str())?;
-    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
+/// The service for the keys of `keyring` under `config`. Contacts no provider.
+pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
+    let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
+    let mut providers = BTreeMap::new();
+    for (name, settings) in &config.provider {
+        providers.insert(name.clone(), open_provider(name, settings)?);
+    }
+    Ok(KeyService::new(keyring, providers, scope))
 }
 
 /// What buckets are made with under these options.

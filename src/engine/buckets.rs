@@ -52,6 +52,11 @@ impl Buckets {
         }
     }
 
+    /// The keys of the store.
+    pub(super) fn keys(&self) -> &Arc<KeyService> {
+        &self.sources.service
+    }
+
     /// What `mkdir` makes.
     pub(super) fn defaults(&self) -> NewBucket {
         self.defaults.clone()

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, Condvar, Mutex, PoisonError, Weak},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{Shared, live::Sync};
@@ -37,7 +37,7 @@ impl Committer {
 }
 
 fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
-    let mut interval = Duration::ZERO;
+    let (mut interval, mut upkeep) = (Duration::ZERO, None::<Instant>);
     loop {
         let guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
         let (guard, _) = wake
@@ -50,10 +50,25 @@ fn run((stopped, wake): &(Mutex<bool>, Condvar), shared: &Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         interval = shared.options.limits.commit_interval;
         shared.save_older_than(interval);
+        if upkeep.is_none_or(|last| last.elapsed() >= UPKEEP) {
+            shared.keep_keys_up();
+            upkeep = Some(Instant::now());
+        }
     }
 }
 
 impl Shared {
+    /// Rotates, destroys and expires the keys for which it is time.
+    fn keep_keys_up(&self) {
+        if self.options.read_only {
+            return;
+        }
+        match self.buckets.keys().keyring().maintain() {
+            Ok(done) => done.iter().for_each(|upkeep| log::info!("{upkeep}")),
+            Err(error) => log::warn!("rotations and deletions of keys that are due wait: {error}"),
+        }
+    }
+
     /// Saves objects whose changes are older than `age`, and forgets closed ones. All are logged first, so that one
     /// flush serves those of a bucket. What cannot be saved and has lost its last name is given up once nobody has it
     /// open: on a full disk, deleting must give space back.
@@ -87,3 +102,5 @@ impl Shared {
 
 /// A journal that took nothing for this long is emptied, so that files it holds are let go.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often keys are looked at.
+const UPKEEP: Duration = Duration::from_mins(10);

@@ -64,7 +64,7 @@ pub use verify::{Finding, Progress, Report};
 
 use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
 use crate::{
-    keys::CustomerKeys,
+    keys::{CustomerKeys, KeyService},
     store::{NodeRef, StoreLock, journal},
 };
 
@@ -150,6 +150,11 @@ impl Engine {
     /// Whether every change is refused.
     pub fn read_only(&self) -> bool {
         self.shared.options.read_only
+    }
+
+    /// The keys of the store.
+    pub fn keys(&self) -> &Arc<KeyService> {
+        self.shared.buckets.keys()
     }
 
     fn require_writable(&self) -> Result<()> {

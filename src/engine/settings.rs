@@ -154,11 +154,13 @@ pub enum JournalMode {
 }
 
 /// What a new bucket is made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewBucket {
     /// Encryption of objects whose request names none.
     pub default_encryption: DefaultEncryption,
     /// Block size of all its objects, for good.
+    #[serde(with = "block_size")]
     pub block_size: BlockSize,
     /// Whether its objects have room for two layers (DSSE), for good.
     pub dual_layer: bool,
@@ -383,6 +385,23 @@ fn mac(file: &impl Serialize, root: &BucketRoot) -> [u8; 32] {
 
 fn damaged(why: impl std::fmt::Display) -> SettingsError {
     SettingsError::Damaged(why.to_string())
+}
+
+/// A block size as a number of bytes.
+mod block_size {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use crate::object::BlockSize;
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    pub(super) fn serialize<S: Serializer>(size: &BlockSize, serializer: S) -> Result<S::Ok, S::Error> {
+        size.bytes().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
+        let bytes = u64::deserialize(deserializer)?;
+        BlockSize::from_bytes(bytes).ok_or_else(|| D::Error::custom("a block has 4 KiB to 1 MiB"))
+    }
 }
 
 /// A key by its name, as text.

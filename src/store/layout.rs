@@ -16,6 +16,8 @@ pub const STORE_DIR: &str = ".strongroom";
 pub const STORE_FILE: &str = "store";
 /// The file in [`STORE_DIR`] whose lock is the right to write.
 pub const LOCK_FILE: &str = "lock";
+/// The socket in [`STORE_DIR`] on which the process that has the store in use takes requests.
+pub const CONTROL_SOCKET: &str = "control";
 
 /// Directory at the root of a bucket for everything about it that is not an object.
 pub const BUCKET_DIR: &str = ".eob";

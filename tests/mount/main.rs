@@ -4,11 +4,15 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

@@ -180,3 +180,13 @@ pub enum Upkeep {
         key: KeyId,
     },
 }
+
+impl std::fmt::Display for Upkeep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rotated { key, version } => write!(f, "key `{key}` was due: it has version {version} now"),
+            Self::Destroyed { key } => write!(f, "key `{key}` waited long enough: it was destroyed"),
+            Self::Expired { key } => write!(f, "the imported material of key `{key}` expired: it was erased"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is asked and answered, as JSON.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    engine::{DefaultEncryption, EncryptionType, Engine, JournalMode, NewBucket, Result},
+    envelope::Id,
+    keys::KeyId,
+    name::BucketName,
+};
+
+/// A request. Answers are named in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Request {
+    /// Whether the daemon answers [[`Status`]].
+    Status,
+    /// Store everything that is unsaved and wait for the disk [null].
+    Flush,
+    /// The buckets [list of [`BucketInfo`]].
+    ListBuckets,
+    /// Make a bucket [null].
+    CreateBucket {
+        /// Its name.
+        name: String,
+        /// What it is made with.
+        new: NewBucket,
+        /// Make it of an existing directory.
+        adopt: bool,
+    },
+    /// Delete an empty bucket [null].
+    DeleteBucket {
+        /// Its name.
+        name: String,
+    },
+    /// Take notice of what another process did to the keyring [null].
+    RefreshKeys,
+    /// Cut off the open files of a key that was disabled [number of them].
+    RevokeKey {
+        /// The key.
+        key: KeyId,
+    },
+}
+
+/// What a daemon says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Process number.
+    pub pid: u32,
+    /// Whether every change is refused.
+    pub read_only: bool,
+}
+
+/// A bucket as an administrator sees it; sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketInfo {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub id: Id,
+    /// Encryption of objects whose creation names none, as S3 calls it.
+    pub default_encryption: String,
+    /// The KMS key of that default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
+    /// Whether that default uses bucket keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_key: Option<bool>,
+    /// What no object may be written with.
+    pub blocked_encryption: BTreeSet<EncryptionType>,
+    /// Whether its objects have room for two layers.
+    pub dual_layer: bool,
+    /// Whether plain files may be in it.
+    pub plaintext_allowed: bool,
+    /// Block size.
+    pub block_size: u64,
+    /// Whether it has a journal.
+    pub journal: JournalMode,
+    /// Whether it has a policy.
+    pub policy: bool,
+}
+
+impl BucketInfo {
+    /// The bucket called `name`; `ENOENT` where there is none.
+    pub fn of(engine: &Engine, name: &BucketName) -> Result<Self> {
+        let bucket = engine.bucket(name)?;
+        let settings = bucket.settings();
+        let default = &settings.encryption.default;
+        let bucket_key =
+            if let DefaultEncryption::Kms { bucket_key, .. } = default { Some(*bucket_key) } else { None };
+        Ok(Self {
+            name: name.to_string(),
+            id: settings.id,
+            default_encryption: default.header().unwrap_or("none").to_owned(),
+            kms_key: default.key().map(ToString::to_string),
+            bucket_key,
+            blocked_encryption: settings.encryption.blocked.clone(),
+            dual_layer: settings.geometry.wide(),
+            plaintext_allowed: settings.plaintext_allowed,
+            block_size: settings.geometry.block_size(),
+            journal: settings.journal,
+            policy: bucket.has_policy()?,
+        })
+    }
+
+    /// Every bucket, by name.
+    pub fn all(engine: &Engine) -> Result<Vec<Self>> {
+        engine.bucket_names()?.iter().map(|name| Self::of(engine, name)).collect()
+    }
+}
+
+/// Why a request was refused, where the reason makes a difference to who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// What was named is not there.
+    NotFound,
+    /// What was to be made is there.
+    Exists,
+    /// What was to be deleted holds something.
+    NotEmpty,
+    /// Stored data is damaged.
+    Damaged,
+    /// The request makes no sense to this daemon.
+    BadRequest,
+    /// The daemon has too much to do, or is about to end.
+    Busy,
+    /// Anything else; the message says it.
+    Other,
+}
+
+/// A request on its way.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Call {
+    pub(super) version: u32,
+    pub(super) request: Request,
+}
+
+/// An answer on its way.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Answer {
+    Done(serde_json::Value),
+    Refused(Refused),
+}
+
+/// A refusal: its reason and what to tell the user, one line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Refused {
+    pub(super) failure: Failure,
+    pub(super) message: String,
+}
+
+impl Refused {
+    pub(super) fn new(failure: Failure, message: impl std::fmt::Display) -> Self {
+        Self { failure, message: message.to_string() }
+    }
+}
+
+/// Version of requests and answers; another one is refused.
+pub(super) const VERSION: u32 = 1;

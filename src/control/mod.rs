@@ -1,0 +1,17 @@
+//! The control socket: what an administrator asks of a store while a daemon holds it.
+//!
+//! A second face of the engine beside the mount. A stream socket in the store's reserved directory takes one request
+//! per connection, one line of JSON, and gives one answer. Only root and the user whose daemon it is are heard. The
+//! room decides nothing that the engine decides; it must never let a client, however slow or hostile, hold up the
+//! daemon, nor let a secret into a log line or an answer.
+
+mod client;
+mod message;
+mod place;
+mod server;
+mod verbs;
+mod wire;
+
+pub use client::{Client, ControlError};
+pub use message::{BucketInfo, Failure, Request, Status};
+pub use server::Control;

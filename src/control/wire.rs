@@ -1,0 +1,111 @@
+//! Lines of JSON over a socket, bounded in length and time.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Reads one line until `patience` is over, however slowly it comes.
+pub(super) fn read_line<T: DeserializeOwned>(mut stream: &UnixStream, patience: Duration) -> io::Result<T> {
+    let deadline = Instant::now() + patience;
+    let (mut line, mut chunk) = (Vec::new(), [0; 4096]);
+    while line.last() != Some(&b'\n') {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => line.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        }
+        if line.len() > MAX_LINE {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a line is longer than 1 MiB"));
+        }
+    }
+    serde_json::from_slice(&line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// Writes one line; who does not take it within `patience` does not get it.
+pub(super) fn write_line(
+    mut stream: &UnixStream,
+    patience: Duration,
+    message: &impl Serialize,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    if line.len() > MAX_LINE {
+        return Err(io::Error::new(ErrorKind::InvalidData, "a line is longer than 1 MiB"));
+    }
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(&line)
+}
+
+/// Longest line, in bytes.
+const MAX_LINE: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (UnixStream, UnixStream) {
+        UnixStream::pair().unwrap()
+    }
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (ours, theirs) = pair();
+        write_line(&ours, LONG, &vec![1, 2, 3]).unwrap();
+        assert_eq!(read_line::<Vec<u32>>(&theirs, LONG).unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_in_time_is_given_up() {
+        let (mut ours, theirs) = pair();
+        ours.write_all(b"[1,").unwrap();
+        let error = read_line::<Vec<u32>>(&theirs, SHORT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_or_no_json_is_refused() {
+        let (mut ours, theirs) = pair();
+        ours.write_all(b"nonsense\n").unwrap();
+        let error = read_line::<Vec<u32>>(&theirs, LONG).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        ours.write_all(b"[1").unwrap();
+        drop(ours);
+        let error = read_line::<Vec<u32>>(&theirs, LONG).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_refused_before_it_ends() {
+        let (ours, theirs) = pair();
+        let writer = std::thread::spawn(move || {
+            let endless = vec![b' '; 4 << 20];
+            // Fails once the other side is gone.
+            (&ours).write_all(&endless).is_err()
+        });
+        let error = read_line::<Vec<u32>>(&theirs, LONG).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        drop(theirs);
+        assert!(writer.join().unwrap());
+    }
+
+    #[test]
+    fn who_does_not_read_the_answer_is_not_waited_for() {
+        let (ours, _theirs) = pair();
+        let answer = "x".repeat(900_000);
+        assert!(write_line(&ours, SHORT, &answer).is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! The control socket of a mounted store.
+
+use std::{
+    fs,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::PathBuf,
+};
+
+use crate::fixture::{Drive, command, fails, ok, python, run};
+
+fn socket(drive: &Drive) -> PathBuf {
+    drive.store().join(".strongroom/control")
+}
+
+/// Sends `text` to the socket as a user, and gives what comes back.
+fn send(drive: &Drive, uid: u32, text: &str) -> String {
+    let program = format!(
+        "import os, socket, sys\nos.setgid({uid}); os.setuid({uid})\ns = socket.socket(socket.AF_UNIX)\n\
+         s.settimeout(20)\nos.chdir({dir:?})\ns.connect('control')\ntry:\n s.sendall({text:?}.encode())\n \
+         print(s.makefile().readline(), end='')\nexcept OSError: pass",
+        dir = drive.store().join(".strongroom")
+    );
+    ok(&mut python(30, &drive.path("."), &program))
+}
+
+const STATUS: &str = "{\"version\":1,\"request\":{\"verb\":\"status\"}}\n";
+
+#[test]
+fn buckets_are_listed_made_and_deleted_while_the_store_is_mounted() {
+    let drive = Drive::new();
+    ok(drive.on_store(["bucket", "create"], ["more"]).args(["--block-size", "64KiB"]));
+    fs::write(drive.root().join("more/f"), "content").unwrap();
+    let mounted = ok(&mut drive.on_store(["bucket", "list"], ["--json"]));
+    let listed: serde_json::Value = serde_json::from_str(&mounted).unwrap();
+    assert_eq!(listed[1]["name"], "more");
+    assert_eq!(listed[1]["block_size"], 64 << 10);
+    let full = fails(&mut drive.on_store(["bucket", "delete"], ["more"]), 1);
+    assert!(full.contains("the bucket `more` is not empty"), "{full}");
+    let again = fails(&mut drive.on_store(["bucket", "create"], ["more"]), 1);
+    assert!(again.contains("`more` exists already"), "{again}");
+    fs::remove_file(drive.root().join("more/f")).unwrap();
+    ok(&mut drive.on_store(["bucket", "delete"], ["more"]));
+    assert!(!drive.store().join("more").exists());
+    let gone = fails(&mut drive.on_store(["bucket", "delete"], ["more"]), 1);
+    assert!(gone.contains("there is no bucket `more`"), "{gone}");
+}
+
+#[test]
+fn a_mounted_store_lists_its_buckets_as_an_unmounted_one_does() {
+    let mut drive = Drive::new();
+    let mounted = ok(&mut drive.on_store(["bucket", "list"], ["--json"]));
+    drive.unmount();
+    assert_eq!(ok(&mut drive.on_store(["bucket", "list"], ["--json"])), mounted);
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_and_goes_with_the_mount() {
+    let mut drive = Drive::new();
+    let meta = fs::symlink_metadata(socket(&drive)).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+    drive.unmount();
+    assert!(!socket(&drive).exists());
+}
+
+#[test]
+fn a_socket_that_a_killed_daemon_left_is_replaced() {
+    let mut drive = Drive::new();
+    drive.kill();
+    assert!(socket(&drive).exists());
+    crate::fixture::run(command(20, "umount").arg("-l").arg(drive.root()));
+    drive.mount(&[]);
+    assert!(send(&drive, 0, STATUS).contains("\"done\""));
+}
+
+#[test]
+fn another_user_is_not_heard_even_where_permissions_would_let_them() {
+    let drive = Drive::new();
+    for (path, mode) in [
+        (drive.store().to_owned(), 0o755),
+        (drive.store().join(".strongroom"), 0o755),
+        (socket(&drive), 0o666),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    assert_eq!(send(&drive, 65534, STATUS), "");
+    assert!(drive.log().contains("user 65534 may not ask"), "{}", drive.log());
+    assert!(send(&drive, 0, STATUS).contains("\"done\""));
+}
+
+#[test]
+fn garbage_another_version_and_endless_lines_are_refused_and_harm_nothing() {
+    let drive = Drive::new();
+    for (text, expected) in [
+        ("nonsense\n", "no line of JSON"),
+        ("{\"version\":2,\"request\":{}}\n", "another version"),
+        ("{\"version\":1,\"request\":{\"verb\":\"explode\"}}\n", "makes no sense"),
+        (
+            "{\"version\":1,\"request\":{\"verb\":\"delete-bucket\",\"name\":\"../x\"}}\n",
+            "is not a bucket name",
+        ),
+        (
+            "{\"version\":1,\"request\":{\"verb\":\"revoke-key\",\"key\":\"service\"}}\n",
+            "disable it before its files are cut off",
+        ),
+    ] {
+        let answer = send(&drive, 0, text);
+        assert!(answer.contains("refused") && answer.contains(expected), "{text}: {answer}");
+    }
+    let endless = python(
+        30,
+        &drive.path("."),
+        &format!(
+            "import os, socket\nos.chdir({:?})\ns = socket.socket(socket.AF_UNIX)\ns.connect('control')\n\
+             try:\n s.sendall(b'x' * (8 << 20))\n s.makefile().readline()\nexcept OSError: pass",
+            drive.store().join(".strongroom")
+        ),
+    )
+    .output()
+    .unwrap();
+    assert!(endless.status.success());
+    assert!(send(&drive, 0, STATUS).contains("\"done\""));
+}
+
+#[test]
+fn clients_that_say_nothing_hold_up_neither_the_drive_nor_its_end() {
+    let mut drive = Drive::new();
+    let program = format!(
+        "import os, socket, time\nos.chdir({:?})\nheld = []\nfor n in range(8):\n \
+         s = socket.socket(socket.AF_UNIX)\n s.connect('control')\n s.sendall(b'{{')\n held.append(s)\n\
+         print('held', flush=True)\ntime.sleep(60)",
+        drive.store().join(".strongroom")
+    );
+    let mut silent = python(90, &drive.path("."), &program);
+    let mut silent = silent.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(silent.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    fs::write(drive.dir().join("f"), "content").unwrap();
+    let answer = send(&drive, 0, STATUS);
+    assert!(answer.contains("busy") || answer.contains("\"done\""), "{answer}");
+    drive.unmount();
+    silent.kill().unwrap();
+    silent.wait().unwrap();
+}
+
+#[test]
+fn a_read_only_drive_refuses_to_make_a_bucket_and_says_why() {
+    let drive = Drive::with(&["--read-only"]);
+    let ran = run(&mut drive.on_store(["bucket", "create"], ["more"]));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("read-only"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_store_with_a_path_longer_than_a_socket_address_has_a_socket_too() {
+    let base = tempfile::tempdir().unwrap();
+    let long = base.path().join("a".repeat(120));
+    let mut drive = Drive::with_store_at(&long);
+    drive.mount(&[]);
+    assert!(ok(&mut drive.on_store(["bucket", "list"], [])).contains("data"));
+    drive.unmount();
+}
