@@ -35,7 +35,7 @@ enum Action {
 
 /// Make a bucket
 ///
-/// While the store is mounted, `mkdir` at the root of the drive does the same with the configured defaults.
+/// Works while the store is mounted. `mkdir` at the root of the drive does the same with the configured defaults.
 #[derive(Debug, clap::Args)]
 struct Create {
     /// The store
@@ -118,7 +118,7 @@ impl Create {
         let store = StorePath::open(&self.store)?;
         if let Some(daemon) = store.daemon()? {
             let request = Request::CreateBucket { name: self.name.clone(), new, adopt: self.adopt };
-            daemon.ask::<()>(&request).map_err(|error| refused(error, &name))?;
+            daemon.ask::<()>(request).map_err(|error| refused(error, &name))?;
         } else {
             let engine = store.engine(&self.unlock, config, Access::Write)?;
             engine.create_bucket(&name, new, self.adopt).map_err(|error| explained(error, &name))?;
@@ -131,7 +131,7 @@ impl List {
     fn run(&self, config: &Config) -> anyhow::Result<()> {
         let store = StorePath::open(&self.store)?;
         let reports: Vec<BucketInfo> = match store.daemon()? {
-            Some(daemon) => daemon.ask(&Request::ListBuckets)?,
+            Some(daemon) => daemon.ask(Request::ListBuckets)?,
             None => BucketInfo::all(&store.engine(&self.unlock, config, Access::Read)?)?,
         };
         if self.json {
@@ -148,7 +148,7 @@ impl Delete {
         let store = StorePath::open(&self.store)?;
         if let Some(daemon) = store.daemon()? {
             let request = Request::DeleteBucket { name: self.name.clone() };
-            daemon.ask::<()>(&request).map_err(|error| refused(error, &name))?;
+            daemon.ask::<()>(request).map_err(|error| refused(error, &name))?;
         } else {
             let engine = store.engine(&self.unlock, config, Access::Write)?;
             engine.delete_bucket(&name).map_err(|error| explained(error, &name))?;

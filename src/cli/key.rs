@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
-    key_life, key_make, key_report,
+    key_customer, key_life, key_make, key_report,
     store::{StorePath, key_service},
     unlock::UnlockArgs,
 };
@@ -42,6 +42,8 @@ enum Action {
     Import(key_make::Import),
     ExportBackup(key_make::ExportBackup),
     Usage(key_report::Usage),
+    #[command(subcommand)]
+    Customer(key_customer::Customer),
 }
 
 /// The store of a command, and how to unlock it.
@@ -75,6 +77,7 @@ impl Key {
             Action::Import(import) => import.run(config),
             Action::ExportBackup(export) => export.run(config),
             Action::Usage(usage) => usage.run(config),
+            Action::Customer(customer) => customer.run(),
         }?;
         Ok(Exit::Done)
     }
@@ -113,7 +116,7 @@ impl Keys {
     /// Lets the daemon that has the store in use, if any, know that keys changed.
     pub(super) fn announce(&self) {
         let told = self.store.daemon().and_then(|daemon| match daemon {
-            Some(daemon) => Ok(daemon.ask::<()>(&Request::RefreshKeys)?),
+            Some(daemon) => Ok(daemon.ask::<()>(Request::RefreshKeys)?),
             None => Ok(()),
         });
         if let Err(error) = told {
@@ -124,7 +127,7 @@ impl Keys {
     /// Lets the daemon that has the store in use, if any, cut off the open files of `key`; how many there were.
     pub(super) fn revoke(&self, key: &KeyId) -> anyhow::Result<usize> {
         match self.store.daemon()? {
-            Some(daemon) => Ok(daemon.ask(&Request::RevokeKey { key: key.clone() })?),
+            Some(daemon) => Ok(daemon.ask(Request::RevokeKey { key: key.clone() })?),
             None => Ok(0),
         }
     }

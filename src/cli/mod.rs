@@ -12,6 +12,7 @@ mod identities;
 mod init;
 mod inspect;
 mod key;
+mod key_customer;
 mod key_life;
 mod key_make;
 mod key_report;

@@ -192,10 +192,12 @@ impl Plan {
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?);
-        let control = Control::start(&engine, self.store.path()).map_err(|error| {
+        let session = Session::start(engine.clone(), &self.mount)?;
+        let pages = session.pages();
+        let control = Control::start(&engine, self.store.path(), move || pages.forget()).map_err(|error| {
             ::log::warn!("the store takes no requests while it is mounted: {error}");
         });
-        Ok((Session::start(engine, &self.mount)?, control.ok()))
+        Ok((session, control.ok()))
     }
 }
 

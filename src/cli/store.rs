@@ -65,7 +65,7 @@ impl StorePath {
     pub(super) fn daemon(&self) -> anyhow::Result<Option<Client>> {
         let Some(holder) = holder(&self.path)? else { return Ok(None) };
         let client = Client::new(&self.path).with_context(|| format!("the store is in use by {holder}"))?;
-        match client.ask::<Status>(&Request::Status) {
+        match client.ask::<Status>(Request::Status) {
             Ok(_) => Ok(Some(client)),
             // Another command has the store for a moment, or the drive takes no requests.
             Err(ControlError::Unheard(error)) => {

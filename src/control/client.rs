@@ -39,20 +39,18 @@ impl Client {
     }
 
     /// Sends `request` and waits for its answer, which must be a `T`.
-    pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, ControlError> {
+    pub fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
         let stream = self.place.connect()?;
         let (server, owner) = (socket_peercred(&stream).map_err(io::Error::from)?.uid, self.place.owner()?);
         if !server.is_root() && server.as_raw() != owner {
             let who = format!("user {} answers on the socket of this store", server.as_raw());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, who).into());
         }
-        let call = Call { version: VERSION, request: request.clone() };
+        let call = Call { version: VERSION, request };
         write_line(&stream, SEND, &call)?;
-        match read_line(&stream, ANSWER)? {
-            Answer::Done(value) => {
-                let value = serde_json::from_value(value);
-                Ok(value.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?)
-            }
+        let strange = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        match serde_json::from_slice(&read_line(&stream, ANSWER)?).map_err(strange)? {
+            Answer::Done(value) => Ok(serde_json::from_value(value).map_err(strange)?),
             Answer::Refused(Refused { failure, message }) => Err(ControlError::Refused { failure, message }),
         }
     }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    crypto::Zeroizing,
     engine::{DefaultEncryption, EncryptionType, Engine, JournalMode, NewBucket, Result},
     envelope::Id,
-    keys::KeyId,
+    keys::{CustomerKey, CustomerScope, KeyId},
     name::BucketName,
 };
 
 /// A request. Answers are named in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Whether the daemon answers [[`Status`]].
     Status,
@@ -42,6 +43,79 @@ pub enum Request {
         /// The key.
         key: KeyId,
     },
+    /// Hold customer keys (SSE-C) in memory [null].
+    AddCustomerKeys {
+        /// Which requests they serve.
+        scope: Scope,
+        /// The current key first, then older ones for reading.
+        keys: Vec<SecretText>,
+        /// Seconds after which they are forgotten; kept until they are removed without it.
+        ttl: Option<u64>,
+    },
+    /// Forget the customer keys of a scope [number of them].
+    RemoveCustomerKeys {
+        /// The scope that they were added with.
+        scope: Scope,
+    },
+    /// The scopes that have customer keys [list of [`Scope`]].
+    ListCustomerKeys,
+}
+
+/// Which requests a customer key serves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// Name of the only bucket; all of them without one.
+    pub bucket: Option<String>,
+    /// Beginning of the object's path in the bucket.
+    pub prefix: String,
+    /// The only user; everybody without one.
+    pub uid: Option<u32>,
+}
+
+impl From<Scope> for CustomerScope {
+    fn from(Scope { bucket, prefix, uid }: Scope) -> Self {
+        Self { bucket, prefix, uid }
+    }
+}
+
+impl From<CustomerScope> for Scope {
+    fn from(CustomerScope { bucket, prefix, uid }: CustomerScope) -> Self {
+        Self { bucket, prefix, uid }
+    }
+}
+
+/// A customer key as text, wiped when dropped and never shown.
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// The text of `key`.
+    pub fn of(key: &CustomerKey) -> Self {
+        Self(key.to_hex())
+    }
+
+    /// The key, if the text is one.
+    pub(super) fn key(&self) -> Option<CustomerKey> {
+        CustomerKey::parse(self.0.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(redacted)")
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
 }
 
 /// What a daemon says about itself.

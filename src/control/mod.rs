@@ -13,5 +13,5 @@ mod verbs;
 mod wire;
 
 pub use client::{Client, ControlError};
-pub use message::{BucketInfo, Failure, Request, Status};
+pub use message::{BucketInfo, Failure, Request, Scope, SecretText, Status};
 pub use server::Control;

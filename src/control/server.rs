@@ -5,7 +5,7 @@ use std::{
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
-    sync::{Arc, Weak},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,9 +13,9 @@ use std::{
 use rustix::net::sockopt::socket_peercred;
 
 use super::{
-    message::{Answer, Call, Failure, Refused, VERSION},
+    message::{Answer, Call, Failure, Refused, Request, VERSION},
     place::Place,
-    verbs,
+    verbs::{self, Served},
     wire::{read_line, write_line},
 };
 use crate::engine::Engine;
@@ -35,12 +35,18 @@ struct Visit {
 
 impl Control {
     /// Answers for `engine`, which has the store at `store`, until the engine is gone. Starts a thread.
-    pub fn start(engine: &Arc<Engine>, store: &Path) -> io::Result<Self> {
+    ///
+    /// `forget` makes the faces of the engine drop the plaintext that they cache.
+    pub fn start(
+        engine: &Arc<Engine>,
+        store: &Path,
+        forget: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let place = Place::of(store)?;
         let listener = Arc::new(place.bind()?);
-        let (engine, accepted) = (Arc::downgrade(engine), listener.clone());
+        let (served, accepted) = (Served::new(engine, forget), listener.clone());
         let accepting =
-            thread::Builder::new().name("control".to_owned()).spawn(move || accept(&accepted, &engine))?;
+            thread::Builder::new().name("control".to_owned()).spawn(move || accept(&accepted, &served))?;
         Ok(Self { place, listener, accepting: Some(accepting) })
     }
 }
@@ -61,11 +67,11 @@ impl Drop for Control {
     }
 }
 
-fn accept(listener: &UnixListener, engine: &Weak<Engine>) {
+fn accept(listener: &UnixListener, served: &Served) {
     let mut visits: Vec<Visit> = Vec::new();
     while let Ok(stream) = next(listener) {
         visits.retain(|visit| !visit.thread.is_finished());
-        if let Err(error) = admit(stream, &mut visits, engine) {
+        if let Err(error) = admit(stream, &mut visits, served) {
             log::warn!("a request to the control socket was not served: {error}");
         }
     }
@@ -95,7 +101,7 @@ fn next(listener: &UnixListener) -> io::Result<UnixStream> {
 }
 
 /// Starts to serve a client, if it may ask and there is room.
-fn admit(stream: UnixStream, visits: &mut Vec<Visit>, engine: &Weak<Engine>) -> io::Result<()> {
+fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Result<()> {
     let peer = socket_peercred(&stream)?.uid;
     if !peer.is_root() && peer != rustix::process::getuid() {
         let who = format!("user {} may not ask", peer.as_raw());
@@ -105,10 +111,14 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, engine: &Weak<Engine>) -> 
         let refused = Refused::new(Failure::Busy, "the daemon has too many requests under way: try again");
         return write_line(&stream, PAUSE, &Answer::Refused(refused));
     }
-    let (engine, ours) = (engine.clone(), stream.try_clone()?);
+    let (served, ours) = (served.clone(), stream.try_clone()?);
     let thread = thread::Builder::new().name("control-request".to_owned()).spawn(move || {
-        if let Err(error) = serve(&ours, &engine) {
+        if let Err(error) = serve(&ours, &served) {
             log::warn!("a request to the control socket was not served: {error}");
+        }
+        // The list of visits holds the stream as well: this ends it for the client.
+        if let Err(error) = ours.shutdown(Shutdown::Both) {
+            log::debug!("a client of the control socket is gone already: {error}");
         }
     })?;
     visits.push(Visit { stream, thread });
@@ -116,32 +126,34 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, engine: &Weak<Engine>) -> 
 }
 
 /// One request, one answer.
-fn serve(stream: &UnixStream, engine: &Weak<Engine>) -> io::Result<()> {
-    let answer = match read_line::<serde_json::Value>(stream, PATIENCE) {
-        Ok(value) => match call(value) {
-            Ok(call) => verbs::answer(engine, call.request),
-            Err(refused) => Err(refused),
-        },
+fn serve(stream: &UnixStream, served: &Served) -> io::Result<()> {
+    let line = match read_line(stream, PATIENCE) {
+        Ok(line) => Ok(line),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(Refused::new(Failure::BadRequest, format_args!("the request is no line of JSON: {error}")))
+            Err(Refused::new(Failure::BadRequest, error))
         }
         Err(error) => return Err(error),
     };
-    let answer = answer.map_or_else(Answer::Refused, Answer::Done);
-    write_line(stream, PATIENCE, &answer)
+    let answer = line.and_then(|line| request(&line)).and_then(|request| verbs::answer(served, request));
+    write_line(stream, PATIENCE, &answer.map_or_else(Answer::Refused, Answer::Done))
 }
 
-/// The request in `value`; the version is looked at before anything that another version may have.
-fn call(value: serde_json::Value) -> Result<Call, Refused> {
-    match value.get("version").and_then(serde_json::Value::as_u64) {
-        Some(version) if version == u64::from(VERSION) => serde_json::from_value(value).map_err(|error| {
-            Refused::new(Failure::BadRequest, format_args!("the request makes no sense: {error}"))
-        }),
-        _ => {
-            let message = "the daemon is of another version of strongroom: unmount and mount the drive again";
-            Err(Refused::new(Failure::BadRequest, message))
-        }
+/// The request in a line; the version is looked at before anything that another version may have.
+fn request(line: &[u8]) -> Result<Request, Refused> {
+    let senseless =
+        |error| Refused::new(Failure::BadRequest, format_args!("the request makes no sense: {error}"));
+    let head: Head = serde_json::from_slice(line).map_err(senseless)?;
+    if head.version != VERSION {
+        let message = "the daemon is of another version of strongroom: unmount and mount the drive again";
+        return Err(Refused::new(Failure::BadRequest, message));
     }
+    serde_json::from_slice(line).map_err(senseless).map(|call: Call| call.request)
+}
+
+/// What every version of a request has.
+#[derive(serde::Deserialize)]
+struct Head {
+    version: u32,
 }
 
 /// Requests at a time.

@@ -3,21 +3,36 @@
 use std::{
     io::ErrorKind,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::message::{BucketInfo, Failure, Refused, Request, Status};
+use super::message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status};
 use crate::{
     engine::{Engine, EngineError},
-    keys::KeyId,
+    keys::{CustomerKey, CustomerScope, KeyId},
     name::{BucketName, NameError},
 };
 
+/// What requests are about.
+#[derive(Clone)]
+pub(super) struct Served {
+    engine: Weak<Engine>,
+    /// Makes the faces of the engine drop the plaintext that they cache.
+    forget: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Served {
+    pub(super) fn new(engine: &Arc<Engine>, forget: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { engine: Arc::downgrade(engine), forget: Arc::new(forget) }
+    }
+}
+
 /// Does what `request` asks of the engine.
-pub(super) fn answer(engine: &Weak<Engine>, request: Request) -> Result<Value, Refused> {
-    let Some(engine) = engine.upgrade() else {
+pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused> {
+    let Some(engine) = served.engine.upgrade() else {
         return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
     };
     match request {
@@ -29,7 +44,17 @@ pub(super) fn answer(engine: &Weak<Engine>, request: Request) -> Result<Value, R
         }
         Request::DeleteBucket { name } => value(&engine.delete_bucket(&BucketName::parse(&name)?)?),
         Request::RefreshKeys => value(&refresh(&engine)?),
-        Request::RevokeKey { key } => value(&revoke(&engine, &key)?),
+        Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.forget)?),
+        Request::AddCustomerKeys { scope, keys, ttl } => {
+            value(&add_customer_keys(&engine, &scope.into(), &keys, ttl)?)
+        }
+        Request::RemoveCustomerKeys { scope } => value(&engine.customer_keys().remove(&scope.into())),
+        Request::ListCustomerKeys => {
+            let mut scopes: Vec<Scope> =
+                engine.customer_keys().scopes().into_iter().map(Scope::from).collect();
+            scopes.sort();
+            value(&scopes)
+        }
     }
 }
 
@@ -47,17 +72,40 @@ fn refresh(engine: &Arc<Engine>) -> Result<(), Refused> {
 }
 
 /// Cuts off what is open with `key`, which must not be usable any more: that is what files are told.
-fn revoke(engine: &Arc<Engine>, key: &KeyId) -> Result<usize, Refused> {
+///
+/// Caches are emptied before as well, so that what the kernel has not written yet is not lost.
+fn revoke(engine: &Arc<Engine>, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
     refresh(engine)?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
     match state.check_unwrap(key.as_str()) {
-        Err(why) => Ok(engine.revoke_key(key, &why)),
+        Err(why) => {
+            forget();
+            let cut = engine.revoke_key(key, &why);
+            forget();
+            Ok(cut)
+        }
         Ok(()) => {
             let message =
                 format!("key `{key}` is {}: disable it before its files are cut off", state.label());
             Err(Refused::new(Failure::BadRequest, message))
         }
     }
+}
+
+/// Adds the oldest first, since the newest of a scope is the current one.
+fn add_customer_keys(
+    engine: &Engine,
+    scope: &CustomerScope,
+    keys: &[SecretText],
+    ttl: Option<u64>,
+) -> Result<(), Refused> {
+    let no_key = || Refused::new(Failure::BadRequest, "a customer key is not 32 bytes in Base64 or hex");
+    let keys: Vec<CustomerKey> =
+        keys.iter().map(|text| text.key().ok_or_else(no_key)).collect::<Result<_, _>>()?;
+    for key in keys.into_iter().rev() {
+        engine.customer_keys().insert(scope.clone(), key, ttl.map(Duration::from_secs));
+    }
+    Ok(())
 }
 
 fn value(answer: &impl Serialize) -> Result<Value, Refused> {

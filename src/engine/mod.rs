@@ -157,6 +157,11 @@ impl Engine {
         self.shared.buckets.keys()
     }
 
+    /// The customer keys that are known; they may come and go.
+    pub fn customer_keys(&self) -> &CustomerKeys {
+        &self.shared.options.customer_keys
+    }
+
     fn require_writable(&self) -> Result<()> {
         if self.read_only() { Err(EngineError::ReadOnly("the mount".to_owned())) } else { Ok(()) }
     }

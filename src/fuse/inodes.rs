@@ -119,6 +119,14 @@ impl<I> Inodes<I> {
         self.shard(id).by_id.get(&id).cloned()
     }
 
+    /// The numbers of all nodes that the kernel knows, the root left out.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let lock = |shard: &Mutex<Shard<I>>| -> Vec<u64> {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).by_id.keys().copied().collect()
+        };
+        self.shards.iter().flat_map(lock).collect()
+    }
+
     /// The inode of an item of the store, if the kernel knows it.
     pub(super) fn find(&self, key: NodeKey) -> Option<Arc<Inode<I>>> {
         let shard = self.shard(key.ino);

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fuser::Notifier;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::{Handle, Signals},
@@ -30,6 +31,7 @@ use super::{
     notify::{STOPPING, notify},
     ops::Ops,
     options::MountOptions,
+    pages::Pages,
     terms::Terms,
 };
 
@@ -84,6 +86,8 @@ pub struct Session {
     engine: Arc<Engine>,
     mountpoint: PathBuf,
     device: Device,
+    ops: Weak<Ops>,
+    notifier: Notifier,
     events: Receiver<Event>,
     sender: Sender<Event>,
     _signals: Forwarding,
@@ -112,8 +116,9 @@ impl Session {
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
         let (ops, activity) = (Arc::new(Ops::new(Arc::clone(&engine), options.writeback)), Arc::default());
         let idle = watch_idleness(options.idle_timeout, Arc::downgrade(&ops), &activity, &sender)?;
+        let weak = Arc::downgrade(&ops);
         let adapter = Adapter::new(ops, activity, terms(options));
-        serve(adapter, &mountpoint, options, sender.clone())?;
+        let notifier = serve(adapter, &mountpoint, options, sender.clone())?;
         let device = answering(&mountpoint)?;
         if mount::is_root()
             && let Err(error) = device.raise_read_ahead()
@@ -121,12 +126,18 @@ impl Session {
             log::debug!("read-ahead stays at its default: {error}");
         }
         log::info!("serving `{}`", mountpoint.display());
-        Ok(Self { engine, mountpoint, device, events, sender, _signals: signals, _idle: idle })
+        let (ops, _signals, _idle) = (weak, signals, idle);
+        Ok(Self { engine, mountpoint, device, ops, notifier, events, sender, _signals, _idle })
     }
 
     /// Where it is mounted.
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint
+    }
+
+    /// The pages that the kernel keeps of this mount.
+    pub fn pages(&self) -> Pages {
+        Pages::new(Weak::clone(&self.ops), self.notifier.clone())
     }
 
     /// Serves until the mount is gone. On a signal or when idle it is taken down first.
@@ -279,11 +290,13 @@ fn serve(
     mountpoint: &Path,
     options: &MountOptions,
     sender: Sender<Event>,
-) -> Result<(), SessionError> {
+) -> Result<Notifier, SessionError> {
     let session = mount::connect(adapter, mountpoint, options)
         .map_err(|source| SessionError::Mount { path: mountpoint.to_owned(), source })?;
+    let notifier = session.notifier();
     let served = spawn("mount", move || drop(sender.send(Event::Ended(session.run()))));
-    served.inspect_err(|_| drop(mount::unmount(mountpoint, Unmount::Lazy)))
+    served.inspect_err(|_| drop(mount::unmount(mountpoint, Unmount::Lazy)))?;
+    Ok(notifier)
 }
 
 fn answering(mountpoint: &Path) -> Result<Device, SessionError> {

@@ -37,6 +37,11 @@ impl CustomerKey {
         Secret::from_slice(bytes.as_slice()).map(Self)
     }
 
+    /// The key as hex, to hand it to the process that serves the store.
+    pub fn to_hex(&self) -> crypto::Zeroizing<String> {
+        crypto::Zeroizing::new(hex::encode(self.0.expose()))
+    }
+
     /// Wraps the data key of an object and makes the verifier: the records of its header, the wrapped key first.
     ///
     /// `binding` must be that of a data key; `user` are the context pairs.

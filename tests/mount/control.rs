@@ -23,7 +23,7 @@ fn send(drive: &Drive, uid: u32, text: &str) -> String {
     ok(&mut python(30, &drive.path("."), &program))
 }
 
-const STATUS: &str = "{\"version\":1,\"request\":{\"verb\":\"status\"}}\n";
+const STATUS: &str = "{\"version\":1,\"request\":\"status\"}\n";
 
 #[test]
 fn buckets_are_listed_made_and_deleted_while_the_store_is_mounted() {
@@ -92,15 +92,12 @@ fn another_user_is_not_heard_even_where_permissions_would_let_them() {
 fn garbage_another_version_and_endless_lines_are_refused_and_harm_nothing() {
     let drive = Drive::new();
     for (text, expected) in [
-        ("nonsense\n", "no line of JSON"),
+        ("nonsense\n", "makes no sense"),
         ("{\"version\":2,\"request\":{}}\n", "another version"),
-        ("{\"version\":1,\"request\":{\"verb\":\"explode\"}}\n", "makes no sense"),
+        ("{\"version\":1,\"request\":\"explode\"}\n", "makes no sense"),
+        ("{\"version\":1,\"request\":{\"delete-bucket\":{\"name\":\"../x\"}}}\n", "is not a bucket name"),
         (
-            "{\"version\":1,\"request\":{\"verb\":\"delete-bucket\",\"name\":\"../x\"}}\n",
-            "is not a bucket name",
-        ),
-        (
-            "{\"version\":1,\"request\":{\"verb\":\"revoke-key\",\"key\":\"service\"}}\n",
+            "{\"version\":1,\"request\":{\"revoke-key\":{\"key\":\"service\"}}}\n",
             "disable it before its files are cut off",
         ),
     ] {
@@ -160,4 +157,24 @@ fn a_store_with_a_path_longer_than_a_socket_address_has_a_socket_too() {
     drive.mount(&[]);
     assert!(ok(&mut drive.on_store(["bucket", "list"], [])).contains("data"));
     drive.unmount();
+}
+
+#[test]
+fn customer_keys_are_brought_to_a_mounted_drive_and_taken_away_again() {
+    let mut drive = Drive::unmounted();
+    drive.mount(&["--sse", "customer"]);
+    let file = drive.path("customer.keys");
+    fs::write(&file, format!("{}\n", "5a".repeat(32))).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    ok(drive.on_store(["key", "customer", "add"], []).arg(&file).args(["--bucket", "data", "--ttl", "1h"]));
+    let listed = ok(&mut drive.on_store(["key", "customer", "list"], ["--json"]));
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["bucket"], "data");
+    let forgotten = ok(drive.on_store(["key", "customer", "remove"], []).args(["--bucket", "data"]));
+    assert_eq!(forgotten, "1 keys forgotten\n");
+    assert_eq!(ok(&mut drive.on_store(["key", "customer", "list"], [])), "");
+    assert!(!drive.log().contains("5a5a"), "a key in the log");
+    drive.unmount();
+    let refused = fails(&mut drive.on_store(["key", "customer", "list"], []), 1);
+    assert!(refused.contains("not mounted"), "{refused}");
 }

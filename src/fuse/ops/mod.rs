@@ -76,6 +76,11 @@ impl Ops {
         self.files.len() + self.listings.len()
     }
 
+    /// The numbers of all nodes that the kernel knows, the root left out.
+    pub(super) fn node_ids(&self) -> Vec<u64> {
+        self.inodes.ids()
+    }
+
     /// Counts of the file system below `id`.
     pub(super) fn space(&self, id: u64) -> Result<Space> {
         Ok(self.engine.space(self.inode(id)?.item())?)
