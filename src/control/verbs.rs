@@ -77,19 +77,14 @@ fn refresh(engine: &Arc<Engine>) -> Result<(), Refused> {
 fn revoke(engine: &Arc<Engine>, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
     refresh(engine)?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
-    match state.check_unwrap(key.as_str()) {
-        Err(why) => {
-            forget();
-            let cut = engine.revoke_key(key, &why);
-            forget();
-            Ok(cut)
-        }
-        Ok(()) => {
-            let message =
-                format!("key `{key}` is {}: disable it before its files are cut off", state.label());
-            Err(Refused::new(Failure::BadRequest, message))
-        }
-    }
+    let Err(why) = state.check_unwrap(key.as_str()) else {
+        let message = format!("key `{key}` is {}: disable it before its files are cut off", state.label());
+        return Err(Refused::new(Failure::BadRequest, message));
+    };
+    forget();
+    let cut = engine.revoke_key(key, &why);
+    forget();
+    Ok(cut)
 }
 
 /// Adds the oldest first, since the newest of a scope is the current one.

@@ -7,6 +7,7 @@ use fuser::{INodeNo, Notifier};
 use super::ops::Ops;
 
 /// A way to make the kernel forget what it keeps of the files of a mount.
+#[derive(Clone)]
 pub struct Pages {
     ops: Weak<Ops>,
     notifier: Notifier,

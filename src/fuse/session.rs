@@ -86,8 +86,7 @@ pub struct Session {
     engine: Arc<Engine>,
     mountpoint: PathBuf,
     device: Device,
-    ops: Weak<Ops>,
-    notifier: Notifier,
+    pages: Pages,
     events: Receiver<Event>,
     sender: Sender<Event>,
     _signals: Forwarding,
@@ -126,8 +125,8 @@ impl Session {
             log::debug!("read-ahead stays at its default: {error}");
         }
         log::info!("serving `{}`", mountpoint.display());
-        let (ops, _signals, _idle) = (weak, signals, idle);
-        Ok(Self { engine, mountpoint, device, ops, notifier, events, sender, _signals, _idle })
+        let pages = Pages::new(weak, notifier);
+        Ok(Self { engine, mountpoint, device, pages, events, sender, _signals: signals, _idle: idle })
     }
 
     /// Where it is mounted.
@@ -137,7 +136,7 @@ impl Session {
 
     /// The pages that the kernel keeps of this mount.
     pub fn pages(&self) -> Pages {
-        Pages::new(Weak::clone(&self.ops), self.notifier.clone())
+        self.pages.clone()
     }
 
     /// Serves until the mount is gone. On a signal or when idle it is taken down first.
