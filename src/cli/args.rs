@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    mount_helper::MountHelper, passwd::Passwd, policy::Policy, status::Status, umount::Umount,
+    verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -36,6 +37,7 @@ enum Command {
     Inspect(Inspect),
     Verify(Verify),
     Passwd(Passwd),
+    Policy(Policy),
     Status(Status),
     Completions(Completions),
     #[command(hide = true)]
@@ -65,6 +67,7 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
             Self::Passwd(command) => command.run(),
+            Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::MountHelper(command) => command.run(config),

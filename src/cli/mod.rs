@@ -6,6 +6,7 @@
 mod args;
 mod bucket;
 mod bucket_policy;
+mod bucket_retention;
 mod completions;
 pub mod exit;
 mod identities;
@@ -18,6 +19,10 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod policy;
+mod policy_explain;
+mod policy_lint;
+mod policy_simulate;
 mod status;
 mod store;
 mod umount;

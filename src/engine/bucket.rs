@@ -17,6 +17,7 @@ use super::{
     crash_mark::{self, Crash},
     item::Form,
     request::Encryption,
+    retention::{BucketRetention, Retention},
     settings::{DefaultEncryption, Settings},
 };
 use crate::{
@@ -43,6 +44,7 @@ pub struct Bucket {
     /// The reserved directory.
     private: NodeRef,
     policy: BucketPolicy,
+    retention: Option<BucketRetention>,
     master: Arc<dyn MasterKey>,
     keys: BucketKeys,
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
@@ -84,6 +86,7 @@ impl Bucket {
             settings,
             private,
             policy,
+            retention: None,
             master,
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
@@ -182,6 +185,21 @@ impl Bucket {
     /// The bucket's policy.
     pub(super) fn policy(&self) -> &BucketPolicy {
         &self.policy
+    }
+
+    /// The same bucket with its retention, which one that is being made or salvaged has not.
+    pub(super) fn with_retention(self, retention: BucketRetention) -> Self {
+        Self { retention: Some(retention), ..self }
+    }
+
+    /// The rule that keeps its objects, if there is one.
+    pub(super) fn retention(&self) -> Result<Option<Arc<Retention>>> {
+        self.retention.as_ref().map_or(Ok(None), BucketRetention::rule)
+    }
+
+    /// Stores another rule, or none.
+    pub(super) fn put_retention(&self, rule: Option<&Retention>) -> Result<()> {
+        self.retention.as_ref().map_or(Err(EngineError::Unsupported), |retention| retention.store(rule))
     }
 
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.

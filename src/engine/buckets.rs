@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Bucket, EngineError, NewBucket, Options, Result, clock, crash_mark,
+    retention::BucketRetention,
     settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -88,7 +89,10 @@ impl Buckets {
         let journal = self.open_journal(name, dir, &private, &settings)?;
         let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
         let clock = Arc::new(SystemClock::new());
-        Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)
+        let retention = BucketRetention::open(settings.id, private.clone(), root.retention_mac_key());
+        let bucket =
+            Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)?;
+        Ok(bucket.with_retention(retention))
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to

@@ -21,6 +21,7 @@ mod item;
 mod listing;
 mod live;
 mod lost_found;
+mod moving;
 mod namespace;
 mod open;
 mod policies;
@@ -28,11 +29,14 @@ mod principals;
 mod process;
 mod repair;
 mod request;
+mod retained;
+mod retention;
 mod salvage;
 mod scratch;
 mod settings;
 mod startup;
 mod table;
+mod uploads;
 mod verify;
 mod wreck;
 
@@ -51,12 +55,17 @@ pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use retained::RetentionError;
+pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
 pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
+use self::{
+    admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable,
+    uploads::Uploads,
+};
 use crate::store::{NodeRef, StoreLock, journal};
 
 /// How much memory the data path may use, and when it saves.
@@ -126,6 +135,7 @@ struct Shared {
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     admission: Admission,
+    uploads: Uploads,
     /// Held for as long as the store is in use; a store that is no directory has none.
     _lock: Option<StoreLock>,
 }

@@ -27,9 +27,12 @@ impl Engine {
         if changes {
             self.require_writable()?;
         }
+        let grows_only = changes && self.refuse_retained(caller, item, flags)?;
         if flags.truncate {
+            let readable = !flags.read || self.may_read(caller, item, &|| item.path())?;
             let content = self.open_truncated(caller, item)?;
-            return Ok(OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content));
+            let file = OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content);
+            return Ok(file.readable(readable));
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
         let form = item.form(|| Ok(item.node().stat()?.size))?;
@@ -38,11 +41,41 @@ impl Engine {
                 let _granted = self.admit(caller, item, action, form, &|| item.path())?;
             }
         }
+        if flags.write && !flags.read {
+            self.refuse_partial_write(caller, item)?;
+        }
         let content = match form {
             Form::Plain => Content::Plain(item.node().open(access)?),
             Form::Encrypted => Content::Encrypted(self.open_object(item, access)?),
         };
-        Ok(OpenFile::new(item.clone(), flags, content))
+        Ok(OpenFile::new(item.clone(), flags, content).growing_only(grows_only))
+    }
+
+    /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
+    fn refuse_retained(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<bool> {
+        match self.require_free(caller, item, &|| item.path()) {
+            Err(EngineError::Retained { .. })
+                if flags.append && !flags.truncate && self.allows_append(item)? =>
+            {
+                Ok(true)
+            }
+            refused => refused.map(|()| false),
+        }
+    }
+
+    /// Who may not read what is there may not change parts of it either: that takes reading it.
+    fn refuse_partial_write(&self, caller: &Caller, item: &Item) -> Result<()> {
+        let unfinished = self.shared.uploads.is_unfinished(item.key(), caller.uid);
+        if unfinished || self.may_read(caller, item, &|| item.path())? || item.node().stat()?.size == 0 {
+            return Ok(());
+        }
+        self.admit(caller, item, Action::GetObject, Form::Plain, &|| item.path()).map(drop)
+    }
+
+    /// Whether `caller` may read the object at `path`; a principal who may only write is not an error.
+    fn may_read(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<bool> {
+        let ask = Ask { caller, action: Action::GetObject, path, headers: Headers::default() };
+        self.shared.admission.would_admit(item.bucket()?.policy(), &ask)
     }
 
     pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
@@ -150,7 +183,9 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
-        let creation = self.admit_put(caller, dir, &|| dir.path_of(name))?;
+        let path = || dir.path_of(name);
+        let creation = self.admit_put(caller, dir, &path)?;
+        let readable = !flags.read || self.may_read(caller, dir, &path)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
         let content = match creation {
@@ -166,8 +201,22 @@ impl Engine {
                 Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
             }
         };
+        self.shared.uploads.begin(stat.key, caller.uid);
         let attr = Attr::new(&stat, 0);
-        Ok((item.clone(), attr, OpenFile::new(item, flags, content)))
+        Ok((item.clone(), attr, OpenFile::new(item, flags, content).creating().readable(readable)))
+    }
+
+    /// Asks whether something other than a file may be put at `path` with the encryption that requests name.
+    pub(super) fn admit_named(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        path: &dyn Fn() -> PathBuf,
+    ) -> Result<Grant> {
+        let bucket = dir.bucket()?;
+        let encryption = self.shared.options.encryption.header(bucket.settings().default_encryption);
+        let ask = Ask { caller, action: Action::PutObject, path, headers: Headers { encryption } };
+        bucket.admit(&self.shared.admission, &ask)
     }
 
     fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
@@ -193,6 +242,9 @@ impl Engine {
     /// anybody asked, is logged, and saving is tried again later.
     #[allow(clippy::needless_pass_by_value, reason = "a closed file must not be used again")]
     pub fn close(&self, file: OpenFile) {
+        if file.is_creating() {
+            self.shared.uploads.closed(file.item().key());
+        }
         if let Content::Encrypted(object) = file.content() {
             if object.unsaved_since().is_some()
                 && let Err(error) = object.commit(Sync::Store)

@@ -143,8 +143,8 @@ impl Filesystem for Adapter {
         self.serve("unlink", || reply_empty(self.ops.unlink(&caller(req), parent.0, name), reply));
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.serve("rmdir", || reply_empty(self.ops.remove_dir(parent.0, name), reply));
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve("rmdir", || reply_empty(self.ops.remove_dir(&caller(req), parent.0, name), reply));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -476,7 +476,8 @@ fn creator(req: &Request, umask: u32) -> Caller {
 /// Pages stay valid across opens: attribute revalidation drops them when the file changed behind the mount.
 fn open_reply(opened: &Opened) -> FopenFlags {
     let flush = if opened.writable { FopenFlags::empty() } else { FopenFlags::FOPEN_NOFLUSH };
-    FopenFlags::FOPEN_KEEP_CACHE | flush
+    let pages = if opened.direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE };
+    pages | flush
 }
 
 fn reply_empty(outcome: Result<()>, reply: ReplyEmpty) {
@@ -518,7 +519,7 @@ mod tests {
 
     #[test]
     fn only_a_file_that_can_be_written_to_is_flushed_on_close() {
-        let reply = |writable| open_reply(&Opened { handle: 1, writable });
+        let reply = |writable| open_reply(&Opened { handle: 1, writable, direct: false });
         assert!(reply(false).contains(FopenFlags::FOPEN_NOFLUSH));
         assert_eq!(reply(true), FopenFlags::FOPEN_KEEP_CACHE);
     }

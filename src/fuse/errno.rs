@@ -27,7 +27,9 @@ fn errno_of(error: &EngineError) -> Errno {
         | EngineError::Key(..)
         | EngineError::BucketKey(..) => libc::EACCES,
         EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
-        EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
+        EngineError::Reserved(..) | EngineError::RootHoldsBuckets | EngineError::Retained { .. } => {
+            libc::EPERM
+        }
         EngineError::Name(..) | EngineError::Invalid(..) => libc::EINVAL,
         EngineError::ReadOnly(..) => libc::EROFS,
         EngineError::CrossBucket => libc::EXDEV,
@@ -49,6 +51,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)
+        | EngineError::Retained { .. }
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)
