@@ -1,9 +1,8 @@
 //! `strongroom policy simulate`: what a new policy would have decided about what was done before.
 //!
-//! Reads one JSON object per line, with the fields that AWS CloudTrail has:
-//! `eventTime`, `eventName`, `userIdentity` with `uid`, `gids`, `userName` and `arn`, `requestParameters` with
-//! `bucketName`, `key`, `prefix` and the encryption headers, `userAgent` (the program), `errorCode` (set where the
-//! request was denied). Other fields are ignored.
+//! Reads one JSON object per line, as the audit log has them, with the fields of AWS CloudTrail: `eventTime`, `eventName`,
+//! `userIdentity` with `uid`, `gid`, `userName`, `arn` and `exe`, `requestParameters` with `bucketName`, `key`, `prefix`
+//! and the encryption headers, `additionalEventData.keyArn` (the key that was used). Other fields are ignored.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +56,14 @@ struct Event {
     #[serde(default)]
     request_parameters: Option<Parameters>,
     #[serde(default)]
-    user_agent: Option<String>,
+    additional_event_data: Option<Outcome>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    #[serde(default)]
+    key_arn: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,11 +71,13 @@ struct Event {
 struct UserIdentity {
     uid: u32,
     #[serde(default)]
-    gids: Vec<u32>,
+    gid: Option<u32>,
     #[serde(default)]
     user_name: Option<String>,
     #[serde(default)]
     arn: Option<String>,
+    #[serde(default)]
+    exe: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,8 +91,6 @@ struct Parameters {
     prefix: Option<String>,
     #[serde(default, rename = "x-amz-server-side-encryption")]
     encryption: Option<String>,
-    #[serde(default, rename = "x-amz-server-side-encryption-aws-kms-key-id")]
-    kms_key: Option<String>,
     #[serde(default, rename = "x-amz-server-side-encryption-customer-algorithm")]
     customer_algorithm: Option<String>,
 }
@@ -180,12 +186,13 @@ impl Trial<'_> {
         if object.is_some() != action.is_about_objects() {
             return Ok(None);
         }
-        let principal = self.principal(&event.user_identity)?;
+        let Some(principal) = self.principal(&event.user_identity) else { return Ok(None) };
+        let key = event.additional_event_data.as_ref().and_then(|outcome| outcome.key_arn.as_deref());
         let mut context = Context::at(SystemTime::from(event.event_time))
             .encryption(asked.encryption.as_deref())
-            .kms_key(asked.kms_key.as_deref())
+            .kms_key(key)
             .customer_algorithm(asked.customer_algorithm.as_deref())
-            .with("strongroom:exe", event.user_agent.clone());
+            .with("strongroom:exe", event.user_identity.exe.clone());
         if action == Action::ListBucket {
             context = context.listing(asked.prefix.as_deref().unwrap_or_default(), "/");
         }
@@ -207,17 +214,15 @@ impl Trial<'_> {
         }))
     }
 
-    fn principal(&self, identity: &UserIdentity) -> anyhow::Result<Principal> {
-        let principal = Principal::new(
-            account(self.config),
-            identity.uid,
-            identity.gids.clone(),
-            identity.user_name.as_deref(),
-        );
-        let given = identity.arn.as_deref().filter(|arn| *arn != principal.arn());
-        let given = given.map(PrincipalArn::parse).transpose();
-        let given = given.map_err(|problem| Refusal::error(Exit::Failure, problem))?;
-        Ok(given.map_or(principal.clone(), |arn| principal.known_as(&arn)))
+    /// Who asked; `None` for what the product did by itself.
+    fn principal(&self, identity: &UserIdentity) -> Option<Principal> {
+        let groups = identity.gid.into_iter().collect();
+        let principal =
+            Principal::new(account(self.config), identity.uid, groups, identity.user_name.as_deref());
+        match identity.arn.as_deref() {
+            Some(arn) if arn != principal.arn() => Some(principal.known_as(&PrincipalArn::parse(arn).ok()?)),
+            _ => Some(principal),
+        }
     }
 }
 
@@ -249,7 +254,10 @@ fn action_of(event: &str) -> Option<Action> {
     match event {
         "ListObjects" | "ListObjectsV2" | "HeadBucket" => Some(Action::ListBucket),
         "HeadObject" => Some(Action::GetObject),
-        "CopyObject" | "CreateMultipartUpload" | "CompleteMultipartUpload" => Some(Action::PutObject),
+        "CopyObject" | "RenameObject" | "CreateMultipartUpload" | "CompleteMultipartUpload" => {
+            Some(Action::PutObject)
+        }
+        "PutBucketEncryption" | "DeleteBucketEncryption" => Some(Action::PutEncryptionConfiguration),
         name => Action::parse(&format!("s3:{name}")),
     }
 }

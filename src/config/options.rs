@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::{ByteSize, Identity, Span, Timeout, parse_block_size};
-use crate::object::BlockSize;
+use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Config {
     pub identity_policies: BTreeMap<Identity, PathBuf>,
     /// What is logged.
     pub log: LogOptions,
+    /// Key services, by the names that the keys of a store call them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provider: BTreeMap<String, ProviderSettings>,
 }
 
 /// How drives are mounted.
