@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
 
 use super::{as_user, assert_denied, assert_logged, shared_with};
-use crate::fixture::{Drive, command, fails, ok, run};
+use crate::fixture::{Drive, command, fails, ok, python, run};
 
 /// A drive for everybody whose bucket has the ready policy `name`, with its words replaced.
 fn with_ready(name: &str, words: &[(&str, &str)], flags: &[&str]) -> Drive {
@@ -59,7 +59,8 @@ fn a_drop_box_takes_and_shows_nothing() {
 #[test]
 fn a_write_only_principal_gets_nothing_from_an_open_file_and_its_pages() {
     const STEPS: &str = r#"
-import errno, os, subprocess, sys
+import errno, os, sys
+os.setgroups([]); os.setgid(3001); os.setuid(3001)
 def refused(what):
     try:
         what()
@@ -83,9 +84,7 @@ os.write(file, b"c" * 5000)
 refused(lambda: os.pread(file, 100, 0))
 os.close(file)"#;
     let drive = with_ready("drop-box", &[("READER", "root")], &[]);
-    let mut user = command(30, "setpriv");
-    user.args(["--reuid=3001", "--regid=3001", "--clear-groups", "python3", "-c", STEPS]);
-    ok(user.current_dir(drive.dir()));
+    ok(&mut python(30, &drive.dir(), STEPS));
     assert_eq!(fs::read(drive.dir().join("final")).unwrap(), vec![b'c'; 5000]);
 }
 
