@@ -112,11 +112,12 @@ fn mismatch(statement: &Statement, request: &Request<'_>) -> Option<&'static str
 
 fn tested(condition: &Condition, effect: Effect, request: &Request<'_>, goal: Goal) -> TestedCondition {
     let holds = condition.holds(request, effect);
-    TestedCondition {
-        condition: seen(condition, request, goal),
-        holds,
-        trap: trap(condition, effect, request),
+    let mut told = seen(condition, request, goal);
+    if holds == (effect == Effect::Allow) {
+        // It does not stand in the way.
+        told.remedy = None;
     }
+    TestedCondition { condition: told, holds, trap: trap(condition, effect, request) }
 }
 
 /// The surprises of rows J1, J3 and J4: what an absent key does.
