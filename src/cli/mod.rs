@@ -23,6 +23,7 @@ mod policy;
 mod policy_explain;
 mod policy_lint;
 mod policy_simulate;
+mod sse;
 mod status;
 mod store;
 mod umount;

@@ -70,7 +70,7 @@ impl Engine {
             return Ok(());
         }
         let path = || dir.path_of(name);
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &path)?;
+        let _granted = self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &path)?;
         self.require_free(caller, gone, &path)
     }
 
@@ -127,11 +127,11 @@ impl Engine {
     ) -> Result<()> {
         let (old, new) = (|| old.to_owned(), || new.to_owned());
         if self.shared.uploads.is_unfinished(moving.key(), caller.uid) {
-            let form = stored_form(moving)?;
-            return self.admit(caller, to, Action::PutObject, form, &new).map(drop);
+            let of = encrypted(moving)?;
+            return self.admit(caller, to.bucket()?, Action::PutObject, of, &new).map(drop);
         }
         self.admit_copy(caller, moving, &old, to, &new)?;
-        let _granted = self.admit(caller, moving, Action::DeleteObject, Form::Plain, &old)?;
+        let _granted = self.admit(caller, moving.bucket()?, Action::DeleteObject, None, &old)?;
         self.require_free(caller, moving, &old)
     }
 
@@ -144,18 +144,20 @@ impl Engine {
         dir: &Item,
         new: &dyn Fn() -> PathBuf,
     ) -> Result<()> {
-        let form = stored_form(item)?;
-        let _read = self.admit(caller, item, Action::GetObject, form, old)?;
-        let _put = self.admit(caller, dir, Action::PutObject, form, new)?;
+        let of = encrypted(item)?;
+        let _read = self.admit(caller, item.bucket()?, Action::GetObject, of, old)?;
+        let _put = self.admit(caller, dir.bucket()?, Action::PutObject, of, new)?;
         Ok(())
     }
 }
 
-fn stored_form(item: &Item) -> Result<Form> {
-    match item.kind() {
-        Kind::File => item.form(|| Ok(item.node().stat()?.size)),
-        _ => Ok(Form::Plain),
-    }
+/// The item, if it is an encrypted object, whose encryption policies then see.
+fn encrypted(item: &Item) -> Result<Option<&Item>> {
+    let form = match item.kind() {
+        Kind::File => item.form(|| Ok(item.node().stat()?.size))?,
+        _ => Form::Plain,
+    };
+    Ok((form == Form::Encrypted).then_some(item))
 }
 
 fn same_bucket(a: &Item, b: &Item) -> Result<()> {

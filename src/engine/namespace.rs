@@ -187,7 +187,8 @@ impl Engine {
     pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
+        let _granted =
+            self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &|| dir.path_of(name))?;
         if dir.bucket()?.retention()?.is_some() {
             let (node, stat) = dir.node().lookup(&gone)?;
             self.require_free(caller, &dir.child(node, stat.kind), &|| dir.path_of(name))?;

@@ -35,6 +35,8 @@ pub struct MountOptions {
     pub idle_timeout: Option<Duration>,
     /// Let the kernel gather writes. Only where nothing else writes to the store.
     pub writeback: bool,
+    /// Show programs `EACCES` where a key cannot be used, instead of the numbers that only keys have.
+    pub plain_errno: bool,
 }
 
 impl MountOptions {
@@ -54,6 +56,7 @@ impl MountOptions {
             ttl: Duration::from_secs(1),
             idle_timeout: None,
             writeback: false,
+            plain_errno: false,
         }
     }
 
