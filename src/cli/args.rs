@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, policy::Policy, status::Status, umount::Umount,
-    verify::Verify,
+    attr::Attr, bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
+    mount::Mount, mount_helper::MountHelper, passwd::Passwd, policy::Policy, put::Put, status::Status,
+    umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -32,6 +32,8 @@ pub(super) struct Cli {
 enum Command {
     Init(Init),
     Bucket(Bucket),
+    Attr(Attr),
+    Put(Put),
     Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
@@ -62,6 +64,8 @@ impl Command {
         match self {
             Self::Init(command) => command.run(),
             Self::Bucket(command) => command.run(config),
+            Self::Attr(command) => command.run(),
+            Self::Put(command) => command.run(),
             Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),

@@ -4,6 +4,7 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
 mod bucket;
 mod bucket_policy;
 mod bucket_retention;
@@ -23,6 +24,7 @@ mod policy;
 mod policy_explain;
 mod policy_lint;
 mod policy_simulate;
+mod put;
 mod sse;
 mod status;
 mod store;

@@ -92,8 +92,7 @@ impl Buckets {
         let journal = self.open_journal(name, dir, &private, &settings)?;
         let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
         let retention = BucketRetention::open(settings.id, private.clone(), root.retention_mac_key());
-        let bucket =
-            Bucket::open(name.clone(), settings, private, (journal, crashed), self.sources.clone())?;
+        let bucket = Bucket::open(name.clone(), settings, private, (journal, crashed), self.sources.clone())?;
         Ok(bucket.with_retention(retention))
     }
 

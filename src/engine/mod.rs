@@ -8,6 +8,7 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod attributes;
 mod bucket;
 mod bucket_policy;
 mod buckets;
@@ -56,7 +57,7 @@ pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
-pub use principals::{Access, Who, read_identity_policy};
+pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
@@ -69,8 +70,8 @@ pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable,
-    uploads::Uploads,
+    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
+    table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     keys::CustomerKeys,
@@ -147,6 +148,7 @@ struct Shared {
     budget: Arc<Budget>,
     admission: Admission,
     uploads: Uploads,
+    explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.
     _lock: Option<StoreLock>,
 }

@@ -329,7 +329,7 @@ impl Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -338,7 +338,7 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.serve("setxattr", || {
-            reply_empty(self.ops.set_xattr(ino.0, name, value, flags), reply);
+            reply_empty(self.ops.set_xattr(&caller(req), ino.0, name, value, flags), reply);
         });
     }
 
@@ -350,9 +350,9 @@ impl Filesystem for Adapter {
         self.serve("listxattr", || reply_xattr(self.ops.xattrs(ino.0), size, reply));
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.serve("removexattr", || {
-            reply_empty(self.ops.remove_xattr(ino.0, name), reply);
+            reply_empty(self.ops.remove_xattr(&caller(req), ino.0, name), reply);
         });
     }
 
