@@ -89,11 +89,7 @@ pub(super) enum Access {
 pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
     engine::Options {
         read_only: mount.read_only,
-        encryption: match mount.sse {
-            RequestEncryption::Aes256 => Encryption::Aes256,
-            RequestEncryption::BucketDefault => Encryption::BucketDefault,
-            RequestEncryption::None => Encryption::Unnamed,
-        },
+        encryption: request_encryption(mount.sse),
         new_bucket: new_bucket(&config.bucket),
         account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
         limits: Limits {
@@ -104,6 +100,15 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+    }
+}
+
+/// The encryption that requests name.
+pub(super) fn request_encryption(sse: RequestEncryption) -> Encryption {
+    match sse {
+        RequestEncryption::Aes256 => Encryption::Aes256,
+        RequestEncryption::BucketDefault => Encryption::BucketDefault,
+        RequestEncryption::None => Encryption::Unnamed,
     }
 }
 

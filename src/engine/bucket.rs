@@ -13,6 +13,7 @@ use super::{
     Caller, EngineError, Result, clock,
     crash_mark::{self, Crash},
     item::Form,
+    plain::PlainOpens,
     principals::Principals,
     request::Encryption,
     settings::{DefaultEncryption, Settings},
@@ -52,6 +53,7 @@ pub struct Bucket {
     failed: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
+    plain_opens: PlainOpens,
 }
 
 /// What tells one stored policy from the next: its file, size and time.
@@ -109,6 +111,7 @@ impl Bucket {
             crashed,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            plain_opens: PlainOpens::default(),
         };
         bucket.follow_policy()?;
         Ok(bucket)
@@ -132,6 +135,30 @@ impl Bucket {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Its reserved directory.
+    pub(super) fn private(&self) -> &NodeRef {
+        &self.private
+    }
+
+    /// Its plain files that are open.
+    pub(super) fn plain_opens(&self) -> &PlainOpens {
+        &self.plain_opens
+    }
+
+    /// The key that wraps its keys.
+    pub(super) fn master(&self) -> &dyn MasterKey {
+        &*self.master
+    }
+
+    /// Uses `key`, a stored bucket key wrapped anew, in place of its old form.
+    pub(super) fn renewed_key(&self, key: BucketKey) {
+        let key = self.keys.insert(key);
+        let mut wrapping = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrapping.as_ref().is_some_and(|current| current.id() == key.id()) {
+            *wrapping = Some(key);
+        }
     }
 
     /// The journal, where the bucket has one.
@@ -357,7 +384,7 @@ impl Bucket {
     }
 
     /// The bucket key that wraps new data keys: the one in use, else the newest stored one, else a new one.
-    fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
+    pub(super) fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
         let now = clock::now_secs();
         let current = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(key) = current.filter(|key| key.wraps_at(now)) {

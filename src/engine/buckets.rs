@@ -151,26 +151,12 @@ impl Buckets {
 
     /// Names of the buckets, sorted.
     pub(super) fn names(&self) -> Result<Vec<BucketName>> {
-        let mut names = Vec::new();
-        let mut entries = self.root.entries()?;
-        while let Some(entry) = entries.next()? {
-            let name = entry.name.to_str().and_then(|name| BucketName::parse(name).ok());
-            if let Some(name) = name
-                && self.is_bucket(&name)
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names_in(&self.root)
     }
 
     /// Whether the directory called `name` has a bucket's reserved directory.
     pub(super) fn is_bucket(&self, name: &BucketName) -> bool {
-        self.root
-            .lookup(&file_name(name))
-            .and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)))
-            .is_ok_and(|(_, stat)| stat.kind == Kind::Directory)
+        is_bucket_in(&self.root, name)
     }
 
     /// Makes a bucket whose directory is born as `birth` says. With `adopt`, an existing directory becomes a bucket
@@ -265,6 +251,24 @@ impl Buckets {
         }
         doomed.iter().try_for_each(|name| remove_tree(&store, name))
     }
+}
+
+/// Names of the buckets of the store at `root`, sorted.
+pub(super) fn names_in(root: &NodeRef) -> Result<Vec<BucketName>> {
+    let mut names = Vec::new();
+    let mut entries = root.entries()?;
+    while let Some(entry) = entries.next()? {
+        let name = entry.name.to_str().and_then(|name| BucketName::parse(name).ok());
+        names.extend(name.filter(|name| is_bucket_in(root, name)));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_bucket_in(root: &NodeRef, name: &BucketName) -> bool {
+    root.lookup(&file_name(name))
+        .and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)))
+        .is_ok_and(|(_, stat)| stat.kind == Kind::Directory)
 }
 
 /// Removes a directory of ours and what is in it; bounded by the shape that a bucket's reserved directory has.

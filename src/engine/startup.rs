@@ -100,6 +100,7 @@ impl Engine {
             budget: Arc::new(Budget::new(options.limits.clone())),
             principals: Principals::new(options.account.clone(), owner),
             options,
+            job: std::sync::Mutex::default(),
             _lock: lock,
         });
         let committer = Committer::start(&shared)?;

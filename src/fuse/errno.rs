@@ -19,6 +19,11 @@ impl From<EngineError> for Errno {
     }
 }
 
+/// The number that programs on the mount see for `error`.
+pub fn number_of(error: &EngineError) -> i32 {
+    errno_of(error).0
+}
+
 fn errno_of(error: &EngineError) -> Errno {
     Errno(match error {
         EngineError::Store(e) => e.raw_os_error().filter(|raw| *raw > 0).unwrap_or(libc::EIO),

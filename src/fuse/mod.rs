@@ -26,6 +26,7 @@ mod watchdog;
 mod wire;
 
 pub use daemon::{Background, Front, Ready, Report, background};
+pub use errno::number_of;
 pub use notify::{READY, STOPPING, notify};
 pub use options::MountOptions;
 pub use session::{Session, SessionError};

@@ -15,6 +15,7 @@ mod logged;
 mod open;
 mod read;
 mod resize;
+mod rewrap;
 mod save;
 mod tags;
 mod write;
