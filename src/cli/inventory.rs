@@ -8,12 +8,11 @@ use std::{
 
 use anyhow::Context;
 
-use super::{csv, exit::Exit, job::FilterArgs, store::StorePath};
+use super::{csv, exit::Exit, identities::access, job::FilterArgs, store::StorePath};
 use crate::{
     config::Config,
     engine::{Entry, Inventory},
     name::BucketName,
-    policy::AccountId,
 };
 
 /// List how each object is encrypted, and whether its bucket's policy would take it so today
@@ -47,8 +46,7 @@ impl ListInventory {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
         let store = StorePath::open(&self.store)?;
-        let account = AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits");
-        let inventory = Inventory::open(store.path(), account)?;
+        let inventory = Inventory::open(store.path(), &access(config)?)?;
         let mut list = List { out: self.out()?, format: self.format, rows: 0 };
         list.begin()?;
         let listed = inventory.list(bucket.as_ref(), &self.filter.filter(), &mut |entry| list.add(entry));

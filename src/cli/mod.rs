@@ -9,6 +9,7 @@ mod bucket_policy;
 mod completions;
 mod csv;
 pub mod exit;
+mod identities;
 mod init;
 mod inspect;
 mod inventory;

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
+    identities::access,
     unlock::UnlockArgs,
 };
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{Keyring, Unlock},
-    policy::AccountId,
     store::{LocalStore, holder, layout},
 };
 
@@ -72,7 +72,7 @@ impl StorePath {
         self.require_free()?;
         let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
+        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount)?)?)
     }
 }
 
@@ -86,12 +86,12 @@ pub(super) enum Access {
 }
 
 /// The engine's options under `config`, with the mount's own options in `mount`.
-pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
-    engine::Options {
+pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::Result<engine::Options> {
+    Ok(engine::Options {
         read_only: mount.read_only,
         encryption: request_encryption(mount.sse),
         new_bucket: new_bucket(&config.bucket),
-        account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
+        access: access(config)?,
         limits: Limits {
             dirty_per_object: config.memory.dirty_per_object.bytes(),
             dirty_total: config.memory.dirty_total.bytes(),
@@ -100,7 +100,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
-    }
+    })
 }
 
 /// The encryption that requests name.
@@ -134,6 +134,8 @@ mod tests {
     #[test]
     fn the_default_configuration_gives_the_engines_defaults() {
         let config = Config::default();
-        assert_eq!(engine_options(&config, &config.mount).limits, Limits::default());
+        let options = engine_options(&config, &config.mount).unwrap();
+        assert_eq!(options.limits, Limits::default());
+        assert_eq!(options.access, engine::Access::default());
     }
 }

@@ -46,7 +46,7 @@ impl<'a> Draft<'a> {
                 item.remember_form(Form::Encrypted);
                 let (shared, place) = (&engine.shared, node.clone());
                 let (budget, peers) = (shared.budget.clone(), Arc::downgrade(&shared.objects));
-                let live = || Ok(LiveObject::create(bucket, place, file, *new, 0, budget, peers));
+                let live = || Ok(LiveObject::create(bucket, place, file, *new, budget, peers));
                 Content::Encrypted(shared.objects.acquire(stat.key, live)?)
             }
         };

@@ -3,7 +3,7 @@
 //! Reads headers, key files and policies as they stand; needs no key and no right to write, and so proves nothing. It
 //! works while the store is in use; what is being changed at that moment may show as before.
 
-use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, time::SystemTime};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -13,14 +13,19 @@ use super::{
     walk::{Found, Unseen, Walk},
 };
 use crate::{
-    engine::{Caller, EngineError, Result, StartError, buckets, clock, principals::Principals},
-    name::{BucketName, ObjectName},
+    engine::{
+        Access, Caller, EngineError, Result, StartError,
+        admission::{Admission, Ask, Headers},
+        bucket_policy::BucketPolicy,
+        buckets, clock,
+        principals::Principals,
+    },
+    name::BucketName,
     object::SseMode,
-    policy::{AccountId, Action, Context, Decision, MAX_POLICY_BYTES, Mode, PolicyDocument, Request},
+    policy::{Action, Denial},
     store::{
         Kind, LocalStore, NodeRef, Stat, Timestamp,
-        layout::{self, BUCKET_DIR, POLICY_FILE, fixed},
-        small,
+        layout::{self, BUCKET_DIR, fixed},
     },
 };
 
@@ -62,20 +67,21 @@ pub struct Entry {
 /// The inventory of one store.
 pub struct Inventory {
     root: NodeRef,
-    principals: Principals,
+    admission: Admission,
 }
 
 /// Told about each object; its failure ends the inventory.
 pub type Each<'a> = dyn FnMut(&Entry) -> io::Result<()> + 'a;
 
 impl Inventory {
-    /// That of the store at `path`; policies see local users in `account`.
-    pub fn open(path: &Path, account: AccountId) -> std::result::Result<Self, StartError> {
+    /// That of the store at `path`, with what is said about `access`.
+    pub fn open(path: &Path, access: &Access) -> std::result::Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
         let root = LocalStore::open(path).map_err(io)?.root();
         layout::open_store(&root)?;
         let owner = rustix::process::getuid().as_raw();
-        Ok(Self { root, principals: Principals::new(account, owner) })
+        let admission = Admission::new(Principals::new(owner, access), access.mode);
+        Ok(Self { root, admission })
     }
 
     /// Lists what `filter` takes in `only` or in all buckets. The number of places that could not be looked at; each is
@@ -95,7 +101,7 @@ impl Inventory {
     fn list_bucket(&self, name: &BucketName, filter: &Filter, each: &mut Each<'_>) -> Result<u64> {
         let (dir, _) = self.root.lookup(&buckets::file_name(name))?;
         let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
-        let (mut keys, policy) = (KeyFiles::new(&private)?, Policy::read(&private, name)?);
+        let (mut keys, policy) = (KeyFiles::new(&private)?, BucketPolicy::open(name.clone(), private)?);
         let (now, mut unseen) = (clock::now_secs(), 0);
         for found in Walk::new(dir, &filter.prefix)? {
             let described = found.and_then(|found| match found.stat.kind {
@@ -120,7 +126,7 @@ impl Inventory {
         Ok(unseen)
     }
 
-    fn entry(&self, bucket: &BucketName, found: &Found, is: &Description, policy: &Policy) -> Entry {
+    fn entry(&self, bucket: &BucketName, found: &Found, is: &Description, policy: &BucketPolicy) -> Entry {
         let bare = Entry {
             bucket: bucket.to_string(),
             key: shown(&found.path),
@@ -134,7 +140,7 @@ impl Inventory {
             encryption_context: None,
             wrapped_since: None,
             rewraps: None,
-            policy: policy.verdict(&self.principals, bucket, found, None),
+            policy: self.verdict(policy, found, None),
             note: None,
         };
         match is {
@@ -160,79 +166,34 @@ impl Inventory {
                     .wrapped_since()
                     .map(|secs| rfc3339(Timestamp { sec: i64::try_from(secs).unwrap_or(i64::MAX), nsec: 0 })),
                 rewraps: Some(sealing.header.keys.rewraps),
-                policy: policy.verdict(&self.principals, bucket, found, Some(sealing)),
+                policy: self.verdict(policy, found, Some(sealing)),
                 ..bare
             },
         }
     }
-}
-
-/// The policy of a bucket, as far as it can be used.
-enum Policy {
-    None,
-    Some(Box<PolicyDocument>),
-    Broken,
-}
-
-impl Policy {
-    fn read(private: &NodeRef, bucket: &BucketName) -> Result<Self> {
-        match small::read(private, &fixed(POLICY_FILE), MAX_POLICY_BYTES) {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                let parsed = PolicyDocument::parse(&text, bucket);
-                Ok(parsed.map_or(Self::Broken, |document| Self::Some(Box::new(document))))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Self::Broken),
-            Err(error) => Err(EngineError::from(error)),
-        }
-    }
 
     /// Whether the owner of the object could put it as it is now.
-    fn verdict(
-        &self,
-        principals: &Principals,
-        bucket: &BucketName,
-        found: &Found,
-        sealing: Option<&Sealing>,
-    ) -> String {
-        let document = match self {
-            Self::None => return "no-policy".to_owned(),
-            Self::Broken => return "broken-policy".to_owned(),
-            Self::Some(document) => document,
-        };
-        let Ok(object) = ObjectName::parse(found.path.as_os_str()) else {
-            return "denied (a name that is no object key)".to_owned();
-        };
+    fn verdict(&self, policy: &BucketPolicy, found: &Found, sealing: Option<&Sealing>) -> String {
+        if self.admission.is_open() && matches!(policy.exists(), Ok(false)) {
+            return "no-policy".to_owned();
+        }
         let Stat { uid, gid, .. } = found.stat;
-        let principal = principals.of(&Caller { uid, gid, pid: 0, umask: 0 });
-        let key = sealing.and_then(Sealing::key);
-        let request = Request {
-            principal: &principal,
-            action: Action::PutObject,
-            bucket,
-            object: Some(&object),
-            context: context(sealing.map(Sealing::mode), key.as_deref()),
-        };
-        match document.evaluate(&request, Mode::Open) {
-            Decision::Allow(_) => "allowed".to_owned(),
-            Decision::Deny(denial) => match denial.statement {
-                Some(statement) => format!("denied ({statement})"),
-                None => "denied".to_owned(),
-            },
+        let caller = Caller { uid, gid, pid: 0, umask: 0 };
+        let path = || found.path.clone();
+        let ask = Ask { caller: &caller, action: Action::PutObject, path: &path, headers: headers(sealing) };
+        match self.admission.judge(policy, &ask) {
+            Ok(Ok(_)) => "allowed".to_owned(),
+            Ok(Err(Denial { statement: Some(statement), .. })) => format!("denied ({statement})"),
+            Ok(Err(_)) => "denied".to_owned(),
+            Err(EngineError::ReadOnly(_)) => "broken-policy".to_owned(),
+            Err(error) => format!("undecided ({error})"),
         }
     }
 }
 
-/// What a PUT names that asks for this mode.
-fn context(mode: Option<SseMode>, key: Option<&str>) -> Context<'_> {
-    let context = Context::at(SystemTime::now());
-    match mode {
-        None => context,
-        Some(SseMode::Customer) => context.customer_algorithm(Some("AES256")),
-        Some(mode @ SseMode::S3) => context.encryption(Some(mode.name())),
-        Some(mode @ (SseMode::Kms | SseMode::DualKms)) => context.encryption(Some(mode.name())).kms_key(key),
-    }
+/// The headers of a PUT that asks for what the object has.
+fn headers(sealing: Option<&Sealing>) -> Headers<'_> {
+    Headers { encryption: sealing.map(|sealing| sealing.mode().name()) }
 }
 
 /// The words of S3 Inventory.

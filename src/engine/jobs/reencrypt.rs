@@ -175,7 +175,7 @@ impl Run<'_> {
     ) -> std::result::Result<u64, Stop> {
         let before = Version::of(source)?;
         let creation =
-            self.bucket.admit_put(&self.engine.shared.principals, caller, path, self.job.encryption)?;
+            self.bucket.admit_put(&self.engine.shared.admission, caller, path, self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;
         let bytes = draft.fill(source, before.size)?;
         draft.finish(&found.node, &before.stat, self.job.preserve, &[])?;
