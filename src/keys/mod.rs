@@ -26,7 +26,7 @@ pub use keyring::{
 };
 pub use master::{Binding, KeyError, MasterKey};
 pub use providers::{
-    AwsKmsSettings, Endpoint, KeyProvider, Patience, Pkcs11Settings, ProviderError, ProviderSettings,
-    SecretSource, TransitSettings, built_providers, open_provider,
+    AwsKmsSettings, Endpoint, Patience, Pkcs11Settings, ProviderError, ProviderSettings, SecretSource,
+    TransitSettings, built_providers, open_provider, open_providers,
 };
 pub use state::KeyState;
