@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, Visitor},
 };
 
-use super::{ByteSize, Span, Timeout, parse_block_size};
+use super::{ByteSize, Identity, Span, Timeout, parse_block_size};
 use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
@@ -24,6 +24,10 @@ pub struct Config {
     pub engine: EngineOptions,
     /// What policies see.
     pub policy: PolicyOptions,
+    /// ARNs of users and groups.
+    pub principals: BTreeMap<Identity, String>,
+    /// Files with the policies of users and groups.
+    pub identity_policies: BTreeMap<Identity, PathBuf>,
     /// What is logged.
     pub log: LogOptions,
     /// Key services, by the names that the keys of a store call them.
@@ -92,6 +96,19 @@ pub struct EngineOptions {
 pub struct PolicyOptions {
     /// Account id in ARNs.
     pub account: AccountId,
+    /// What decides where no policy does.
+    pub mode: PolicyMode,
+}
+
+/// What decides where no policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// The permissions of files.
+    #[default]
+    Open,
+    /// Nothing: what no policy allows is denied.
+    Closed,
 }
 
 /// What is logged.
