@@ -7,7 +7,7 @@ use super::{
     bucket::{Ask, Creation},
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn},
+    live::{LiveObject, Opening, Sync, is_unborn},
     namespace::birth,
 };
 use crate::{
@@ -65,7 +65,8 @@ impl Engine {
     fn load(&self, item: &Item, access: Access) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, opening, budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
