@@ -151,12 +151,11 @@ impl Named {
         self.now = file;
     }
 
-    /// Whether a file that was synced may have this content.
+    /// Whether only a file that was synced can have this content.
     fn synced_as(&self, content: &[u8], end: End) -> bool {
-        self.possible
-            .iter()
-            .flatten()
-            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content, end))
+        let mut fitting =
+            self.possible.iter().flatten().filter(|past| past.borrow().fits(content, end)).peekable();
+        fitting.peek().is_some() && fitting.all(|past| past.borrow().synced.is_some())
     }
 
     fn settles(&mut self) {
