@@ -14,7 +14,7 @@ use super::{
     admission::{Admission, Ask, Headers},
     bucket_policy::BucketPolicy,
     clock,
-    crash_mark::{self, Crash},
+    crash_mark::{self, Crashes},
     item::Form,
     plain::PlainOpens,
     request::Encryption,
@@ -49,8 +49,8 @@ pub struct Bucket {
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
     wrapping: Mutex<Option<Arc<BucketKey>>>,
     journal: Option<Journal>,
-    /// The last crash, which may have left files unfinished.
-    crashed: Option<Crash>,
+    /// The last crashes, which may have left files unfinished.
+    crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
@@ -76,7 +76,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Crash>),
+        (journal, crashes): (Option<Journal>, Crashes),
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
@@ -90,7 +90,7 @@ impl Bucket {
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
             journal,
-            crashed,
+            crashes,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
             plain_opens: PlainOpens::default(),
@@ -181,7 +181,12 @@ impl Bucket {
 
     /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
     pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
-        self.crashed.is_some_and(|crash| crash.covers(changed))
+        self.crashes.cover(changed)
+    }
+
+    /// The crashes that may have left files unfinished.
+    pub(super) fn crashes(&self) -> &Crashes {
+        &self.crashes
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.

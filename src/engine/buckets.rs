@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Options, Result, clock, crash_mark,
+    Bucket, EngineError, NewBucket, Options, Result, clock,
+    crash_mark::{self, Crashes},
     settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -86,9 +87,9 @@ impl Buckets {
             Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
                 .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
-        let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
+        let crashes = if self.read_only { Crashes::default() } else { crash_mark::open(&private, &root)? };
         let clock = Arc::new(SystemClock::new());
-        Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)
+        Bucket::open(name.clone(), settings, private, (journal, crashes), self.master.clone(), clock)
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to
@@ -204,7 +205,7 @@ impl Buckets {
             name,
             settings,
             reserved,
-            (None, None),
+            (None, Crashes::default()),
             self.master.clone(),
             Arc::new(SystemClock::new()),
         )?;

@@ -8,7 +8,7 @@ use super::{
     bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn},
+    live::{LiveObject, Opening, Sync, is_unborn},
     namespace::birth,
 };
 use crate::{
@@ -76,7 +76,8 @@ impl Engine {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, opening, budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
