@@ -11,7 +11,7 @@ mod span;
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use options::{
     AccountId, BucketOptions, Config, DefaultEncryption, EngineOptions, JournalSwitch, LogLevel, LogOptions,
-    MemoryOptions, MountOptions, PolicyOptions, RequestEncryption, Threads,
+    MemoryOptions, MountOptions, PolicyOptions, RequestEncryption, Threads, Transport,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};
