@@ -21,7 +21,7 @@ use crate::{
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
     keys::Unlock,
-    store::raise_fd_limit,
+    store::{Holder, raise_fd_limit},
 };
 
 /// Mount a store as a drive
@@ -188,8 +188,13 @@ impl Plan {
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
-        Ok(Session::start(Arc::new(engine), &self.mount)?)
+        let engine = Arc::new(Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?);
+        let session = Session::start(Arc::clone(&engine), &self.mount)?;
+        let holder = Holder::this_process(purpose).over(session.transport());
+        if let Err(error) = engine.describe(&holder) {
+            ::log::warn!("`strongroom status` cannot tell the transport: {error}");
+        }
+        Ok(session)
     }
 }
 

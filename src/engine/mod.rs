@@ -128,7 +128,7 @@ struct Shared {
     budget: Arc<Budget>,
     principals: Principals,
     /// Held for as long as the store is in use; a store that is no directory has none.
-    _lock: Option<StoreLock>,
+    lock: Option<StoreLock>,
 }
 
 impl Engine {

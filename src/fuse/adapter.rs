@@ -51,7 +51,9 @@ impl Adapter {
             }
             Operation::Create { name, mode, umask, flags } => {
                 let created = ops.create(&creator(umask), parent, name, mode, flags);
-                created.map(|it| Answer::Created(self.remembered(it.entry.id, it.entry.attr), opened(&it.opened)))
+                created.map(|it| {
+                    Answer::Created(self.remembered(it.entry.id, it.entry.attr), opened(&it.opened))
+                })
             }
             _ => return None,
         })

@@ -26,8 +26,8 @@ mod terms;
 pub mod transport;
 mod watchdog;
 
-pub use errno::Errno;
 pub use daemon::{Background, Front, Ready, Report, background};
+pub use errno::Errno;
 pub use notify::{READY, STOPPING, notify};
 pub use options::MountOptions;
 pub use session::{Session, SessionError};

@@ -132,7 +132,7 @@ impl Session {
         {
             log::debug!("read-ahead stays at its default: {error}");
         }
-        log::info!("serving `{}` over the {transport} transport", mountpoint.display());
+        log::info!("serving `{}`, transport {transport}", mountpoint.display());
         Ok(Self { engine, mountpoint, device, transport, events, sender, _signals: signals, _idle: idle })
     }
 
@@ -311,8 +311,8 @@ fn serve_on(
     let terms = Terms { writeback: options.writeback, posix_acl: options.posix_acl, rings };
     let device = transport::Device::open(device, |offer| terms.agree(offer))
         .map_err(|source| SessionError::Handshake { path: mountpoint.to_owned(), source })?;
-    let serving = Serving::start(&device, &Arc::new(adapter), options.thread_count())
-        .map_err(SessionError::Prepare)?;
+    let serving =
+        Serving::start(&device, &Arc::new(adapter), options.thread_count()).map_err(SessionError::Prepare)?;
     let transport = serving.transport();
     if options.transport == Some(Transport::Uring) && transport != Transport::Uring {
         return Err(SessionError::Transport(Unavailable::NotOffered));

@@ -31,7 +31,14 @@ impl<'a> Lines<'a> {
 
     /// Adds a name with what a lookup of it would have answered (`struct fuse_direntplus`); a node number of 0 leaves
     /// the looking up to the kernel.
-    pub fn add_found(&mut self, found: Option<&Entry>, ino: u64, next: u64, kind: Kind, name: &OsStr) -> bool {
+    pub fn add_found(
+        &mut self,
+        found: Option<&Entry>,
+        ino: u64,
+        next: u64,
+        kind: Kind,
+        name: &OsStr,
+    ) -> bool {
         if !self.has_room(ENTRY + line_len(name)) {
             return false;
         }

@@ -212,14 +212,13 @@ impl<'a> Request<'a> {
             return Ok(Self::Fill(fill));
         }
         match header.opcode {
-            opcode::FORGET => {
-                Ok(Self::Forget(Forgets { one: Some((header.node, fixed.u64()?)), more: &[] }))
-            }
+            opcode::FORGET => Ok(Self::Forget(Forgets { one: Some((header.node, fixed.u64()?)), more: &[] })),
             opcode::BATCH_FORGET => forgets(&mut fixed, &mut rest).map(Self::Forget),
             opcode::DESTROY => Ok(Self::Destroy),
             _ => {
                 let operation = by_name(header.opcode, &mut fixed, &mut rest)?;
-                let operation = operation.map_or_else(|| by_handle(header.opcode, &mut fixed, &mut rest), |it| Ok(Some(it)))?;
+                let operation = operation
+                    .map_or_else(|| by_handle(header.opcode, &mut fixed, &mut rest), |it| Ok(Some(it)))?;
                 Ok(operation.map_or(Self::Unknown, Self::Operation))
             }
         }
@@ -245,7 +244,11 @@ fn forgets<'a>(fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> Result<Forgets<
 }
 
 /// Requests that name things in a directory, and those about a node as such.
-fn by_name<'a>(opcode: u32, fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> Result<Option<Operation<'a>>, Malformed> {
+fn by_name<'a>(
+    opcode: u32,
+    fixed: &mut Fields<'_>,
+    rest: &mut Fields<'a>,
+) -> Result<Option<Operation<'a>>, Malformed> {
     Ok(Some(match opcode {
         opcode::LOOKUP => Operation::Lookup { name: rest.name()? },
         opcode::READLINK => Operation::ReadLink,
@@ -285,7 +288,11 @@ fn by_name<'a>(opcode: u32, fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> Re
 }
 
 /// Requests about open files and directories, and those that may concern one.
-fn by_handle<'a>(opcode: u32, fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> Result<Option<Operation<'a>>, Malformed> {
+fn by_handle<'a>(
+    opcode: u32,
+    fixed: &mut Fields<'_>,
+    rest: &mut Fields<'a>,
+) -> Result<Option<Operation<'a>>, Malformed> {
     Ok(Some(match opcode {
         opcode::GETATTR => attr(fixed)?,
         opcode::SETATTR => set_attr(fixed)?,
@@ -310,9 +317,7 @@ fn by_handle<'a>(opcode: u32, fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> 
             len: fixed.u64()?,
             mode: fixed.i32()?,
         },
-        opcode::LSEEK => {
-            Operation::Seek { handle: fixed.u64()?, offset: fixed.i64()?, whence: fixed.i32()? }
-        }
+        opcode::LSEEK => Operation::Seek { handle: fixed.u64()?, offset: fixed.i64()?, whence: fixed.i32()? },
         opcode::COPY_FILE_RANGE => {
             let from = (fixed.u64()?, fixed.u64()?);
             // The node that the second handle belongs to says nothing new.

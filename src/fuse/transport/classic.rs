@@ -14,7 +14,8 @@ use super::{
 /// Serves until the connection ends.
 pub(super) fn serve(device: &Device, service: &impl Service, max_write: u32) -> io::Result<()> {
     let most = usize::try_from(max_write).expect("a megabyte fits");
-    let mut room = Room { input: Buffer::new(BEFORE_DATA + most), output: Buffer::new(most), len: 0, names: 0 };
+    let mut room =
+        Room { input: Buffer::new(BEFORE_DATA + most), output: Buffer::new(most), len: 0, names: 0 };
     loop {
         let Some(len) = device.receive(room.input())? else { return Ok(()) };
         let Some(header) = room.take(len) else {
@@ -23,7 +24,8 @@ pub(super) fn serve(device: &Device, service: &impl Service, max_write: u32) -> 
         match exchange(service, &header, &mut room) {
             Outcome::Reply(reply) => {
                 let body = usize::try_from(reply.len).expect("it fits").saturating_sub(HEADER);
-                if let Err(error) = device.reply(&reply, room.output.bytes().get(..body).unwrap_or_default()) {
+                if let Err(error) = device.reply(&reply, room.output.bytes().get(..body).unwrap_or_default())
+                {
                     log::error!("the reply to request {} was refused: {error}", header.opcode);
                 }
             }

@@ -8,9 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::super::protocol::{
-    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, opcode,
-};
+use super::super::protocol::{Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, opcode};
 
 /// Why a connection did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +99,8 @@ fn first_request(fd: &OwnedFd) -> Result<(Header, Offer), HandshakeError> {
             outcome => break outcome.map_err(io::Error::from)?,
         }
     };
-    let (header, body) = buffer.get(..len).and_then(|it| it.split_at_checked(Header::LEN)).ok_or(Malformed)?;
+    let (header, body) =
+        buffer.get(..len).and_then(|it| it.split_at_checked(Header::LEN)).ok_or(Malformed)?;
     let header = Header::decode(header)?;
     if header.opcode != opcode::INIT {
         return Err(Malformed.into());

@@ -3,7 +3,10 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use super::{
-    super::{errno::Errno, protocol::{Header, OutHeader, Request}},
+    super::{
+        errno::Errno,
+        protocol::{Header, OutHeader, Request},
+    },
     Service,
 };
 
@@ -32,7 +35,10 @@ pub(super) enum Outcome {
 pub(super) fn exchange(service: &impl Service, header: &Header, buffers: &mut impl Buffers) -> Outcome {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| answered(service, header, buffers)));
     let answered = outcome.unwrap_or_else(|_| {
-        log::error!("the handler of request {} panicked; it failed with an input/output error", header.opcode);
+        log::error!(
+            "the handler of request {} panicked; it failed with an input/output error",
+            header.opcode
+        );
         Err(Errno(libc::EIO))
     });
     match answered {
@@ -74,7 +80,8 @@ fn answered(service: &impl Service, header: &Header, buffers: &mut impl Buffers)
 }
 
 fn reply(header: &Header, len: usize, errno: i32) -> OutHeader {
-    let len = u32::try_from(OutHeader::LEN + len).expect("a reply is no longer than its buffer of a megabyte");
+    let len =
+        u32::try_from(OutHeader::LEN + len).expect("a reply is no longer than its buffer of a megabyte");
     OutHeader { len, errno, unique: header.unique }
 }
 

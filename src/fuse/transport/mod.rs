@@ -53,7 +53,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Classic => "classic",
-            Self::Uring => "io_uring",
+            Self::Uring => "uring",
         })
     }
 }

@@ -13,7 +13,9 @@ pub(super) fn possible() -> io::Result<u16> {
 /// Which of the first `count` processors this process may run on.
 pub(super) fn ours(count: u16) -> io::Result<Vec<u16>> {
     let set = sched_getaffinity(None)?;
-    Ok((0..count).filter(|number| usize::from(*number) < CpuSet::MAX_CPU && set.is_set((*number).into())).collect())
+    Ok((0..count)
+        .filter(|number| usize::from(*number) < CpuSet::MAX_CPU && set.is_set((*number).into()))
+        .collect())
 }
 
 /// Binds the calling thread to `processor`.

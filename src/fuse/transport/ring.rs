@@ -103,7 +103,8 @@ impl Ring {
     fn finished(&mut self) -> Option<(usize, io::Result<()>)> {
         let entry = self.io.completion().next()?;
         let index = usize::try_from(entry.user_data()).expect("numbers of slots fit");
-        let outcome = if entry.result() < 0 { Err(io::Error::from_raw_os_error(-entry.result())) } else { Ok(()) };
+        let outcome =
+            if entry.result() < 0 { Err(io::Error::from_raw_os_error(-entry.result())) } else { Ok(()) };
         Some((index, outcome))
     }
 
@@ -126,7 +127,8 @@ impl Ring {
 impl Slot {
     fn new(queue: u16, payload: usize) -> Self {
         let (mut head, mut payload) = (Buffer::new(HEAD), Buffer::new(payload));
-        let place = |bytes: &mut [u8]| libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        let place =
+            |bytes: &mut [u8]| libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
         let places = Box::new([place(head.bytes_mut()), place(payload.bytes_mut())]);
         Self { queue, head, payload, places }
     }

@@ -27,7 +27,9 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The kernel knows nothing of them.
-    #[error("this kernel has no FUSE over io_uring: it came with Linux 6.14 (`CONFIG_FUSE_IO_URING`); use `--transport classic`")]
+    #[error(
+        "this kernel has no FUSE over io_uring: it came with Linux 6.14 (`CONFIG_FUSE_IO_URING`); use `--transport classic`"
+    )]
     Unknown,
     /// They are switched off.
     #[error(
@@ -35,7 +37,9 @@ pub enum Unavailable {
     )]
     SwitchedOff,
     /// This process may not use them.
-    #[error("io_uring cannot be used here: {0}; see `sysctl kernel.io_uring_disabled`, or use `--transport classic`")]
+    #[error(
+        "io_uring cannot be used here: {0}; see `sysctl kernel.io_uring_disabled`, or use `--transport classic`"
+    )]
     Refused(#[source] io::Error),
     /// The kernel did not offer them for this mount.
     #[error("the kernel does not offer io_uring for this mount; use `--transport classic`")]
@@ -121,9 +125,8 @@ fn start_one(
     let (ready, registered) = mpsc::channel();
     let (device, service) = (device.clone(), Arc::clone(service));
     let name = format!("ring-{}", post.queues.first().copied().unwrap_or_default());
-    let thread = thread::Builder::new()
-        .name(name)
-        .spawn(move || serve(&device, &*service, payload, &post, &ready))?;
+    let thread =
+        thread::Builder::new().name(name).spawn(move || serve(&device, &*service, payload, &post, &ready))?;
     registered.recv().map_err(|_| io::Error::other("a thread ended before its ring was set up"))??;
     Ok(thread)
 }
@@ -153,7 +156,10 @@ fn serve(
             Outcome::Reply(reply) => ring.answer(index, &reply)?,
             // Neither is ever sent over a ring: what needs no answer comes over `/dev/fuse`.
             Outcome::Silence | Outcome::End => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a request over a ring wants no answer"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a request over a ring wants no answer",
+                ));
             }
         }
     }
