@@ -102,11 +102,11 @@ fn unmount_with_helper(mountpoint: &Path, how: Unmount) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("`{HELPER}` failed: {status}"))) }
 }
 
-/// Detaches a mount whose daemon has died, which would make every use of the directory fail (`ENOTCONN`).
-/// Whether there was one.
+/// Detaches a mount whose daemon has died, which would make every use of the directory fail (`ENOTCONN`; or
+/// `ECONNABORTED` while the kernel is still letting go of the daemon's rings). Whether there was one.
 pub(super) fn detach_if_dead(mountpoint: &Path) -> io::Result<bool> {
     match probe(mountpoint) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
             unmount(mountpoint, Unmount::Lazy)?;
             Ok(true)
         }

@@ -59,7 +59,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let names: &[u8] = b"from\0to\0";
     let numbers = |count: u32| (0..count).flat_map(|number| number.to_ne_bytes()).collect::<Vec<_>>();
     let value = [4_u32.to_ne_bytes(), 0_u32.to_ne_bytes()].concat();
-    let written = [numbers(4), 9_u32.to_ne_bytes().to_vec(), numbers(5)].concat();
+    let written = [numbers(4), 8_u32.to_ne_bytes().to_vec(), numbers(5)].concat();
     let forgets = [2_u32.to_ne_bytes(), [0; 4]].concat();
     let requests = [
         (opcode::LOOKUP, vec![], names),
