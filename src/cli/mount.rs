@@ -16,12 +16,12 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{Config, LogOptions, RequestEncryption, Timeout},
+    config::{Config, LogOptions, RequestEncryption, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
     keys::Unlock,
-    store::raise_fd_limit,
+    store::{Holder, raise_fd_limit},
 };
 
 /// Mount a store as a drive
@@ -49,10 +49,16 @@ pub(super) struct Mount {
     /// Encryption that each creation asks for: AES256, bucket-default or none [default: as configured, else none]
     #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
     sse: Option<RequestEncryption>,
+    /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
+    ///
+    /// uring is FUSE over `io_uring`, which root switches on by writing Y to
+    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
+    transport: Option<Transport>,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
-    /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, transport=T,
+    /// [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -77,6 +83,7 @@ impl Mount {
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
         words.sse = self.sse.or(words.sse);
+        words.transport = self.transport.or(words.transport);
         if self.unlock.is_given() {
             words.unlock = self.unlock.clone();
         }
@@ -106,6 +113,7 @@ impl Plan {
                 ttl: options.ttl.duration(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
+                transport: wanted(options.transport),
                 ..fuse::MountOptions::new(dir)
             },
             engine: engine_options(config, &options)?,
@@ -180,8 +188,21 @@ impl Plan {
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
-        Ok(Session::start(Arc::new(engine), &self.mount)?)
+        let engine = Arc::new(Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?);
+        let session = Session::start(Arc::clone(&engine), &self.mount)?;
+        let holder = Holder::this_process(purpose).over(session.transport());
+        if let Err(error) = engine.describe(&holder) {
+            ::log::warn!("`strongroom status` cannot tell the transport: {error}");
+        }
+        Ok(session)
+    }
+}
+
+fn wanted(transport: Transport) -> Option<fuse::Transport> {
+    match transport {
+        Transport::Auto => None,
+        Transport::Classic => Some(fuse::Transport::Classic),
+        Transport::Uring => Some(fuse::Transport::Uring),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     exit::{Exit, Refusal},
     unlock::UnlockArgs,
 };
-use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout};
+use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout, Transport};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub(super) struct MountWords {
     pub(super) threads: Option<Threads>,
     /// `sse=`.
     pub(super) sse: Option<RequestEncryption>,
+    /// `transport=`.
+    pub(super) transport: Option<Transport>,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
@@ -65,6 +67,7 @@ impl MountWords {
             threads: self.threads.unwrap_or(options.threads),
             sse: self.sse.unwrap_or(options.sse),
             writeback: options.writeback,
+            transport: self.transport.unwrap_or(options.transport),
         }
     }
 
@@ -85,6 +88,7 @@ impl MountWords {
             "ttl" => self.ttl = Some(parsed(word, value)?),
             "threads" => self.threads = Some(parsed(word, value)?),
             "sse" => self.sse = Some(encryption(word, value)?),
+            "transport" => self.transport = Some(transport(word, value)?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -113,6 +117,10 @@ fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T
 fn encryption(word: &str, value: &str) -> anyhow::Result<RequestEncryption> {
     RequestEncryption::from_str(value, false)
         .map_err(|_| refused(word, &"write `AES256`, `bucket-default` or `none`"))
+}
+
+fn transport(word: &str, value: &str) -> anyhow::Result<Transport> {
+    Transport::from_str(value, false).map_err(|_| refused(word, &"write `auto`, `classic` or `uring`"))
 }
 
 fn refused(word: &str, why: &impl Display) -> anyhow::Error {
@@ -181,6 +189,7 @@ mod tests {
             ("sync", "mount option `sync`: unknown"),
             ("allow-others", "mount option `allow-others`: unknown"),
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
+            ("transport=fast", "write `auto`, `classic` or `uring`"),
             ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),
             ("idle-timeout=soon", "`soon` is not a time"),
             ("threads=900", "`900` is not a number of threads"),

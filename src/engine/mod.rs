@@ -134,7 +134,7 @@ struct Shared {
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
     /// Held for as long as the store is in use; a store that is no directory has none.
-    _lock: Option<StoreLock>,
+    lock: Option<StoreLock>,
 }
 
 impl Engine {

@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 
 /// A positive `errno` value of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) i32);
+pub struct Errno(pub i32);
 
 impl From<EngineError> for Errno {
     fn from(error: EngineError) -> Self {
