@@ -6,6 +6,8 @@
 
 mod bucket;
 mod clock;
+mod customer;
+mod customer_source;
 mod derive;
 #[cfg(test)]
 mod fake;
@@ -24,6 +26,8 @@ pub use bucket::{
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
+pub use customer_source::CustomerKeyError;
 pub use keyring::{
     Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
     SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,

@@ -224,6 +224,13 @@ impl KeyService {
     }
 }
 
+/// The keys of a keyring alone: no remote provider, and the usual scope.
+impl From<Keyring> for KeyService {
+    fn from(keyring: Keyring) -> Self {
+        Self::new(keyring, BTreeMap::new(), KeyScope::default())
+    }
+}
+
 impl MasterKey for KeyService {
     /// The keyring: what this service is for keys without another holder.
     fn provider(&self) -> Provider {

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     engine::defects::Defect,
-    keys::MasterKey,
+    keys::KeyService,
     store::{
         RenameMode,
         journal::Settings as JournalSettings,
@@ -26,12 +26,13 @@ use crate::{
 };
 
 /// One keyring serves every trace: opening one is slow, and it is not what is tested here.
-static MASTER: LazyLock<Arc<dyn MasterKey>> = LazyLock::new(|| {
+static KEYS: LazyLock<Arc<KeyService>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
     create_key_file(&key).unwrap();
     let id = crate::envelope::Id::random().unwrap();
-    Arc::new(Keyring::create(dir.path(), id, &[NewSlot::new("test", Unlock::KeyFile(key))]).unwrap())
+    let slot = NewSlot::new("test", Unlock::KeyFile(key));
+    Arc::new(Keyring::create(dir.path(), id, &[slot]).unwrap().into())
 });
 
 /// A fresh store with an empty bucket `data`, all of it durable.
@@ -56,11 +57,12 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        customer_keys: Arc::default(),
         new_bucket: bucket_of(4096),
         access: Access::default(),
         limits,
     };
-    Engine::assemble(disk.root(), MASTER.clone(), None, options)
+    Engine::assemble(disk.root(), KEYS.clone(), None, options)
 }
 
 /// The contents that a file had.
