@@ -51,6 +51,8 @@ pub struct Bucket {
     crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
+    /// Set when something was stored that no flush of the bucket's covers.
+    unsynced: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
     plain_opens: PlainOpens,
@@ -86,6 +88,7 @@ impl Bucket {
             journal,
             crashes,
             failed: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             short: AtomicBool::new(false),
             plain_opens: PlainOpens::default(),
         })
@@ -174,12 +177,21 @@ impl Bucket {
         &self.crashes
     }
 
+    /// Notes that something was stored without a flush.
+    pub(super) fn note_unsynced(&self) {
+        self.unsynced.store(true, Ordering::Release);
+    }
+
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
     pub(super) fn close(&self) -> Result<()> {
         if let Some(journal) = &self.journal {
             journal.checkpoint()?;
         }
         self.require_sound()?;
+        if self.unsynced.load(Ordering::Acquire) {
+            // From then on the bucket does not count as crashed, so that nothing may be missing.
+            self.private.sync_store()?;
+        }
         crash_mark::close(&self.private)
     }
 

@@ -613,6 +613,20 @@ fn a_kill_at_every_single_page_of_every_save_leaves_a_readable_file() {
     }
 }
 
+#[test]
+fn a_power_cut_after_a_clean_end_loses_nothing_at_all() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let world = World::start(EMPTY.power_cycle(&mut rng, CrashMode::KeepAll), Defects::default());
+    let file = create(&world.engine, "never synced");
+    file.write_at(0, &[7; 300_000]).unwrap();
+    world.engine.close(file);
+    drop(world.engine);
+    let after = world.disk.power_cycle(&mut rng, CrashMode::DropAll);
+    let engine = start(&after, Defects::default()).unwrap();
+    let file = open(&engine, "never synced", READ).unwrap();
+    assert_eq!(read_all(&file, 300_001).unwrap(), [7; 300_000]);
+}
+
 /// Does `ops` on an empty store; the `nth` operation of the disk, of which some pages come through, ends it.
 fn end_at(
     ops: &[Op],
