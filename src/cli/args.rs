@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use super::{
     bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
     inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper, passwd::Passwd,
-    reencrypt::Reencrypt, rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
+    policy::Policy, reencrypt::Reencrypt, rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -41,6 +41,7 @@ enum Command {
     Rewrap(Rewrap),
     Reencrypt(Reencrypt),
     Passwd(Passwd),
+    Policy(Policy),
     Status(Status),
     Completions(Completions),
     #[command(hide = true)]
@@ -74,6 +75,7 @@ impl Command {
             Self::Rewrap(command) => command.run(config),
             Self::Reencrypt(command) => command.run(config),
             Self::Passwd(command) => command.run(),
+            Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::MountHelper(command) => command.run(config),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     bucket_policy::PolicyCommand,
+    bucket_retention::RetentionCommand,
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath, new_bucket},
@@ -33,6 +34,8 @@ enum Action {
     Delete(Delete),
     #[command(subcommand)]
     Policy(PolicyCommand),
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 }
 
 /// Make a bucket
@@ -118,6 +121,7 @@ impl Bucket {
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
             Action::Policy(policy) => policy.run()?,
+            Action::Retention(retention) => retention.run(config)?,
         }
         Ok(Exit::Done)
     }

@@ -1,9 +1,11 @@
 //! Users and groups of this machine, as the configuration and the command line name them.
 
+use std::{path::PathBuf, sync::Arc};
+
 use crate::{
     config::{Config, Identity, PolicyMode},
     engine::{self, Who, read_identity_policy},
-    policy::{AccountId, Mode, Principal, PrincipalArn},
+    policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn},
 };
 
 use super::exit::{Exit, Refusal};
@@ -59,6 +61,20 @@ pub(super) fn principal(config: &Config, user: &str) -> anyhow::Result<Principal
         Some((_, arn)) => principal.known_as(arn),
         None => principal,
     })
+}
+
+/// The policies that the configuration attaches to `principal` and his groups.
+pub(super) fn identity_policies(
+    config: &Config,
+    principal: &Principal,
+) -> anyhow::Result<Vec<Arc<PolicyDocument>>> {
+    let meant = |who: &Who| match who {
+        Who::User(uid) => *uid == principal.uid(),
+        Who::Group(gid) => principal.gids().contains(gid),
+    };
+    let attached = access(config)?.policies;
+    let read = |(_, file): &(Who, PathBuf)| read_identity_policy(file).map(Arc::new).map_err(refused);
+    attached.iter().filter(|(who, _)| meant(who)).map(read).collect()
 }
 
 fn resolve(identity: &Identity) -> anyhow::Result<Who> {

@@ -6,6 +6,7 @@
 mod args;
 mod bucket;
 mod bucket_policy;
+mod bucket_retention;
 mod completions;
 mod csv;
 pub mod exit;
@@ -26,6 +27,10 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod policy;
+mod policy_explain;
+mod policy_lint;
+mod policy_simulate;
 mod reencrypt;
 mod rewrap;
 mod sse;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     name::{BucketName, ObjectName},
-    policy::{Action, Context, Denial, Grant, Mode, Policies, PolicyDocument, Request, Resource},
+    policy::{Action, Context, Grant, Lock, Mode, Policies, PolicyDocument, Request, Resource},
 };
 
 /// A question about something in a bucket.
@@ -49,15 +49,15 @@ impl Admission {
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
     pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
-        self.judge(policy, ask)?.map_err(refused)
+        logged(self.judge(policy, ask))
     }
 
-    /// What would be decided about `ask`, for telling.
-    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Verdict> {
+    /// What is decided about `ask`, for telling: nothing is logged.
+    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
         let bucket = policy.bucket();
         let document = policy.document(ask.action)?;
         if document.is_none() && self.is_open() {
-            return Ok(Ok(Grant::without_policy(ask.action, bucket)));
+            return Ok(Grant::without_policy(ask.action, bucket));
         }
         let path = (ask.path)();
         let (prefix, object, encryption);
@@ -84,7 +84,30 @@ impl Admission {
         if document.is_none() && self.is_open() {
             return Ok(Grant::without_policy(action, bucket));
         }
-        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())?.map_err(refused)
+        logged(self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now()))
+    }
+
+    /// Decides whether `caller` may lift the retention `lock` of everything in the bucket with this `policy`.
+    pub(super) fn admit_bypass(
+        &self,
+        caller: &Caller,
+        policy: &BucketPolicy,
+        lock: Option<Lock>,
+    ) -> Result<Grant> {
+        let action = Action::BypassGovernanceRetention;
+        let everything = ObjectName::parse("*".as_ref())?;
+        let document = policy.document(action)?;
+        let resource = Resource::Object(policy.bucket(), &everything);
+        logged(self.decide(caller, document.as_deref(), action, resource, now().lock(lock)))
+    }
+
+    /// Whether `ask` would be allowed, for those who ask what else must be done; nothing is logged.
+    pub(super) fn would_admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<bool> {
+        match self.judge(policy, ask) {
+            Ok(_) => Ok(true),
+            Err(EngineError::Denied(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn decide(
@@ -94,24 +117,23 @@ impl Admission {
         action: Action,
         resource: Resource<'_>,
         context: Context<'_>,
-    ) -> Result<Verdict> {
+    ) -> Result<Grant> {
         let principal = self.principals.of(caller);
         let identity = self.principals.policies_of(caller)?;
         let asker = Asker { pid: caller.pid };
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        Ok(policies.evaluate(&request).into_result())
+        policies.evaluate(&request).into_result().map_err(|denial| EngineError::Denied(Box::new(denial)))
     }
 }
 
-/// What policies say about a request.
-pub(super) type Verdict = std::result::Result<Grant, Denial>;
-
-/// Logs a denial and makes the error of it.
-fn refused(denial: Denial) -> EngineError {
-    log::warn!("{denial}");
-    EngineError::Denied(Box::new(denial))
+/// Logs a denial where it happens: the errno that the program sees tells nobody why.
+fn logged(outcome: Result<Grant>) -> Result<Grant> {
+    if let Err(EngineError::Denied(denial)) = &outcome {
+        log::warn!("{denial}");
+    }
+    outcome
 }
 
 fn with_encryption<'a>(context: Context<'a>, encryption: &'a SeenEncryption) -> Context<'a> {
