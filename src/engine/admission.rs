@@ -55,10 +55,11 @@ impl Admission {
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
     pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
-        logged(self.weigh(policy, ask))
+        logged(self.judge(policy, ask))
     }
 
-    fn weigh(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
+    /// What is decided about `ask`, for telling: nothing is logged.
+    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
         let bucket = policy.bucket();
         let document = policy.document(ask.action)?;
         if document.is_none() && self.is_open() {
@@ -108,7 +109,7 @@ impl Admission {
 
     /// Whether `ask` would be allowed, for those who ask what else must be done; nothing is logged.
     pub(super) fn would_admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<bool> {
-        match self.weigh(policy, ask) {
+        match self.judge(policy, ask) {
             Ok(_) => Ok(true),
             Err(EngineError::Denied(_)) => Ok(false),
             Err(error) => Err(error),

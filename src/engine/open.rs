@@ -8,7 +8,7 @@ use super::{
     bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn, read_header},
+    live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
 };
 use crate::{
@@ -55,7 +55,14 @@ impl Engine {
             }
             Form::Encrypted => Content::Encrypted(self.open_object(item, access, Some(caller.uid))?),
         };
-        Ok(OpenFile::new(item.clone(), flags, content).growing_only(grows_only))
+        let file = OpenFile::new(item.clone(), flags, content).growing_only(grows_only);
+        if let Content::Plain(plain) = file.content()
+            && plain.stat()?.nlink == 0
+            && item.bucket()?.plain_opens().count(item.key()) == 1
+        {
+            return Err(replaced());
+        }
+        Ok(file)
     }
 
     /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
@@ -123,8 +130,12 @@ impl Engine {
 
     fn load(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
+        if file.stat()?.nlink == 0 {
+            return Err(replaced());
+        }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, (access == Access::ReadWrite, uid), budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, (opening, uid), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -334,4 +345,9 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
+}
+
+/// A file without a name that nobody has open: another took its place (`ESTALE`, and the kernel looks the name up again).
+fn replaced() -> EngineError {
+    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }
