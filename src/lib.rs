@@ -2,6 +2,7 @@
 //!
 //! The rooms and the one direction that data and imports take are described in [`docs::architecture`].
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -4,14 +4,17 @@
 //! [`Config::default`] to it. This room reads files and nothing else: it never mounts, unlocks or logs.
 
 mod file;
+mod identity;
 mod options;
 mod size;
 mod span;
 
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
+pub use identity::Identity;
 pub use options::{
     AccountId, BucketOptions, Config, DefaultEncryption, EngineOptions, JournalSwitch, LogLevel, LogOptions,
-    MemoryOptions, MountOptions, PolicyOptions, RequestEncryption, Threads, Transport,
+    MemoryOptions, MountOptions, PolicyMode, PolicyOptions, RequestBucketKey, RequestEncryption, Switch,
+    Threads, Transport,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};

@@ -2,6 +2,10 @@
 
 use std::io;
 
+use super::{
+    encryption::{EncryptionType, RequestError},
+    settings::ConfigurationError,
+};
 use crate::{
     crypto::CryptoError,
     keys::{BucketKeyError, KeyError},
@@ -22,6 +26,22 @@ pub enum EngineError {
     /// A bucket policy denies the request.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// The policy of a user or group cannot be used, so nothing is allowed to them.
+    #[error("identity policy `{file}`: {reason}")]
+    IdentityPolicy {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The object is retained: it can be read and not changed. Logged where it was found.
+    #[error("`{object}` is retained until {until}")]
+    Retained {
+        /// Bucket and path of the object.
+        object: String,
+        /// When that ends.
+        until: String,
+    },
     /// Stored bytes failed authentication or are not an object of this bucket. Logged where it was found.
     #[error("object `{object}`: {reason}")]
     Integrity {
@@ -33,6 +53,20 @@ pub enum EngineError {
     /// A key could not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What the request asks for makes no sense.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// An encryption configuration that makes no sense.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// An encryption that the bucket does not take.
+    #[error("bucket `{bucket}` does not take `{kind}`: ask for another encryption, or unblock it")]
+    Blocked {
+        /// The bucket.
+        bucket: String,
+        /// The encryption.
+        kind: EncryptionType,
+    },
     /// A bucket-key file is damaged or missing.
     #[error(transparent)]
     BucketKey(#[from] BucketKeyError),

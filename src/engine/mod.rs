@@ -7,56 +7,78 @@
 //!
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
+mod admission;
 mod bucket;
+mod bucket_policy;
 mod buckets;
 mod clock;
 mod committer;
 mod crash_mark;
 mod defects;
+mod encryption;
 mod error;
 mod file;
 mod item;
+mod jobs;
 mod listing;
 mod live;
 mod lost_found;
+mod moving;
 mod namespace;
 mod open;
+mod plain;
 mod policies;
 mod principals;
+mod process;
 mod repair;
 mod request;
+mod retained;
+mod retention;
 mod salvage;
 mod scratch;
+mod sealing;
 mod settings;
 mod startup;
 mod table;
+mod uploads;
 mod verify;
+mod wraps;
 mod wreck;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
 pub use defects::Defects;
+pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
+pub use jobs::{
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+};
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
+pub use principals::{Access, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
-pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use request::{Allocate, Caller, OpenFlags, SetAttr};
+pub use retained::RetentionError;
+pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
-pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
+pub use settings::{
+    BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
+};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
+    admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable,
+    uploads::Uploads,
 };
 use crate::{
-    policy::AccountId,
+    keys::CustomerKeys,
     store::{NodeRef, StoreLock, journal},
 };
 
@@ -104,10 +126,12 @@ pub struct Options {
     pub read_only: bool,
     /// The encryption that requests name.
     pub encryption: Encryption,
+    /// The customer keys that are known; keys may come and go while the store is in use.
+    pub customer_keys: Arc<CustomerKeys>,
     /// What buckets made with `mkdir` start with.
     pub new_bucket: NewBucket,
-    /// The account that policies see local users in.
-    pub account: AccountId,
+    /// What decides about access besides the policies of buckets.
+    pub access: Access,
     /// Memory and saving.
     pub limits: Limits,
 }
@@ -126,7 +150,10 @@ struct Shared {
     buckets: Buckets,
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
-    principals: Principals,
+    admission: Admission,
+    /// Held by the job that runs; taken before any other lock.
+    job: Mutex<()>,
+    uploads: Uploads,
     /// Held for as long as the store is in use; a store that is no directory has none.
     lock: Option<StoreLock>,
 }

@@ -45,7 +45,7 @@ impl Adapter {
             }
             Operation::Link { node, name } => self.entry(ops.link(&creator(0), node, parent, name)),
             Operation::Unlink { name } => done(ops.unlink(&creator(0), parent, name)),
-            Operation::RemoveDir { name } => done(ops.remove_dir(parent, name)),
+            Operation::RemoveDir { name } => done(ops.remove_dir(&creator(0), parent, name)),
             Operation::Rename { name, to_parent, to_name, flags } => {
                 done(ops.rename(&creator(0), (parent, name), (to_parent, to_name), flags))
             }
@@ -182,7 +182,8 @@ fn creator(header: &Header, umask: u32) -> Caller {
 /// Pages stay valid across opens: attribute revalidation drops them when the file changed behind the mount.
 fn opened(opened: &ops::Opened) -> Opened {
     let flush = if opened.writable { 0 } else { open_reply::NOFLUSH };
-    Opened { handle: opened.handle, flags: open_reply::KEEP_CACHE | flush }
+    let pages = if opened.direct { open_reply::DIRECT_IO } else { open_reply::KEEP_CACHE };
+    Opened { handle: opened.handle, flags: pages | flush }
 }
 
 fn done(outcome: Result<()>) -> Result<Answer> {
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn only_a_file_that_can_be_written_to_is_flushed_on_close() {
-        let flags = |writable| opened(&ops::Opened { handle: 1, writable }).flags;
+        let flags = |writable| opened(&ops::Opened { handle: 1, writable, direct: false }).flags;
         assert_eq!(flags(false), open_reply::KEEP_CACHE | open_reply::NOFLUSH);
         assert_eq!(flags(true), open_reply::KEEP_CACHE);
     }

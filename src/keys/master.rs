@@ -63,6 +63,11 @@ impl Binding {
         Self { bucket, purpose: Purpose::DataKey, object: Some(object) }
     }
 
+    /// The binding of the data key of an object's outer layer.
+    pub fn outer_data_key(bucket: Id, object: Id) -> Self {
+        Self { bucket, purpose: Purpose::OuterDataKey, object: Some(object) }
+    }
+
     /// The whole context that a provider authenticates: `user` and the reserved pairs.
     pub fn context(&self, user: &EncryptionContext) -> EncryptionContext {
         user.bound_to(&self.bucket, self.purpose, self.object.as_ref())
@@ -74,6 +79,7 @@ impl Binding {
     pub fn record_type(&self) -> RecordType {
         match self.purpose {
             Purpose::DataKey => RecordType::DataKey1,
+            Purpose::OuterDataKey => RecordType::DataKey2,
             Purpose::BucketKey | Purpose::BucketRoot => RecordType::EmbeddedBucketKey,
         }
     }
@@ -108,6 +114,20 @@ pub enum KeyError {
         /// The key.
         key: String,
     },
+    /// The imported material of the key has expired.
+    #[error("the imported material of key `{key}` has expired: import the same material again")]
+    Expired {
+        /// The key.
+        key: String,
+    },
+    /// The name leads to no key that may be used here, whatever keys there are.
+    #[error("key `{key}` cannot be used here: {why}")]
+    Invalid {
+        /// The name.
+        key: String,
+        /// The reason, and what would be right; one line.
+        why: String,
+    },
     /// The key may unwrap but not wrap (any more).
     #[error("key `{key}` only unwraps, it is retired or past its time: create or rotate to a newer key")]
     Retired {
@@ -121,6 +141,14 @@ pub enum KeyError {
     Rejected {
         /// The key.
         key: String,
+    },
+    /// The provider knows the key but does not let this program use it.
+    #[error("key `{key}` may not be used here ({why}): check the rights and credentials for its provider")]
+    Denied {
+        /// The key.
+        key: String,
+        /// The cause, one line.
+        why: String,
     },
     /// The provider could not be asked; the same call may work later.
     #[error("key `{key}` cannot be reached ({why}): check its provider, then try again")]
@@ -151,6 +179,7 @@ mod tests {
             Binding::bucket_root(bucket).context(&user),
             Binding::data_key(bucket, object).context(&user),
             Binding::data_key(bucket, bucket).context(&user),
+            Binding::outer_data_key(bucket, object).context(&user),
             Binding::bucket_key(object).context(&user),
         ];
         for (at, one) in all.iter().enumerate() {

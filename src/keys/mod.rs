@@ -6,22 +6,37 @@
 
 mod bucket;
 mod clock;
+mod customer;
+mod customer_source;
 mod derive;
 #[cfg(test)]
 mod fake;
 mod hexbytes;
 mod keyring;
 mod master;
+mod name;
+mod providers;
+mod service;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use bucket::{
     BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
+pub use customer_source::CustomerKeyError;
 pub use keyring::{
-    Backup, KeyInfo, Keyring, KeyringError, NewSlot, Passphrase, SERVICE_KEY, SlotInfo, StateChange, Unlock,
-    create_key_file,
+    Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
+    SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,
 };
 pub use master::{Binding, KeyError, MasterKey};
+pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};
+pub use providers::{
+    AwsKmsSettings, Endpoint, Patience, Pkcs11Settings, ProviderError, ProviderSettings, SecretSource,
+    TransitSettings, built_providers, open_provider, open_providers,
+};
+pub use service::KeyService;
 pub use state::KeyState;

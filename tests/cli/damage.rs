@@ -4,11 +4,11 @@ use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use strongroom::{
     engine::{
-        Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags, Options,
+        Access, Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags,
+        Options,
     },
     keys::{Keyring, Unlock},
     object::BlockSize,
-    policy::AccountId,
 };
 
 use crate::program::{done, run};
@@ -36,12 +36,14 @@ fn engine(dir: &Path) -> Engine {
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        customer_keys: std::sync::Arc::default(),
         new_bucket: NewBucket {
             default_encryption: DefaultEncryption::Aes256,
             block_size: BlockSize::DEFAULT,
+            dual_layer: false,
             journal: JournalMode::On,
         },
-        account: AccountId::parse("000000000000").unwrap(),
+        access: Access::default(),
         limits: Limits::default(),
     };
     Engine::start(&store, keyring, "test", options).unwrap()

@@ -7,6 +7,7 @@
 //! Lock order: object table shard, then [`LiveObject::turn`], then [`LiveObject::inner`]. No key-service call is made
 //! under any, and no flush of a disk under `inner` but one that keeps a commit from starving.
 
+mod access;
 mod base;
 mod blocks;
 mod commit;
@@ -15,8 +16,10 @@ mod logged;
 mod open;
 mod read;
 mod resize;
+mod rewrap;
 mod save;
 mod tags;
+mod unfinished;
 mod write;
 
 use std::{
@@ -28,9 +31,15 @@ use std::{
 
 pub(super) use blocks::Budget;
 pub(super) use commit::Sync;
-pub(super) use open::read_header;
+pub(super) use open::{Opening, is_unborn, read_header};
 
-use self::{base::Base, blocks::DirtyBlocks, logged::Pending, tags::TagTable};
+use self::{
+    access::KeyAccess,
+    base::{Base, Promise},
+    blocks::DirtyBlocks,
+    logged::Pending,
+    tags::TagTable,
+};
 use super::{Bucket, EngineError, Result, table::ObjectTable};
 use crate::{
     envelope::Id,
@@ -46,6 +55,7 @@ pub(crate) struct LiveObject {
     budget: Arc<Budget>,
     /// The other open objects, for making room in the journal.
     peers: Weak<ObjectTable>,
+    access: KeyAccess,
     /// Held for a whole commit, so that commits come one after another.
     turn: Mutex<()>,
     inner: RwLock<Inner>,
@@ -65,8 +75,8 @@ struct Inner {
     stored_len: u64,
     /// What the last commit protects from being overwritten in place.
     base: Base,
-    /// The object was never synced, as far as its header tells: its first sync flushes all of it.
-    base_unsynced: bool,
+    /// What the owner of the content may rely on.
+    promise: Promise,
     /// Stored ranges written in place since the last commit, which its frame must name.
     early: Vec<Range<u64>>,
     /// How often something was written in place since the last commit, and up to which of these writes it was flushed.

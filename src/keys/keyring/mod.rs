@@ -7,11 +7,17 @@
 //! Removing or changing a slot keeps the KRK. Whoever has an old copy of the file *and* its passphrase therefore still
 //! opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes another KRK; then delete
 //! the backups, rotate the keys, and re-encrypt what must stay secret.
+//!
+//! Lock order: the lock file, then the contents in memory. The contents are never locked while a file is read or
+//! written, nor while a provider is asked.
 
 mod contents;
 mod document;
 mod error;
 mod file;
+mod info;
+mod key;
+mod keys;
 mod master;
 mod slot;
 #[cfg(test)]
@@ -23,9 +29,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-pub use contents::{KeyInfo, StateChange};
 pub use error::KeyringError;
 pub use file::Backup;
+pub(super) use file::FileStamp;
+pub use info::{KeyInfo, Material, NewKey, Origin, Rotation, StateChange, Upkeep, VersionInfo};
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
@@ -35,8 +42,9 @@ use crate::{
     envelope::Id,
 };
 use contents::Contents;
-use document::{Damage, Document};
-use file::{MAX_FILE, Place, read_private};
+use document::{Damage, Document, Kind};
+pub(super) use file::read_private;
+use file::{MAX_FILE, Place};
 
 /// Name of the key that SSE-S3 uses; every keyring has it.
 pub const SERVICE_KEY: &str = "service";
@@ -62,7 +70,7 @@ impl Keyring {
         let now = clock.unix_seconds();
         let mut contents = Contents::new(store_id);
         contents.replace_slots(slots, &krk, now)?;
-        contents.create_key(SERVICE_KEY, now)?;
+        contents.create_service_key(now)?;
         let keyring = Self { place, krk, clock: Arc::new(clock), contents: RwLock::new(contents) };
         keyring.write(&lock, None, &keyring.read())?;
         Ok(keyring)
@@ -107,11 +115,6 @@ impl Keyring {
         self.read().slot_infos()
     }
 
-    /// Every version of every key.
-    pub fn keys(&self) -> Vec<KeyInfo> {
-        self.read().key_infos()
-    }
-
     /// Adds a slot and returns its number.
     pub fn add_slot(&self, slot: &NewSlot) -> Result<u32, KeyringError> {
         self.change(|contents, now| contents.add_slot(slot, &self.krk, now))
@@ -125,31 +128,6 @@ impl Keyring {
     /// Replaces the unlock of slot `id` (a new passphrase).
     pub fn change_slot(&self, id: u32, slot: &NewSlot) -> Result<(), KeyringError> {
         self.change(|contents, now| contents.change_slot(id, slot, &self.krk, now))
-    }
-
-    /// Adds a version to the service key and returns it; older versions only unwrap from then on.
-    pub fn rotate_service_key(&self) -> Result<u32, KeyringError> {
-        self.rotate_key(SERVICE_KEY)
-    }
-
-    /// Adds a key with its first version.
-    pub fn create_key(&self, key: &str) -> Result<(), KeyringError> {
-        self.change(|contents, now| contents.create_key(key, now))
-    }
-
-    /// Adds a version to `key` and returns it; older versions only unwrap from then on.
-    pub fn rotate_key(&self, key: &str) -> Result<u32, KeyringError> {
-        self.change(|contents, now| contents.rotate_key(key, now))
-    }
-
-    /// Changes the state of one version of `key`, or of all with `None`. Purge the caches of unwrapped keys afterwards.
-    pub fn change_state(
-        &self,
-        key: &str,
-        version: Option<u32>,
-        change: StateChange,
-    ) -> Result<(), KeyringError> {
-        self.change(|contents, now| contents.change_state(key, version, change, now))
     }
 
     /// Seals everything under a new KRK, with `slots` in place of all present ones.
@@ -184,7 +162,7 @@ impl Keyring {
     }
 
     fn open_bytes(bytes: &[u8], path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
-        let parsed = Document::parse(bytes);
+        let parsed = Document::parse(bytes, Kind::Keyring);
         let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
         let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
         let contents = document.open(&krk).map_err(|damage| damaged(&place, path, damage))?;
@@ -197,14 +175,28 @@ impl Keyring {
         &self,
         change: impl FnOnce(&mut Contents, u64) -> Result<T, KeyringError>,
     ) -> Result<T, KeyringError> {
+        self.change_if(|contents, now| change(contents, now).map(|value| (value, true)))
+    }
+
+    /// The same; nothing is written when `change` says that it changed nothing.
+    fn change_if<T>(
+        &self,
+        change: impl FnOnce(&mut Contents, u64) -> Result<(T, bool), KeyringError>,
+    ) -> Result<T, KeyringError> {
         let lock = self.place.lock()?;
         let mut contents = self.read_current()?;
         let old = contents.generation;
-        let value = change(&mut contents, self.clock.unix_seconds())?;
-        contents.generation = self.next_generation(old)?;
-        self.write(&lock, Some(old), &contents)?;
+        let (value, changed) = change(&mut contents, self.now())?;
+        if changed {
+            contents.generation = self.next_generation(old)?;
+            self.write(&lock, Some(old), &contents)?;
+        }
         *self.contents.write().unwrap_or_else(PoisonError::into_inner) = contents;
         Ok(value)
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.unix_seconds()
     }
 
     /// One above every generation that exists, also above the backups that a restored one left behind.
@@ -219,13 +211,13 @@ impl Keyring {
         old: Option<u64>,
         contents: &Contents,
     ) -> Result<(), KeyringError> {
-        let bytes = Document::seal(contents, &self.krk)?;
+        let bytes = Document::seal(contents, &self.krk, Kind::Keyring)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(KeyringError::Full("more than 4 MiB"));
         }
         let path = self.place.keyring();
         let verify = |bytes: &[u8]| {
-            let back = Document::parse(bytes).and_then(|document| document.open(&self.krk));
+            let back = Document::parse(bytes, Kind::Keyring).and_then(|document| document.open(&self.krk));
             back.map(|_| ()).map_err(|damage| damaged(&self.place, &path, damage))
         };
         self.place.replace(lock, old, &bytes, verify)
@@ -235,7 +227,7 @@ impl Keyring {
         // Before the file: a writer in this process replaces the file first and what is in memory after.
         let seen = self.generation();
         let path = self.place.keyring();
-        let parsed = Document::parse(&read(&self.place, &path)?);
+        let parsed = Document::parse(&read(&self.place, &path)?, Kind::Keyring);
         let opened = parsed.and_then(|document| document.open(&self.krk));
         let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
         if contents.generation < seen {

@@ -1,0 +1,247 @@
+//! The log as requests use it: a bounded queue, and one thread that writes it in batches.
+//!
+//! A request pays for putting its event into the queue; formatting, MACs and files are the thread's. What is in the
+//! queue when the process dies is lost: with [`Fail::Open`] that is what happened in the last [`GATHER`], and at most
+//! [`MOST`] events; with [`Fail::Closed`] nothing that a program was told of.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{Actor, Appender, AuditError, Event, EventName, Fail, Options, append::Found, journald::Journal};
+use crate::crypto::Secret;
+
+/// A log in use.
+pub struct AuditLog {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    fail: Fail,
+    /// There is something to write, or to stop for.
+    work: Condvar,
+    /// Something was written, or could not be.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// Events ever put in, and ever written.
+    pushed: u64,
+    written: u64,
+    /// Events that found no room.
+    lost: u64,
+    /// Threads that wait for `done`.
+    waiting: usize,
+    /// The thread waits for work.
+    idle: bool,
+    stopping: bool,
+    /// Why the log cannot be written now.
+    trouble: Option<String>,
+}
+
+impl AuditLog {
+    /// Opens the log, begins one with `root` where there is none, and starts its thread: fork before, not after.
+    pub fn start(options: &Options, root: Option<&Secret<32>>) -> Result<Self, AuditError> {
+        let appender = Appender::open(options, root)?;
+        let journal = options.journal.as_deref().map(Journal::new);
+        let fail = options.fail;
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), fail, work: Condvar::new(), done: Condvar::new() });
+        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Vec::new() };
+        writer.begin()?;
+        let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(super::error::io_error("start the writer of", &options.dir))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Whether requests may be carried out: with [`Fail::Closed`], not while the log cannot be written.
+    pub fn check(&self) -> Result<(), AuditError> {
+        match (self.shared.fail, &self.shared.lock().trouble) {
+            (Fail::Closed, Some(why)) => Err(AuditError::Unwritable(why.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over `event`. With [`Fail::Closed`] it is written when this returns, or an error says that it was not.
+    ///
+    /// Waits while the queue is full; with [`Fail::Open`] at most [`PATIENCE`], after which it counts as lost.
+    pub fn emit(&self, event: Event) -> Result<(), AuditError> {
+        let shared = &*self.shared;
+        let mut queue = shared.lock();
+        let begun = Instant::now();
+        while queue.events.len() >= MOST {
+            if shared.fail == Fail::Open && (queue.trouble.is_some() || begun.elapsed() >= PATIENCE) {
+                queue.lost += 1;
+                return Ok(());
+            }
+            queue = shared.wait(queue);
+        }
+        queue.events.push_back(event);
+        queue.pushed += 1;
+        if queue.idle || queue.events.len() == MOST / 2 {
+            queue.idle = false;
+            shared.work.notify_one();
+        }
+        match shared.fail {
+            Fail::Open => Ok(()),
+            Fail::Closed => shared.await_written(queue),
+        }
+    }
+
+    /// Waits until everything that was taken over is written, or cannot be.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        let queue = self.shared.lock();
+        self.shared.work.notify_one();
+        self.shared.await_written(queue)
+    }
+}
+
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        self.shared.lock().stopping = true;
+        self.shared.work.notify_one();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the writer of the audit log has ended early");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.waiting += 1;
+        let mut queue = wait(&self.done, queue, PATIENCE);
+        queue.waiting -= 1;
+        queue
+    }
+
+    fn await_written(&self, mut queue: MutexGuard<'_, Queue>) -> Result<(), AuditError> {
+        let wanted = queue.pushed;
+        while queue.written < wanted {
+            if let Some(why) = &queue.trouble {
+                return Err(AuditError::Unwritable(why.clone()));
+            }
+            queue = self.wait(queue);
+        }
+        Ok(())
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    shared: Arc<Shared>,
+    appender: Appender,
+    journal: Option<Journal>,
+    batch: Vec<Event>,
+}
+
+impl Writer {
+    /// The first line of a use: that it begins, and how the use before had ended.
+    fn begin(&mut self) -> Result<(), AuditError> {
+        let mut event = Event::new(EventName::StartLogging, Actor::service());
+        let Found { adopted, cut, foreign, missing } = self.appender.take_found();
+        for (name, count) in [("adoptedLines", adopted), ("cutBytes", cut)] {
+            if count > 0 {
+                event.details.more.insert(name, count.into());
+            }
+        }
+        for (name, found) in [("foreignBytes", foreign), ("missingBytes", missing)] {
+            if found {
+                event.details.more.insert(name, true.into());
+            }
+        }
+        self.batch.push(event);
+        let outcome = self.attempt();
+        if self.shared.fail == Fail::Open { Ok(()) } else { outcome }
+    }
+
+    fn run(mut self) {
+        while self.take() {
+            // What is wrong was logged, and is told to whoever has to know.
+            let _ = self.attempt();
+        }
+        self.batch.push(Event::new(EventName::StopLogging, Actor::service()));
+        if let Err(error) = self.attempt() {
+            log::error!("the audit log ends without its last {} events: {error}", self.batch.len());
+        }
+    }
+
+    /// Waits for work and moves events over; `false` when there will be no more. After a failure the batch is kept,
+    /// and tried again in a while.
+    fn take(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut queue = shared.lock();
+        if queue.trouble.is_some() && !queue.stopping {
+            queue = wait(&shared.work, queue, RETRY);
+        }
+        while queue.events.is_empty() && !queue.stopping && queue.trouble.is_none() {
+            queue.idle = true;
+            queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle = false;
+        }
+        let calm = queue.waiting == 0 && queue.events.len() < MOST / 2;
+        if shared.fail == Fail::Open && !queue.stopping && calm {
+            queue = wait(&shared.work, queue, GATHER);
+        }
+        if self.batch.is_empty() {
+            self.batch.extend(queue.events.drain(..));
+        }
+        if queue.lost > 0 && queue.trouble.is_none() {
+            let mut event = Event::new(EventName::EventsLost, Actor::service());
+            event.details.more.insert("count", std::mem::take(&mut queue.lost).into());
+            self.batch.push(event);
+        }
+        !(queue.stopping && queue.events.is_empty() && self.batch.is_empty())
+            && !(queue.stopping && queue.trouble.is_some())
+    }
+
+    /// Writes the batch and makes room for the next ones.
+    fn attempt(&mut self) -> Result<(), AuditError> {
+        let outcome = self.appender.append(&self.batch).and_then(|()| {
+            self.send_to_journal();
+            self.shared.lock().written += self.batch.drain(..).filter(Event::is_counted).count() as u64;
+            if self.shared.fail == Fail::Closed { self.appender.reserve() } else { Ok(()) }
+        });
+        let mut queue = self.shared.lock();
+        let trouble = outcome.as_ref().err().map(ToString::to_string);
+        match (&queue.trouble, &trouble) {
+            (None, Some(why)) => log::error!("the audit log cannot be written: {why}"),
+            (Some(_), None) => log::warn!("the audit log is written again"),
+            _ => {}
+        }
+        queue.trouble = trouble;
+        if queue.waiting > 0 {
+            self.shared.done.notify_all();
+        }
+        outcome
+    }
+
+    fn send_to_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.send(self.appender.last_lines());
+        }
+    }
+}
+
+fn wait<'a>(what: &Condvar, queue: MutexGuard<'a, Queue>, longest: Duration) -> MutexGuard<'a, Queue> {
+    what.wait_timeout(queue, longest).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Most events in the queue.
+const MOST: usize = 8192;
+/// How long events are gathered for one batch.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long a request waits for room.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long after a failure writing is tried again.
+const RETRY: Duration = Duration::from_secs(1);
