@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, io::ErrorKind, path::PathBuf};
 use serde::Serialize;
 
 use super::{
+    bucket_encryption::EncryptionCommand,
     bucket_policy::PolicyCommand,
     exit::{Exit, Refusal},
     output,
@@ -19,7 +20,7 @@ use crate::{
     object::BlockSize,
 };
 
-/// Make, list and delete buckets, and manage their policies
+/// Make, list and delete buckets, and manage their encryption and policies
 #[derive(Debug, clap::Args)]
 pub(super) struct Bucket {
     #[command(subcommand)]
@@ -31,6 +32,8 @@ enum Action {
     Create(Create),
     List(List),
     Delete(Delete),
+    #[command(subcommand)]
+    Encryption(EncryptionCommand),
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
@@ -117,6 +120,7 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
+            Action::Encryption(encryption) => encryption.run(config)?,
             Action::Policy(policy) => policy.run()?,
         }
         Ok(Exit::Done)

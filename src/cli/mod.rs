@@ -5,6 +5,7 @@
 
 mod args;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod completions;
 pub mod exit;

@@ -9,6 +9,7 @@
 
 mod admission;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
@@ -45,6 +46,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
 pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
