@@ -119,7 +119,7 @@ impl OfBucket {
     /// Needs no lock of the store: who serves it follows the change.
     fn keys(&self, config: &Config) -> anyhow::Result<KeyService> {
         let store = StorePath::open(&self.store)?;
-        store.keys(&self.unlock.unlock(store.path())?, &config.policy.account)
+        store.keys(&self.unlock.unlock(store.path())?, config)
     }
 
     fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {

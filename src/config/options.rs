@@ -55,6 +55,8 @@ pub struct MountOptions {
     pub plain_errno: bool,
     /// Encryption that creations ask for.
     pub sse: RequestEncryption,
+    /// How requests come from the kernel.
+    pub transport: Transport,
     /// The KMS key they name; empty for none.
     pub sse_kms_key: String,
     /// The encryption context they bring.
@@ -177,6 +179,18 @@ pub enum RequestEncryption {
     None,
 }
 
+/// How requests come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Over `io_uring` where the kernel offers it.
+    Auto,
+    /// Over `/dev/fuse` alone.
+    Classic,
+    /// Over `io_uring`, or not at all.
+    Uring,
+}
+
 /// Encryption of objects whose creation asked for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum DefaultEncryption {
@@ -263,6 +277,7 @@ impl Default for MountOptions {
             writeback: false,
             plain_errno: false,
             sse: RequestEncryption::None,
+            transport: Transport::Auto,
             sse_kms_key: String::new(),
             sse_context: BTreeMap::new(),
             sse_bucket_key: RequestBucketKey::Default,

@@ -13,9 +13,10 @@ use super::{
     Caller, EngineError, Result,
     admission::{Admission, Ask, SeenEncryption},
     bucket_policy::BucketPolicy,
-    crash_mark::{self, Crash},
+    crash_mark::{self, Crashes},
     encryption::{Encryption, EncryptionType},
     item::Form,
+    plain::PlainOpens,
     sealing::{Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
@@ -46,12 +47,15 @@ pub struct Bucket {
     policy: BucketPolicy,
     wraps: Wraps,
     journal: Option<Journal>,
-    /// The last crash, which may have left files unfinished.
-    crashed: Option<Crash>,
+    /// The last crashes, which may have left files unfinished.
+    crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
+    /// Set when something was stored that no flush of the bucket's covers.
+    unsynced: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
+    plain_opens: PlainOpens,
 }
 
 /// What tells one content of a small file from the next: its file, size and time.
@@ -68,7 +72,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Crash>),
+        (journal, crashes): (Option<Journal>, Crashes),
         sources: KeySources,
     ) -> Result<Self> {
         let (id, geometry) = (settings.id, settings.geometry);
@@ -82,9 +86,11 @@ impl Bucket {
             private,
             policy,
             journal,
-            crashed,
+            crashes,
             failed: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            plain_opens: PlainOpens::default(),
         })
     }
 
@@ -111,6 +117,16 @@ impl Bucket {
     /// The keys of its objects.
     pub(super) fn wraps(&self) -> &Wraps {
         &self.wraps
+    }
+
+    /// Its reserved directory.
+    pub(super) fn private(&self) -> &NodeRef {
+        &self.private
+    }
+
+    /// Its plain files that are open.
+    pub(super) fn plain_opens(&self) -> &PlainOpens {
+        &self.plain_opens
     }
 
     /// The journal, where the bucket has one.
@@ -153,7 +169,17 @@ impl Bucket {
 
     /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
     pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
-        self.crashed.is_some_and(|crash| crash.covers(changed))
+        self.crashes.cover(changed)
+    }
+
+    /// The crashes that may have left files unfinished.
+    pub(super) fn crashes(&self) -> &Crashes {
+        &self.crashes
+    }
+
+    /// Notes that something was stored without a flush.
+    pub(super) fn note_unsynced(&self) {
+        self.unsynced.store(true, Ordering::Release);
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
@@ -162,6 +188,10 @@ impl Bucket {
             journal.checkpoint()?;
         }
         self.require_sound()?;
+        if self.unsynced.load(Ordering::Acquire) {
+            // From then on the bucket does not count as crashed, so that nothing may be missing.
+            self.private.sync_store()?;
+        }
         crash_mark::close(&self.private)
     }
 

@@ -8,7 +8,7 @@ use super::{
     bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn, read_header},
+    live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
 };
 use crate::{
@@ -49,7 +49,14 @@ impl Engine {
             }
             Form::Encrypted => Content::Encrypted(self.open_object(item, access, Some(caller.uid))?),
         };
-        Ok(OpenFile::new(item.clone(), flags, content))
+        let file = OpenFile::new(item.clone(), flags, content);
+        if let Content::Plain(plain) = file.content()
+            && plain.stat()?.nlink == 0
+            && item.bucket()?.plain_opens().count(item.key()) == 1
+        {
+            return Err(replaced());
+        }
+        Ok(file)
     }
 
     /// Opens an encrypted object whose key the user `uid` may use now.
@@ -89,8 +96,12 @@ impl Engine {
 
     fn load(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
+        if file.stat()?.nlink == 0 {
+            return Err(replaced());
+        }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, (access == Access::ReadWrite, uid), budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, (opening, uid), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -280,4 +291,9 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
+}
+
+/// A file without a name that nobody has open: another took its place (`ESTALE`, and the kernel looks the name up again).
+fn replaced() -> EngineError {
+    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Bucket, Engine, EngineError, Item, Result,
     item::Form,
-    live::{LiveObject, read_header},
+    live::{LiveObject, Opening, read_header},
 };
 use crate::{
     keys::{BucketKeyError, KeyError},
@@ -220,7 +220,7 @@ impl Engine {
         let file = item.node().open(Access::Read)?;
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
-        LiveObject::open(bucket.clone(), item.node().clone(), file, (false, None), budget, peers)
+        LiveObject::open(bucket.clone(), item.node().clone(), file, (Opening::Verifying, None), budget, peers)
     }
 }
 

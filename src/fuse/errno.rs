@@ -12,7 +12,7 @@ use crate::{
 
 /// A positive `errno` value of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) i32);
+pub struct Errno(pub i32);
 
 impl From<EngineError> for Errno {
     fn from(error: EngineError) -> Self {
@@ -22,6 +22,11 @@ impl From<EngineError> for Errno {
         }
         if PLAIN.load(Ordering::Relaxed) { plain(errno) } else { errno }
     }
+}
+
+/// The number that programs on the mount see for `error`.
+pub fn number_of(error: &EngineError) -> i32 {
+    errno_of(error).0
 }
 
 /// Whether programs see `EACCES` instead of the numbers that only keys have. A process serves one mount.
