@@ -6,6 +6,7 @@
 mod args;
 mod attr;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod bucket_retention;
 mod completions;

@@ -10,6 +10,7 @@
 mod admission;
 mod attributes;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
@@ -52,6 +53,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
 pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
