@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod file;
 mod info;
+mod kernel_key;
 mod key;
 mod keys;
 mod master;
