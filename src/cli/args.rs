@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
+    inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper, passwd::Passwd,
+    reencrypt::Reencrypt, rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -31,10 +32,14 @@ pub(super) struct Cli {
 enum Command {
     Init(Init),
     Bucket(Bucket),
+    Key(Key),
     Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
     Verify(Verify),
+    Inventory(ListInventory),
+    Rewrap(Rewrap),
+    Reencrypt(Reencrypt),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
@@ -61,10 +66,14 @@ impl Command {
         match self {
             Self::Init(command) => command.run(),
             Self::Bucket(command) => command.run(config),
+            Self::Key(command) => command.run(config),
             Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
+            Self::Inventory(command) => command.run(config),
+            Self::Rewrap(command) => command.run(config),
+            Self::Reencrypt(command) => command.run(config),
             Self::Passwd(command) => command.run(),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),

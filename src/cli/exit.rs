@@ -117,7 +117,7 @@ fn of_keyring(error: &KeyringError) -> Exit {
     match error {
         KeyringError::WrongPassphrase
         | KeyringError::WrongKey(_)
-        | KeyringError::KernelKey { .. }
+        | KeyringError::KernelKey(_)
         | KeyringError::NoSuchKind(_)
         | KeyringError::EmptyPassphrase
         | KeyringError::NoSlot => Exit::Locked,

@@ -69,7 +69,7 @@ struct Change {
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
 #[derive(Debug, Default, clap::Args)]
-struct NewUnlock {
+pub(super) struct NewUnlock {
     /// Read the new passphrase from FILE (`-`: stdin)
     #[arg(
         long,
@@ -180,7 +180,8 @@ fn label_to_keep(slot: &SlotInfo) -> Option<&str> {
 }
 
 impl NewUnlock {
-    fn slot(&self, label: Option<&str>, store: &Path) -> anyhow::Result<NewSlot> {
+    /// The slot to be made; asks for a passphrase where nothing was given. `store` is for messages and commands.
+    pub(super) fn slot(&self, label: Option<&str>, store: &Path) -> anyhow::Result<NewSlot> {
         let (kind, unlock) = self.unlock(store)?;
         Ok(NewSlot::new(label.unwrap_or(&kind), unlock))
     }
@@ -231,8 +232,7 @@ impl From<SlotInfo> for SlotReport {
 
 impl SlotReport {
     fn row(&self) -> [String; 4] {
-        let created = i64::try_from(self.created).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-        let created = created.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
+        let created = output::time(self.created);
         [self.slot.to_string(), self.kind.to_owned(), created, self.label.clone()]
     }
 }

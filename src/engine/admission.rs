@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     name::{BucketName, ObjectName},
-    policy::{Action, Context, Grant, Mode, Policies, PolicyDocument, Request, Resource},
+    policy::{Action, Context, Denial, Grant, Mode, Policies, PolicyDocument, Request, Resource},
 };
 
 /// A question about something in a bucket.
@@ -16,14 +16,19 @@ pub(super) struct Ask<'a> {
     pub(super) action: Action,
     /// Path in the bucket of the object, or of the directory to be listed; asked for only where a policy needs it.
     pub(super) path: &'a dyn Fn() -> PathBuf,
-    pub(super) headers: Headers<'a>,
+    /// The encryption that the policies see; asked for only where there are any.
+    pub(super) encryption: &'a dyn Fn() -> Result<SeenEncryption>,
 }
 
-/// The encryption that a request names, or that the object has which it is about.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Headers<'a> {
+/// What policies see of the encryption of a request, or of the object that it is about.
+#[derive(Debug, Default)]
+pub(super) struct SeenEncryption {
     /// `x-amz-server-side-encryption`, literally.
-    pub(super) encryption: Option<&'a str>,
+    pub(super) header: Option<&'static str>,
+    /// The ARN of the effective KMS key, also where it is the default's.
+    pub(super) kms_key: Option<String>,
+    /// Whether it is a customer key.
+    pub(super) customer: bool,
 }
 
 /// Who decides besides the policy of the bucket: the policies of users and groups, and the mode.
@@ -44,17 +49,22 @@ impl Admission {
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
     pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
+        self.judge(policy, ask)?.map_err(refused)
+    }
+
+    /// What would be decided about `ask`, for telling.
+    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Verdict> {
         let bucket = policy.bucket();
         let document = policy.document(ask.action)?;
         if document.is_none() && self.is_open() {
-            return Ok(Grant::without_policy(ask.action, bucket));
+            return Ok(Ok(Grant::without_policy(ask.action, bucket)));
         }
         let path = (ask.path)();
-        let (prefix, object);
+        let (prefix, object, encryption);
         let (resource, context) = if ask.action.is_about_objects() {
             object = ObjectName::parse(path.as_os_str())?;
-            let headers = ask.headers;
-            (Resource::Object(bucket, &object), now().encryption(headers.encryption))
+            encryption = (ask.encryption)()?;
+            (Resource::Object(bucket, &object), with_encryption(now(), &encryption))
         } else {
             prefix = listed_prefix(&path);
             (Resource::Bucket(bucket), now().listing(&prefix, "/"))
@@ -74,7 +84,7 @@ impl Admission {
         if document.is_none() && self.is_open() {
             return Ok(Grant::without_policy(action, bucket));
         }
-        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())
+        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())?.map_err(refused)
     }
 
     fn decide(
@@ -84,19 +94,35 @@ impl Admission {
         action: Action,
         resource: Resource<'_>,
         context: Context<'_>,
-    ) -> Result<Grant> {
+    ) -> Result<Verdict> {
         let principal = self.principals.of(caller);
         let identity = self.principals.policies_of(caller)?;
         let asker = Asker { pid: caller.pid };
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        policies.evaluate(&request).into_result().map_err(|denial| {
-            log::warn!("{denial}");
-            EngineError::Denied(Box::new(denial))
-        })
+        Ok(policies.evaluate(&request).into_result())
     }
 }
+
+/// What policies say about a request.
+pub(super) type Verdict = std::result::Result<Grant, Denial>;
+
+/// Logs a denial and makes the error of it.
+fn refused(denial: Denial) -> EngineError {
+    log::warn!("{denial}");
+    EngineError::Denied(Box::new(denial))
+}
+
+fn with_encryption<'a>(context: Context<'a>, encryption: &'a SeenEncryption) -> Context<'a> {
+    context
+        .encryption(encryption.header)
+        .kms_key(encryption.kms_key.as_deref())
+        .customer_algorithm(encryption.customer.then_some(CUSTOMER_ALGORITHM))
+}
+
+/// The only algorithm of customer keys.
+const CUSTOMER_ALGORITHM: &str = "AES256";
 
 fn now() -> Context<'static> {
     Context::at(SystemTime::now())

@@ -6,10 +6,13 @@
 
 mod bucket;
 mod clock;
+mod customer;
+mod customer_source;
 mod derive;
 #[cfg(test)]
 mod fake;
 mod hexbytes;
+mod kernel_key;
 mod keyring;
 mod master;
 mod name;
@@ -24,6 +27,9 @@ pub use bucket::{
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
+pub use customer_source::CustomerKeyError;
+pub use kernel_key::KernelKeyError;
 pub use keyring::{
     Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
     SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,

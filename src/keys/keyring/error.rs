@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Backup;
 use crate::{
     crypto::CryptoError,
-    keys::{AliasName, KeyId, KeyNameError},
+    keys::{AliasName, KernelKeyError, KeyId, KeyNameError},
 };
 
 /// Why a keyring could not be made, opened or changed. Never carries a passphrase or a key.
@@ -52,13 +52,8 @@ pub enum KeyringError {
         why: &'static str,
     },
     /// A key in the kernel's keyrings that cannot be read.
-    #[error("cannot read the kernel key `{name}`: {why}")]
-    KernelKey {
-        /// Its description.
-        name: String,
-        /// The reason, and what to do.
-        why: String,
-    },
+    #[error(transparent)]
+    KernelKey(#[from] KernelKeyError),
     /// An empty passphrase.
     #[error("the passphrase is empty: choose one, or use a key file")]
     EmptyPassphrase,

@@ -8,9 +8,11 @@ use std::{
 use super::{
     KeyringError,
     file::{create_private, io_error, read_private, read_protected, sync_dir},
-    kernel_key::read_kernel_key,
 };
-use crate::crypto::{Secret, Zeroizing};
+use crate::{
+    crypto::{Secret, Zeroizing},
+    keys::kernel_key::read_kernel_key,
+};
 
 /// A passphrase, wiped when dropped and never shown. Its bytes are used as given, without Unicode normalisation.
 pub struct Passphrase(Zeroizing<Vec<u8>>);

@@ -1,4 +1,4 @@
-//! Keys of type `user` in the kernel's keyrings, read as unlock.
+//! Keys of type `user` in the kernel's keyrings: unlocks and customer keys. They are only read, never written.
 //!
 //! A key can be read by whoever *possesses* it, which means that a search from the keyrings of the process finds it.
 //! The user's keyring `@u` is not reached from every session (`sudo`, a service, `keyctl session`), so it is linked
@@ -8,12 +8,20 @@
 use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier};
 use zeroize::Zeroizing;
 
-use super::KeyringError;
+/// A key of the kernel's keyrings that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the kernel key `{name}`: {why}")]
+pub struct KernelKeyError {
+    /// Its description, escaped.
+    pub name: String,
+    /// The reason, and what to do.
+    pub why: String,
+}
 
 /// The content of the key that is called `name` in the session's, the user's or the user's persistent keyring.
-pub(super) fn read_kernel_key(name: &str) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    let failed = |error: &KeyError| KeyringError::KernelKey { name: name.to_owned(), why: reason(error) };
-    super::check_name(name)?;
+pub(super) fn read_kernel_key(name: &str) -> Result<Zeroizing<Vec<u8>>, KernelKeyError> {
+    let failed =
+        |error: &KeyError| KernelKeyError { name: name.escape_debug().to_string(), why: reason(error) };
     let process = KeyRing::from_special_id(KeyRingIdentifier::Process, true).map_err(|e| failed(&e))?;
     let mut refused = KeyError::KeyDoesNotExist;
     for place in PLACES {
