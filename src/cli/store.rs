@@ -1,7 +1,6 @@
 //! Opening the store that a command names.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,10 +14,10 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{self, BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
     engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{KeyScope, KeyService, Keyring, Unlock},
+    keys::{KeyScope, KeyService, Keyring, Unlock, open_providers},
     store::{LocalStore, holder, layout},
 };
 
@@ -55,9 +54,9 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// The keys of the store, which `account` owns.
-    pub(super) fn keys(&self, unlock: &Unlock, account: &config::AccountId) -> anyhow::Result<KeyService> {
-        key_service(self.keyring(unlock)?, account)
+    /// The keys of the store, as `config` has them.
+    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
+        key_service(self.keyring(unlock)?, config)
     }
 
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
@@ -80,7 +79,7 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, &config.policy.account)?;
+        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
         Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
     }
@@ -114,11 +113,11 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
     })
 }
 
-/// The service for the keys of `keyring`, which `account` owns.
-pub(super) fn key_service(keyring: Keyring, account: &config::AccountId) -> anyhow::Result<KeyService> {
+/// The service for the keys of `keyring`, with the account and the providers of `config`. Contacts nobody.
+pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
     let usual = KeyScope::default();
-    let scope = KeyScope::new(usual.region(), account.as_str())?;
-    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
+    let scope = KeyScope::new(usual.region(), config.policy.account.as_str())?;
+    Ok(KeyService::new(keyring, open_providers(&config.provider)?, scope))
 }
 
 /// What buckets are made with under these options.

@@ -134,7 +134,7 @@ impl Verify {
             }
         };
         let mount = MountOptions { read_only: !self.repair, ..config.mount.clone() };
-        let keys = key_service(keyring, &config.policy.account)?;
+        let keys = key_service(keyring, config)?;
         let mount = sse::anchored(self.customer.over(mount))?;
         let options = engine_options(config, &mount)?;
         sse::read_customer_keys(&mount, &options.customer_keys)?;
