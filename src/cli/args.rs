@@ -57,6 +57,7 @@ impl Cli {
         let mut config = config::load(self.config.as_deref())?;
         config.log.level = self.log_level.unwrap_or(config.log.level);
         super::log::start(config.log.level);
+        super::unlock::configure(&config.unlock);
         if let Err(error) = harden_process() {
             log::warn!("other processes of this user may read the memory of this one: {error}");
         }

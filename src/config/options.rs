@@ -32,6 +32,8 @@ pub struct Config {
     pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
+    /// How stores are unlocked.
+    pub unlock: UnlockOptions,
     /// Key services, by the names that the keys of a store call them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub provider: BTreeMap<String, ProviderSettings>,
@@ -155,6 +157,18 @@ pub struct LogOptions {
     pub level: LogLevel,
     /// Where to, in the background; empty is the system log.
     pub file: PathBuf,
+}
+
+/// How stores are unlocked where nothing else says so; empty is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnlockOptions {
+    /// With a key file.
+    pub key_file: PathBuf,
+    /// With a key in a keyring of the kernel.
+    pub kernel_key: String,
+    /// With the passphrase that a command prints.
+    pub passphrase_command: String,
 }
 
 /// A number of worker threads.
