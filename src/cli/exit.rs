@@ -126,7 +126,8 @@ fn of_control(error: &ControlError) -> Exit {
 fn of_keyring(error: &KeyringError) -> Exit {
     match error {
         KeyringError::WrongPassphrase
-        | KeyringError::WrongKeyFile(_)
+        | KeyringError::WrongKey(_)
+        | KeyringError::KernelKey(_)
         | KeyringError::NoSuchKind(_)
         | KeyringError::EmptyPassphrase
         | KeyringError::NoSlot => Exit::Locked,

@@ -4,13 +4,19 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
+mod bucket_retention;
 mod completions;
+mod csv;
 pub mod exit;
 mod identities;
 mod init;
 mod inspect;
+mod inventory;
+mod job;
 mod key;
 mod key_customer;
 mod key_life;
@@ -24,6 +30,13 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod policy;
+mod policy_explain;
+mod policy_lint;
+mod policy_simulate;
+mod put;
+mod reencrypt;
+mod rewrap;
 mod sse;
 mod status;
 mod store;

@@ -17,13 +17,13 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{Config, MountOptions, Timeout},
+    config::{Config, MountOptions, Timeout, Transport},
     control::Control,
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
     keys::Unlock,
-    store::raise_fd_limit,
+    store::{Holder, raise_fd_limit},
 };
 
 /// Mount a store as a drive
@@ -51,13 +51,20 @@ pub(super) struct Mount {
     /// Show programs EACCES where a key cannot be used, instead of ENOKEY and its like
     #[arg(long)]
     plain_errno: bool,
+    /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
+    ///
+    /// uring is FUSE over `io_uring`, which root switches on by writing Y to
+    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
+    transport: Option<Transport>,
     #[command(flatten)]
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
-    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
-    /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
+    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno,
+    /// idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no
+    /// effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -82,6 +89,7 @@ impl Mount {
         words.read_only = self.read_only.then_some(true).or(words.read_only);
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
+        words.transport = self.transport.or(words.transport);
         words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
         words.sse = self.sse.clone().or(words.sse);
         if self.unlock.is_given() {
@@ -113,6 +121,7 @@ impl Plan {
                 ttl: options.ttl.duration(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
+                transport: wanted(options.transport),
                 plain_errno: options.plain_errno,
                 ..fuse::MountOptions::new(dir)
             },
@@ -192,12 +201,24 @@ impl Plan {
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?);
-        let session = Session::start(engine.clone(), &self.mount)?;
+        let session = Session::start(Arc::clone(&engine), &self.mount)?;
+        let holder = Holder::this_process(purpose).over(session.transport());
+        if let Err(error) = engine.describe(&holder) {
+            ::log::warn!("`strongroom status` cannot tell the transport: {error}");
+        }
         let pages = session.pages();
         let control = Control::start(&engine, self.store.path(), move || pages.forget()).map_err(|error| {
             ::log::warn!("the store takes no requests while it is mounted: {error}");
         });
         Ok((session, control.ok()))
+    }
+}
+
+fn wanted(transport: Transport) -> Option<fuse::Transport> {
+    match transport {
+        Transport::Auto => None,
+        Transport::Classic => Some(fuse::Transport::Classic),
+        Transport::Uring => Some(fuse::Transport::Uring),
     }
 }
 

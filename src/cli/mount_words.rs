@@ -7,7 +7,7 @@ use super::{
     sse::SseArgs,
     unlock::UnlockArgs,
 };
-use crate::config::{MountOptions, Span, Threads, Timeout};
+use crate::config::{MountOptions, Span, Threads, Timeout, Transport};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -22,13 +22,15 @@ pub(super) struct MountWords {
     pub(super) ttl: Option<Span>,
     /// `threads=`.
     pub(super) threads: Option<Threads>,
+    /// `transport=`.
+    pub(super) transport: Option<Transport>,
     /// `plain-errno`.
     pub(super) plain_errno: Option<bool>,
     /// `sse=`, `sse-kms-key=` and so on.
     pub(super) sse: SseArgs,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
-    /// `key-file=` and `passphrase-file=`.
+    /// `key-file=`, `passphrase-file=`, `passphrase-command=`, `credential=` and `kernel-key=`.
     pub(super) unlock: UnlockArgs,
     /// `suid` or `nosuid`.
     pub(super) suid: Option<bool>,
@@ -65,6 +67,7 @@ impl MountWords {
             idle_timeout: self.idle_timeout.unwrap_or(options.idle_timeout),
             ttl: self.ttl.unwrap_or(options.ttl),
             threads: self.threads.unwrap_or(options.threads),
+            transport: self.transport.unwrap_or(options.transport),
             plain_errno: self.plain_errno.unwrap_or(options.plain_errno),
             ..options
         }
@@ -85,10 +88,14 @@ impl MountWords {
         match name {
             "key-file" => self.unlock.key_file = Some(value.into()),
             "passphrase-file" => self.unlock.passphrase_file = Some(value.into()),
+            "passphrase-command" => self.unlock.passphrase_command = Some(value.into()),
+            "credential" => self.unlock.credential = Some(value.into()),
+            "kernel-key" => self.unlock.kernel_key = Some(value.into()),
             "config" => self.config = Some(value.into()),
             "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
             "ttl" => self.ttl = Some(parsed(word, value)?),
             "threads" => self.threads = Some(parsed(word, value)?),
+            "transport" => self.transport = Some(transport(word, value)?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -113,6 +120,11 @@ impl MountWords {
 
 fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T> {
     value.parse().map_err(|why| refused(word, &why))
+}
+
+fn transport(word: &str, value: &str) -> anyhow::Result<Transport> {
+    <Transport as clap::ValueEnum>::from_str(value, false)
+        .map_err(|_| refused(word, &"write `auto`, `classic` or `uring`"))
 }
 
 fn refused(word: &str, why: &impl Display) -> anyhow::Error {
@@ -182,6 +194,7 @@ mod tests {
             ("sync", "mount option `sync`: unknown"),
             ("allow-others", "mount option `allow-others`: unknown"),
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
+            ("transport=fast", "write `auto`, `classic` or `uring`"),
             ("sse=aes256", "write `AES256`, `aws:kms`"),
             ("idle-timeout=soon", "`soon` is not a time"),
             ("threads=900", "`900` is not a number of threads"),

@@ -28,8 +28,12 @@ pub struct Config {
     pub principals: BTreeMap<Identity, String>,
     /// Files with the policies of users and groups.
     pub identity_policies: BTreeMap<Identity, PathBuf>,
+    /// What the requests of users, groups and programs ask for.
+    pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
+    /// How stores are unlocked.
+    pub unlock: UnlockOptions,
     /// Key services, by the names that the keys of a store call them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub provider: BTreeMap<String, ProviderSettings>,
@@ -55,6 +59,8 @@ pub struct MountOptions {
     pub plain_errno: bool,
     /// Encryption that creations ask for.
     pub sse: RequestEncryption,
+    /// How requests come from the kernel.
+    pub transport: Transport,
     /// The KMS key they name; empty for none.
     pub sse_kms_key: String,
     /// The encryption context they bring.
@@ -118,6 +124,20 @@ pub struct PolicyOptions {
     pub mode: PolicyMode,
 }
 
+/// What the requests of somebody ask for, as the options of the same names in [`MountOptions`].
+#[allow(missing_docs, reason = "described there")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub sse: RequestEncryption,
+    #[serde(default)]
+    pub sse_kms_key: String,
+    #[serde(default)]
+    pub sse_context: BTreeMap<String, String>,
+    #[serde(default)]
+    pub sse_bucket_key: RequestBucketKey,
+}
+
 /// What decides where no policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -137,6 +157,18 @@ pub struct LogOptions {
     pub level: LogLevel,
     /// Where to, in the background; empty is the system log.
     pub file: PathBuf,
+}
+
+/// How stores are unlocked where nothing else says so; empty is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnlockOptions {
+    /// With a key file.
+    pub key_file: PathBuf,
+    /// With a key in a keyring of the kernel.
+    pub kernel_key: String,
+    /// With the passphrase that a command prints.
+    pub passphrase_command: String,
 }
 
 /// A number of worker threads.
@@ -177,6 +209,18 @@ pub enum RequestEncryption {
     None,
 }
 
+/// How requests come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Over `io_uring` where the kernel offers it.
+    Auto,
+    /// Over `/dev/fuse` alone.
+    Classic,
+    /// Over `io_uring`, or not at all.
+    Uring,
+}
+
 /// Encryption of objects whose creation asked for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum DefaultEncryption {
@@ -199,10 +243,11 @@ pub enum DefaultEncryption {
 }
 
 /// What each creation says about bucket keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestBucketKey {
     /// Nothing: the bucket's default decides.
+    #[default]
     Default,
     /// Use one.
     On,
@@ -263,6 +308,7 @@ impl Default for MountOptions {
             writeback: false,
             plain_errno: false,
             sse: RequestEncryption::None,
+            transport: Transport::Auto,
             sse_kms_key: String::new(),
             sse_context: BTreeMap::new(),
             sse_bucket_key: RequestBucketKey::Default,

@@ -13,9 +13,11 @@ use super::{
     Caller, EngineError, Result,
     admission::{Admission, Ask, SeenEncryption},
     bucket_policy::BucketPolicy,
-    crash_mark::{self, Crash},
+    crash_mark::{self, Crashes},
     encryption::{Encryption, EncryptionType},
     item::Form,
+    plain::PlainOpens,
+    retention::{BucketRetention, Retention},
     sealing::{Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
@@ -44,14 +46,18 @@ pub struct Bucket {
     /// The reserved directory.
     private: NodeRef,
     policy: BucketPolicy,
+    retention: Option<BucketRetention>,
     wraps: Wraps,
     journal: Option<Journal>,
-    /// The last crash, which may have left files unfinished.
-    crashed: Option<Crash>,
+    /// The last crashes, which may have left files unfinished.
+    crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
+    /// Set when something was stored that no flush of the bucket's covers.
+    unsynced: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
+    plain_opens: PlainOpens,
 }
 
 /// What tells one content of a small file from the next: its file, size and time.
@@ -68,7 +74,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Crash>),
+        (journal, crashes): (Option<Journal>, Crashes),
         sources: KeySources,
     ) -> Result<Self> {
         let (id, geometry) = (settings.id, settings.geometry);
@@ -81,10 +87,13 @@ impl Bucket {
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
             policy,
+            retention: None,
             journal,
-            crashed,
+            crashes,
             failed: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            plain_opens: PlainOpens::default(),
         })
     }
 
@@ -111,6 +120,16 @@ impl Bucket {
     /// The keys of its objects.
     pub(super) fn wraps(&self) -> &Wraps {
         &self.wraps
+    }
+
+    /// Its reserved directory.
+    pub(super) fn private(&self) -> &NodeRef {
+        &self.private
+    }
+
+    /// Its plain files that are open.
+    pub(super) fn plain_opens(&self) -> &PlainOpens {
+        &self.plain_opens
     }
 
     /// The journal, where the bucket has one.
@@ -153,7 +172,17 @@ impl Bucket {
 
     /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
     pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
-        self.crashed.is_some_and(|crash| crash.covers(changed))
+        self.crashes.cover(changed)
+    }
+
+    /// The crashes that may have left files unfinished.
+    pub(super) fn crashes(&self) -> &Crashes {
+        &self.crashes
+    }
+
+    /// Notes that something was stored without a flush.
+    pub(super) fn note_unsynced(&self) {
+        self.unsynced.store(true, Ordering::Release);
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
@@ -162,6 +191,10 @@ impl Bucket {
             journal.checkpoint()?;
         }
         self.require_sound()?;
+        if self.unsynced.load(Ordering::Acquire) {
+            // From then on the bucket does not count as crashed, so that nothing may be missing.
+            self.private.sync_store()?;
+        }
         crash_mark::close(&self.private)
     }
 
@@ -181,6 +214,21 @@ impl Bucket {
     /// The bucket's policy.
     pub(super) fn policy(&self) -> &BucketPolicy {
         &self.policy
+    }
+
+    /// The same bucket with its retention, which one that is being made or salvaged has not.
+    pub(super) fn with_retention(self, retention: BucketRetention) -> Self {
+        Self { retention: Some(retention), ..self }
+    }
+
+    /// The rule that keeps its objects, if there is one.
+    pub(super) fn retention(&self) -> Result<Option<Arc<Retention>>> {
+        self.retention.as_ref().map_or(Ok(None), BucketRetention::rule)
+    }
+
+    /// Stores another rule, or none.
+    pub(super) fn put_retention(&self, rule: Option<&Retention>) -> Result<()> {
+        self.retention.as_ref().map_or(Err(EngineError::Unsupported), |retention| retention.store(rule))
     }
 
     fn stamp(&self, name: &'static str) -> Result<Option<FileStamp>> {
@@ -235,6 +283,19 @@ impl Bucket {
         path: &dyn Fn() -> PathBuf,
         requested: &Encryption,
     ) -> Result<Creation> {
+        let (grant, sealing) = self.judge_put(admission, caller, path, requested)?;
+        self.creation(grant, &sealing, caller, path)
+    }
+
+    /// Decides whether `caller` may put something at `path` with the `requested` encryption: the grant, and what an object
+    /// there would get.
+    pub(super) fn judge_put(
+        &self,
+        admission: &Admission,
+        caller: &Caller,
+        path: &dyn Fn() -> PathBuf,
+        requested: &Encryption,
+    ) -> Result<(Grant, Sealing)> {
         self.wraps.follow();
         let settings = self.follow_settings()?;
         let place = Place {
@@ -255,7 +316,7 @@ impl Bucket {
         let ask = Ask { caller, action: Action::PutObject, path, encryption: &seen };
         let grant = self.admit(admission, &ask)?;
         self.require_unblocked(&settings, decision.sealing.kind())?;
-        self.creation(grant, &decision.sealing, caller, path)
+        Ok((grant, decision.sealing))
     }
 
     /// Refuses writing to a stored object of a kind that the bucket does not take (any more).

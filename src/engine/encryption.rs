@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::sealing::object_arn;
+use super::{sealing::object_arn, settings::DefaultEncryption};
 use crate::{
     envelope::{ContextError, EncryptionContext},
     keys::{KeyName, KeyNameError},
@@ -93,6 +93,16 @@ pub enum Encryption {
     BucketDefault,
     /// What the headers say.
     Named(NamedEncryption),
+}
+
+impl Encryption {
+    /// The encryption that an object gets by this where `default` is the bucket's.
+    pub(super) fn kind(&self, default: &DefaultEncryption) -> EncryptionType {
+        match self {
+            Self::Unnamed | Self::BucketDefault => default.kind(),
+            Self::Named(named) => named.kind,
+        }
+    }
 }
 
 /// Checked headers; made by [`EncryptionHeaders::check`] only, so that they do not contradict each other.

@@ -249,7 +249,8 @@ fn open_bucket(
     private: &NodeRef,
 ) -> Result<Arc<Bucket>> {
     let sources = engine.shared.buckets.sources().clone();
-    Bucket::open(name.clone(), settings, private.clone(), (None, None), sources).map(Arc::new)
+    let closed = (None, super::crash_mark::Crashes::default());
+    Bucket::open(name.clone(), settings, private.clone(), closed, sources).map(Arc::new)
 }
 
 /// Whether the journal has nothing to replay, as far as it can be read.

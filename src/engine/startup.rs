@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, admission::Admission, buckets::Buckets, live::Budget,
-    principals::Principals, table::ObjectTable,
+    Committer, Engine, Options, Shared, admission::Admission, attributes::Explicit, buckets::Buckets,
+    live::Budget, principals::Principals, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     crypto,
@@ -73,6 +73,14 @@ impl Engine {
         Self::assemble(store.root(), Arc::new(keys), Some(lock), options).map_err(io)
     }
 
+    /// Tells others who holds the store, once there is more to say than when it was opened.
+    pub fn describe(&self, holder: &Holder) -> Result<(), StoreError> {
+        match &self.shared.lock {
+            Some(lock) if !lock.is_read_only() => lock.describe(holder),
+            _ => Ok(()),
+        }
+    }
+
     /// Draws a first random value. The generator of a process gathers its entropy for that, which takes up to a tenth
     /// of a second: who serves requests lets a thread do this meanwhile.
     pub fn warm_up() {
@@ -100,8 +108,11 @@ impl Engine {
             objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
+            uploads: Uploads::default(),
+            explicit: Explicit::default(),
             options,
-            _lock: lock,
+            job: std::sync::Mutex::default(),
+            lock,
         });
         let committer = Committer::start(&shared)?;
         Ok(Self { shared, committer })

@@ -275,7 +275,7 @@ impl Wraps {
     }
 
     /// The bucket key that wraps new data keys under `master`: the newest stored one that still wraps, else a new one.
-    fn wrapping_key(&self, master: &KeyId) -> Result<Arc<BucketKey>> {
+    pub(super) fn wrapping_key(&self, master: &KeyId) -> Result<Arc<BucketKey>> {
         let load = || {
             let now = clock::now_secs();
             match self.newest_key(master, now)? {
@@ -336,6 +336,12 @@ impl Wraps {
             .and_then(|(dir, _)| small::replace(&dir, &name, &key.encode_record(), 0o600));
         stored.map_err(|error| unusable(&error))?;
         Ok(self.keys.insert(key))
+    }
+
+    /// Uses `key`, a stored bucket key wrapped anew, in place of its old form.
+    pub(super) fn renewed(&self, key: BucketKey) {
+        self.keys.insert(key);
+        self.wrapping.purge();
     }
 
     /// Makes the first bucket key of a new bucket.

@@ -12,7 +12,7 @@ use crate::{
 
 /// A positive `errno` value of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) i32);
+pub struct Errno(pub i32);
 
 impl From<EngineError> for Errno {
     fn from(error: EngineError) -> Self {
@@ -22,6 +22,11 @@ impl From<EngineError> for Errno {
         }
         if PLAIN.load(Ordering::Relaxed) { plain(errno) } else { errno }
     }
+}
+
+/// The number that programs on the mount see for `error`.
+pub fn number_of(error: &EngineError) -> i32 {
+    errno_of(error).0
 }
 
 /// Whether programs see `EACCES` instead of the numbers that only keys have. A process serves one mount.
@@ -49,7 +54,9 @@ fn errno_of(error: &EngineError) -> Errno {
             libc::EIO
         }
         EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
-        EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
+        EngineError::Reserved(..) | EngineError::RootHoldsBuckets | EngineError::Retained { .. } => {
+            libc::EPERM
+        }
         EngineError::Name(..)
         | EngineError::Invalid(..)
         | EngineError::Request(..)
@@ -92,6 +99,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)
+        | EngineError::Retained { .. }
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)

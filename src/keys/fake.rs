@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{Binding, KeyError, KeyProvider, MasterKey};
+use super::{Binding, KeyError, MasterKey};
 use crate::{
     crypto::Secret,
     envelope::{self, EncryptionContext, Provider, WrappedKey},
@@ -59,12 +59,5 @@ impl MasterKey for FakeMaster {
         }
         envelope::unwrap_local(wrapped, &self.key, &binding.context(&wrapped.context))
             .map_err(|_| KeyError::Rejected { key: "fake".into() })
-    }
-}
-
-impl KeyProvider for FakeMaster {
-    fn resolve(&self, reference: &str) -> Result<String, KeyError> {
-        self.call()?;
-        Ok(reference.to_owned())
     }
 }

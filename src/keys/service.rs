@@ -15,11 +15,11 @@ use std::{
 };
 
 use super::{
-    AliasName, Binding, KeyError, KeyId, KeyName, KeyProvider, KeyScope, KeyState, Keyring, KeyringError,
-    MasterKey, SERVICE_KEY, keyring::FileStamp,
+    AliasName, Binding, KeyError, KeyId, KeyName, KeyScope, KeyState, Keyring, KeyringError, MasterKey,
+    SERVICE_KEY, keyring::FileStamp,
 };
 use crate::{
-    crypto::{CryptoError, Secret},
+    crypto::Secret,
     envelope::{EncryptionContext, Id, Provider, WrappedKey},
 };
 
@@ -29,7 +29,7 @@ use crate::{
 /// unwrapping needs no id.
 pub struct KeyService {
     keyring: Keyring,
-    providers: BTreeMap<String, Arc<dyn KeyProvider>>,
+    providers: BTreeMap<String, Arc<dyn MasterKey>>,
     scope: KeyScope,
     /// The keyring file as it was when it was last read.
     seen: Mutex<Option<FileStamp>>,
@@ -41,8 +41,9 @@ pub struct KeyService {
 impl KeyService {
     /// A service for the keys of `keyring`; `providers` by the names that their sections in the configuration have.
     ///
-    /// A provider writes the name that it was asked with into the records it makes.
-    pub fn new(keyring: Keyring, providers: BTreeMap<String, Arc<dyn KeyProvider>>, scope: KeyScope) -> Self {
+    /// A provider must write the name that it was asked with into the records it makes, or, where it knows a more
+    /// exact one, take that as well ([`KeyService::probe`]).
+    pub fn new(keyring: Keyring, providers: BTreeMap<String, Arc<dyn MasterKey>>, scope: KeyScope) -> Self {
         let (seen, expired, expiries) = (Mutex::new(None), AtomicU64::new(0), AtomicU64::new(0));
         Self { keyring, providers, scope, seen, expired, expiries }
     }
@@ -150,22 +151,21 @@ impl KeyService {
         self.keyring.generation().wrapping_add(self.expiries.load(Ordering::Relaxed))
     }
 
-    /// The name under which to list key `key` of provider `provider`, once it has wrapped and unwrapped something.
+    /// Asks provider `provider` to wrap and unwrap with its key `key`, and returns the name that its records carry.
     ///
-    /// The name stays when an alias at the provider moves.
+    /// List the key under the returned name: it stays when an alias at the provider moves.
     pub fn probe(&self, provider: &str, key: &str) -> Result<String, KeyError> {
         let master = self.provider(provider, key)?;
-        let name = master.resolve(key)?;
-        let fresh = |e: CryptoError| KeyError::Unavailable { key: name.clone(), why: e.to_string() };
-        let (secret, bucket) = (Secret::random().map_err(fresh)?, Id::random().map_err(fresh)?);
-        let binding = Binding::bucket_key(bucket);
-        let holder = Holder { id: KeyId::random().map_err(fresh)?, name, master: master.clone() };
-        let wrapped = holder.wrap(&secret, &EncryptionContext::default(), &binding)?;
+        let fresh =
+            |e: crate::crypto::CryptoError| KeyError::Unavailable { key: key.into(), why: e.to_string() };
+        let (secret, binding) =
+            (Secret::random().map_err(fresh)?, Binding::bucket_key(Id::random().map_err(fresh)?));
+        let wrapped = master.wrap_key(key, &secret, &EncryptionContext::default(), &binding)?;
         let opened = master.unwrap_key(&wrapped, &binding)?;
-        if opened.expose() == secret.expose() {
-            Ok(holder.name)
-        } else {
-            Err(KeyError::Rejected { key: holder.name })
+        let name = String::from_utf8(wrapped.key_id).ok();
+        match name.filter(|_| opened.expose() == secret.expose() && wrapped.provider == master.provider()) {
+            Some(name) => Ok(name),
+            None => Err(KeyError::Rejected { key: key.to_owned() }),
         }
     }
 
@@ -219,7 +219,7 @@ impl KeyService {
         Ok(Some(Holder { id, name, master }))
     }
 
-    fn provider(&self, name: &str, key: &str) -> Result<&Arc<dyn KeyProvider>, KeyError> {
+    fn provider(&self, name: &str, key: &str) -> Result<&Arc<dyn MasterKey>, KeyError> {
         self.providers.get(name).ok_or_else(|| unconfigured(name, key))
     }
 }
@@ -285,7 +285,7 @@ impl std::fmt::Debug for KeyService {
 struct Holder {
     id: KeyId,
     name: String,
-    master: Arc<dyn KeyProvider>,
+    master: Arc<dyn MasterKey>,
 }
 
 impl Holder {
@@ -304,7 +304,7 @@ impl Holder {
         if wrapped.provider == self.master.provider() && wrapped.key_id == self.name.as_bytes() {
             Ok(wrapped)
         } else {
-            Err(KeyError::Rejected { key: self.name.clone() })
+            Err(KeyError::Rejected { key: self.id.to_string() })
         }
     }
 }

@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn service(&self) -> KeyService {
-        let providers: BTreeMap<String, Arc<dyn KeyProvider>> =
+        let providers: BTreeMap<String, Arc<dyn MasterKey>> =
             [("cloud".to_owned(), self.cloud.clone() as _)].into();
         KeyService::new(self.keyring(), providers, KeyScope::default())
     }

@@ -1,0 +1,16 @@
+//! The contract of master keys, held against every provider with the real thing behind it: an AWS KMS endpoint on
+//! loopback (`scripts/dev-kms`), `SoftHSM` (`scripts/dev-hsm`), and for Transit, which no package registry has, a
+//! stand-in (`scripts/dev-transit`). The local keyring keeps the same contract.
+
+mod contract;
+mod drive;
+mod faults;
+#[path = "../mount/fixture/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the tests of the mount, which use all of it")]
+mod fixture;
+mod hsm;
+mod http;
+mod keyring;
+mod kms;
+mod service;
+mod transit;
