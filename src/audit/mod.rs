@@ -28,9 +28,9 @@ pub use event::{Actor, Decision, Details, Event, EventName, Failure, Parameters,
 pub use process::Programs;
 pub use read::{Filter, Follow, Record, records};
 pub use verify::{Noted, Problem, ProblemKind, Report, verify};
-pub use writer::AuditLog;
+pub use writer::{AuditLog, Role};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,11 @@ pub enum Fail {
     Open,
     /// They fail; and every request waits until its event is written.
     Closed,
+}
+
+/// Whether a log was begun in `dir`.
+pub fn exists(dir: &Path) -> bool {
+    place::Place::new(dir).exists()
 }
 
 impl Options {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect, mount::Mount,
-    mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    audit::Audit, bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
+    mount::Mount, mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -35,6 +35,7 @@ enum Command {
     Umount(Umount),
     Inspect(Inspect),
     Verify(Verify),
+    Audit(Audit),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
@@ -64,6 +65,7 @@ impl Command {
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
+            Self::Audit(command) => command.run(config),
             Self::Passwd(command) => command.run(),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),

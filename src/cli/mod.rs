@@ -4,6 +4,8 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod audit;
+mod audit_log;
 mod bucket;
 mod bucket_policy;
 mod completions;

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     log,
     mount_words::MountWords,
@@ -16,7 +17,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{Config, LogOptions, RequestEncryption, Timeout},
+    config::{AuditFail, AuditSwitch, Config, LogOptions, RequestEncryption, Timeout},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -49,9 +50,16 @@ pub(super) struct Mount {
     /// Encryption that each creation asks for: AES256, bucket-default or none [default: as configured, else none]
     #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
     sse: Option<RequestEncryption>,
+    /// Audit log: on, off, or auto to continue one that was begun [default: as configured, else auto]
+    #[arg(long, value_name = "on|off|auto", hide_possible_values = true)]
+    audit: Option<AuditSwitch>,
+    /// Requests whose event cannot be logged: open lets them go on, closed refuses them [default: as configured, else
+    /// open]
+    #[arg(long, value_name = "open|closed", hide_possible_values = true)]
+    audit_fail: Option<AuditFail>,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, audit=A, audit-fail=F, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
     /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
@@ -67,6 +75,7 @@ pub(super) struct Plan {
     engine: engine::Options,
     unlock: UnlockArgs,
     log: LogOptions,
+    audit: AuditPlan,
 }
 
 impl Mount {
@@ -77,6 +86,8 @@ impl Mount {
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
         words.sse = self.sse.or(words.sse);
+        words.audit = self.audit.or(words.audit);
+        words.audit_fail = self.audit_fail.or(words.audit_fail);
         if self.unlock.is_given() {
             words.unlock = self.unlock.clone();
         }
@@ -93,7 +104,10 @@ impl Plan {
         let options = words.over(&config.mount);
         let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
         refuse_overlap(&store, &dir)?;
+        let audit = AuditPlan::new(store.path(), &words.audit_over(&config.audit))?;
+        audit.refuse_within(&dir)?;
         Ok(Self {
+            audit,
             mount: fuse::MountOptions {
                 source: store.path().display().to_string(),
                 read_only: options.read_only,
@@ -119,8 +133,7 @@ impl Plan {
     pub(super) fn serve_here(&self) -> anyhow::Result<Exit> {
         let watchdog = self.watchdog()?;
         let unlock = self.unlock.unlock(self.store.path())?;
-        let session = self.start(&unlock)?;
-        drop(unlock);
+        let session = self.start(unlock)?;
         if let Err(error) = fuse::notify(fuse::READY) {
             ::log::warn!("the service manager was not told that the mount serves: {error}");
         }
@@ -140,14 +153,14 @@ impl Plan {
                 if exit == Exit::Done { Ok(exit) } else { Err(Refusal::error(exit, report.message)) }
             }
             Background::Daemon(ready) => {
-                let exit = self.serve_as_daemon(&unlock, ready);
+                let exit = self.serve_as_daemon(unlock, ready);
                 drop(watchdog);
                 Ok(exit)
             }
         }
     }
 
-    fn serve_as_daemon(&self, unlock: &Unlock, ready: Ready) -> Exit {
+    fn serve_as_daemon(&self, unlock: Unlock, ready: Ready) -> Exit {
         let started = log::open(&self.log).map(log::add).and_then(|()| self.start(unlock));
         let outcome = match started {
             Ok(session) => serve(session, ready),
@@ -169,18 +182,25 @@ impl Plan {
         Watchdog::start(&self.mount.mountpoint).context("cannot start the process that cleans up")
     }
 
-    fn start(&self, unlock: &Unlock) -> anyhow::Result<Session> {
+    /// Uses the unlock up: who serves must not keep it, see [`Keyring::forget_root`].
+    ///
+    /// [`Keyring::forget_root`]: crate::keys::Keyring::forget_root
+    fn start(&self, unlock: Unlock) -> anyhow::Result<Session> {
         if let Err(error) = raise_fd_limit() {
             ::log::warn!("the limit on open files stays as it is: {error}");
         }
-        let keyring = self.store.keyring(unlock)?;
+        let mut keyring = self.store.keyring(&unlock)?;
+        drop(unlock);
+        let audit = self.audit.serve(&keyring)?;
+        keyring.forget_root();
         if !secrets_locked() {
             ::log::warn!(
                 "keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more"
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
+        let options = engine::Options { audit, ..self.engine.clone() };
+        let engine = Engine::start(self.store.path(), keyring, &purpose, options)?;
         Ok(Session::start(Arc::new(engine), &self.mount)?)
     }
 }

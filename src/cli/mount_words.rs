@@ -8,7 +8,9 @@ use super::{
     exit::{Exit, Refusal},
     unlock::UnlockArgs,
 };
-use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout};
+use crate::config::{
+    AuditFail, AuditOptions, AuditSwitch, MountOptions, RequestEncryption, Span, Threads, Timeout,
+};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,10 @@ pub(super) struct MountWords {
     pub(super) threads: Option<Threads>,
     /// `sse=`.
     pub(super) sse: Option<RequestEncryption>,
+    /// `audit=`.
+    pub(super) audit: Option<AuditSwitch>,
+    /// `audit-fail=`.
+    pub(super) audit_fail: Option<AuditFail>,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
@@ -68,6 +74,15 @@ impl MountWords {
         }
     }
 
+    /// The audit options that result from `options` and these words.
+    pub(super) fn audit_over(&self, options: &AuditOptions) -> AuditOptions {
+        AuditOptions {
+            enabled: self.audit.unwrap_or(options.enabled),
+            fail: self.audit_fail.unwrap_or(options.fail),
+            ..options.clone()
+        }
+    }
+
     fn take(&mut self, word: &str) -> anyhow::Result<()> {
         match word.split_once('=') {
             Some((name, _)) if name == "comment" || name.starts_with("x-") => Ok(()),
@@ -85,6 +100,8 @@ impl MountWords {
             "ttl" => self.ttl = Some(parsed(word, value)?),
             "threads" => self.threads = Some(parsed(word, value)?),
             "sse" => self.sse = Some(encryption(word, value)?),
+            "audit" => self.audit = Some(chosen(word, value, "write `on`, `off` or `auto`")?),
+            "audit-fail" => self.audit_fail = Some(chosen(word, value, "write `open` or `closed`")?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -113,6 +130,10 @@ fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T
 fn encryption(word: &str, value: &str) -> anyhow::Result<RequestEncryption> {
     RequestEncryption::from_str(value, false)
         .map_err(|_| refused(word, &"write `AES256`, `bucket-default` or `none`"))
+}
+
+fn chosen<T: ValueEnum>(word: &str, value: &str, choices: &str) -> anyhow::Result<T> {
+    T::from_str(value, false).map_err(|_| refused(word, &choices))
 }
 
 fn refused(word: &str, why: &impl Display) -> anyhow::Error {
@@ -183,6 +204,8 @@ mod tests {
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
             ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),
             ("idle-timeout=soon", "`soon` is not a time"),
+            ("audit=yes", "write `on`, `off` or `auto`"),
+            ("audit-fail=shut", "write `open` or `closed`"),
             ("threads=900", "`900` is not a number of threads"),
         ] {
             let error = MountWords::parse(list).unwrap_err();

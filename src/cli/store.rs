@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     unlock::UnlockArgs,
 };
@@ -71,8 +72,17 @@ impl StorePath {
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
         let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let audit = match access {
+            Access::Read => None,
+            Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
+        };
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount))?)
+        Ok(Engine::start(
+            &self.path,
+            keyring,
+            "strongroom",
+            engine::Options { audit, ..engine_options(config, &mount) },
+        )?)
     }
 }
 
@@ -104,6 +114,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+        audit: None,
     }
 }
 

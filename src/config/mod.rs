@@ -10,8 +10,9 @@ mod span;
 
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use options::{
-    AccountId, BucketOptions, Config, DefaultEncryption, EngineOptions, JournalSwitch, LogLevel, LogOptions,
-    MemoryOptions, MountOptions, PolicyOptions, RequestEncryption, Threads,
+    AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
+    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyOptions,
+    RequestEncryption, Threads,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};

@@ -56,6 +56,7 @@ use self::{
     buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
 };
 use crate::{
+    audit::AuditLog,
     policy::AccountId,
     store::{NodeRef, StoreLock, journal},
 };
@@ -110,6 +111,8 @@ pub struct Options {
     pub account: AccountId,
     /// Memory and saving.
     pub limits: Limits,
+    /// Where requests are recorded, if they are.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// A store in use.

@@ -131,6 +131,7 @@ impl Drive {
             new_bucket,
             account: AccountId::parse("000000000000").expect("twelve digits"),
             limits: Limits::default(),
+            audit: None,
         };
         let engine = Engine::start(&store, keyring, "bench", options)?;
         engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;

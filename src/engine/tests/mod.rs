@@ -68,6 +68,7 @@ impl Fixture {
             new_bucket: bucket_of(4096),
             account: AccountId::parse("000000000000").unwrap(),
             limits: self.limits.clone(),
+            audit: None,
         }
     }
 
