@@ -10,6 +10,7 @@ mod bucket;
 mod bucket_policy;
 mod completions;
 pub mod exit;
+mod identities;
 mod init;
 mod inspect;
 mod log;

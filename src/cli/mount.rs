@@ -122,7 +122,7 @@ impl Plan {
                 writeback: options.writeback,
                 ..fuse::MountOptions::new(dir)
             },
-            engine: engine_options(config, &options),
+            engine: engine_options(config, &options)?,
             unlock: words.unlock.clone(),
             log: config.log.clone(),
             store,

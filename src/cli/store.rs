@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::{
     audit_log::AuditPlan,
     exit::{Exit, Refusal},
+    identities::access,
     unlock::UnlockArgs,
 };
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     engine::{self, Encryption, Engine, Limits, NewBucket},
     envelope::Id,
     keys::{Keyring, Unlock},
-    policy::AccountId,
     store::{LocalStore, holder, layout},
 };
 
@@ -77,12 +77,8 @@ impl StorePath {
             Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
         };
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(
-            &self.path,
-            keyring,
-            "strongroom",
-            engine::Options { audit, ..engine_options(config, &mount) },
-        )?)
+        let options = engine::Options { audit, ..engine_options(config, &mount)? };
+        Ok(Engine::start(&self.path, keyring, "strongroom", options)?)
     }
 }
 
@@ -96,8 +92,8 @@ pub(super) enum Access {
 }
 
 /// The engine's options under `config`, with the mount's own options in `mount`.
-pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::Options {
-    engine::Options {
+pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::Result<engine::Options> {
+    Ok(engine::Options {
         read_only: mount.read_only,
         encryption: match mount.sse {
             RequestEncryption::Aes256 => Encryption::Aes256,
@@ -105,7 +101,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             RequestEncryption::None => Encryption::Unnamed,
         },
         new_bucket: new_bucket(&config.bucket),
-        account: AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits"),
+        access: access(config)?,
         limits: Limits {
             dirty_per_object: config.memory.dirty_per_object.bytes(),
             dirty_total: config.memory.dirty_total.bytes(),
@@ -115,7 +111,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> engine::O
             ..Limits::default()
         },
         audit: None,
-    }
+    })
 }
 
 /// What buckets are made with under these options.
@@ -140,6 +136,8 @@ mod tests {
     #[test]
     fn the_default_configuration_gives_the_engines_defaults() {
         let config = Config::default();
-        assert_eq!(engine_options(&config, &config.mount).limits, Limits::default());
+        let options = engine_options(&config, &config.mount).unwrap();
+        assert_eq!(options.limits, Limits::default());
+        assert_eq!(options.access, engine::Access::default());
     }
 }

@@ -131,7 +131,7 @@ impl Verify {
             }
         };
         let mount = MountOptions { read_only: !self.repair, ..config.mount.clone() };
-        Ok(Engine::start(store.path(), keyring, "strongroom", engine_options(config, &mount))?)
+        Ok(Engine::start(store.path(), keyring, "strongroom", engine_options(config, &mount)?)?)
     }
 
     /// A bucket that cannot be used can still be salvaged.

@@ -134,6 +134,40 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_shipped_file_are_settings_of_providers() {
+        let start = DEFAULT_TEXT.find("# [provider.").unwrap();
+        let is_example = |line: &&str| line.contains(" = ") || line.starts_with("[provider.");
+        let lines = DEFAULT_TEXT[start..].lines().map(|line| line.trim_start_matches("# "));
+        // A line of prose that quotes a setting begins with a capital letter.
+        let lines = lines.filter(is_example).filter(|line| !line.starts_with(|c: char| c.is_uppercase()));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let config = parse(Path::new("examples"), &text).unwrap();
+        let kinds: Vec<_> = config.provider.values().map(crate::keys::ProviderSettings::kind).collect();
+        assert_eq!(kinds, ["aws-kms", "transit", "pkcs11"]);
+        let written: toml::Table = text.parse().unwrap();
+        let back = toml::Table::try_from(&config).unwrap();
+        for (name, settings) in written["provider"].as_table().unwrap() {
+            for (key, value) in settings.as_table().unwrap() {
+                assert_eq!(back["provider"][name].get(key), Some(value), "{name}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_provider_needs_its_settings_and_takes_no_others() {
+        for (text, expected) in [
+            ("[provider.a]\nregion = \"r\"", "missing field `kind`"),
+            ("[provider.a]\nkind = \"kms\"", "unknown variant `kms`"),
+            ("[provider.a]\nkind = \"aws-kms\"", "missing field `region`"),
+            ("[provider.a]\nkind = \"aws-kms\"\nregion = \"r\"\npin = 1", "unknown field `pin`"),
+            ("[provider.a]\nkind = \"aws-kms\"\nregion = \"r\"\ntimeout = \"0s\"", "no useful wait"),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(expected) && message.contains(", line "), "{message}");
+        }
+    }
+
+    #[test]
     fn the_users_file_goes_before_the_systems() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(".config/strongroom/strongroom.toml");

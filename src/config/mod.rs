@@ -4,14 +4,16 @@
 //! [`Config::default`] to it. This room reads files and nothing else: it never mounts, unlocks or logs.
 
 mod file;
+mod identity;
 mod options;
 mod size;
 mod span;
 
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
+pub use identity::Identity;
 pub use options::{
     AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
-    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyOptions,
+    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode, PolicyOptions,
     RequestEncryption, Threads,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};

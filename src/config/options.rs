@@ -1,14 +1,14 @@
 //! The options. Their meaning and defaults are described in `config/strongroom.toml`, not here.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, Visitor},
 };
 
-use super::{ByteSize, Span, Timeout, parse_block_size};
-use crate::object::BlockSize;
+use super::{ByteSize, Identity, Span, Timeout, parse_block_size};
+use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,10 +24,17 @@ pub struct Config {
     pub engine: EngineOptions,
     /// What policies see.
     pub policy: PolicyOptions,
+    /// ARNs of users and groups.
+    pub principals: BTreeMap<Identity, String>,
+    /// Files with the policies of users and groups.
+    pub identity_policies: BTreeMap<Identity, PathBuf>,
     /// What is logged.
     pub log: LogOptions,
     /// What is recorded of requests.
     pub audit: AuditOptions,
+    /// Key services, by the names that the keys of a store call them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provider: BTreeMap<String, ProviderSettings>,
 }
 
 /// How drives are mounted.
@@ -91,6 +98,19 @@ pub struct EngineOptions {
 pub struct PolicyOptions {
     /// Account id in ARNs.
     pub account: AccountId,
+    /// What decides where no policy does.
+    pub mode: PolicyMode,
+}
+
+/// What decides where no policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// The permissions of files.
+    #[default]
+    Open,
+    /// Nothing: what no policy allows is denied.
+    Closed,
 }
 
 /// What is logged.

@@ -4,16 +4,18 @@ use std::{
     io::ErrorKind,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use super::{
-    Caller, EngineError, Result, clock,
+    Caller, EngineError, Result,
+    admission::{Admission, Ask, Headers},
+    bucket_policy::BucketPolicy,
+    clock,
     crash_mark::{self, Crash},
     item::Form,
-    principals::Principals,
     request::Encryption,
     settings::{DefaultEncryption, Settings},
 };
@@ -23,13 +25,13 @@ use crate::{
     keys::{
         BucketKey, BucketKeyError, BucketKeys, MAX_BUCKET_KEY_RECORD, MasterKey, SERVICE_KEY, SealedBucketKey,
     },
-    name::{BucketName, FileName, ObjectName},
+    name::{BucketName, FileName},
     object::{Geometry, Header, Identity, KeySection, ObjectKeys, SseMode},
-    policy::{self, Action, Context, Grant, Mode, PolicyDocument, Request},
+    policy::{Action, Grant},
     store::{
-        NodeKey, NodeRef, Timestamp,
+        NodeRef, Timestamp,
         journal::Journal,
-        layout::{KEK_DIR, POLICY_FILE, fixed},
+        layout::{KEK_DIR, fixed},
         small,
     },
 };
@@ -40,7 +42,7 @@ pub struct Bucket {
     settings: Settings,
     /// The reserved directory.
     private: NodeRef,
-    policy: RwLock<(PolicyState, Option<PolicyStamp>)>,
+    policy: BucketPolicy,
     master: Arc<dyn MasterKey>,
     keys: BucketKeys,
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
@@ -54,32 +56,11 @@ pub struct Bucket {
     short: AtomicBool,
 }
 
-/// What tells one stored policy from the next: its file, size and time.
-type PolicyStamp = (NodeKey, u64, Timestamp);
-
-/// The bucket's policy as far as it can be used.
-enum PolicyState {
-    None,
-    Policy(Arc<PolicyDocument>),
-    /// Stored but broken: nothing may be written until it is repaired.
-    Broken(String),
-}
-
 /// What a new encrypted object starts with.
 pub(super) struct NewObject {
     pub(super) identity: Identity,
     pub(super) key_section: KeySection,
     pub(super) keys: ObjectKeys,
-}
-
-/// A question to a bucket's policy.
-pub(super) struct Ask<'a> {
-    pub(super) caller: &'a Caller,
-    pub(super) action: Action,
-    /// Path in the bucket of the object, or of the directory to be listed; asked for only where a policy needs it.
-    pub(super) path: &'a dyn Fn() -> PathBuf,
-    /// The encryption that the request names.
-    pub(super) encryption: Option<&'a str>,
 }
 
 /// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
@@ -97,11 +78,12 @@ impl Bucket {
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
-        let bucket = Self {
+        let policy = BucketPolicy::open(name.clone(), private.clone())?;
+        Ok(Self {
             name,
             settings,
             private,
-            policy: RwLock::new((PolicyState::None, None)),
+            policy,
             master,
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
@@ -109,9 +91,7 @@ impl Bucket {
             crashed,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
-        };
-        bucket.follow_policy()?;
-        Ok(bucket)
+        })
     }
 
     /// Its name.
@@ -196,94 +176,34 @@ impl Bucket {
 
     /// Whether a policy, valid or broken, has a say.
     pub fn has_policy(&self) -> Result<bool> {
-        self.follow_policy()?;
-        Ok(!matches!(self.policy.read().unwrap_or_else(PoisonError::into_inner).0, PolicyState::None))
+        self.policy.exists()
     }
 
-    /// Reads the stored policy if it is another one than before, so that a change takes effect with the next operation.
-    /// A broken one makes the bucket read-only instead of open.
-    fn follow_policy(&self) -> Result<()> {
-        let stamp = match self.private.lookup(&fixed(POLICY_FILE)) {
-            Ok((_, stat)) => Some((stat.key, stat.size, stat.mtime)),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
-        if self.policy.read().unwrap_or_else(PoisonError::into_inner).1 == stamp {
-            return Ok(());
-        }
-        let state = self.read_policy()?;
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = (state, stamp);
-        Ok(())
-    }
-
-    fn read_policy(&self) -> Result<PolicyState> {
-        Ok(match small::read(&self.private, &fixed(POLICY_FILE), policy::MAX_POLICY_BYTES) {
-            Err(error) if error.kind() == ErrorKind::NotFound => PolicyState::None,
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                PolicyState::Broken("it is longer than a policy may be".to_owned())
-            }
-            Err(error) => return Err(error.into()),
-            Ok(bytes) => match parse_policy(&bytes, &self.name) {
-                Ok(document) => PolicyState::Policy(Arc::new(document)),
-                Err(reason) => {
-                    log::error!("bucket `{}` is read-only: its policy is broken: {reason}", self.name);
-                    PolicyState::Broken(reason)
-                }
-            },
-        })
+    /// The bucket's policy.
+    pub(super) fn policy(&self) -> &BucketPolicy {
+        &self.policy
     }
 
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
-    pub(super) fn admit(&self, principals: &Principals, ask: &Ask<'_>) -> Result<Grant> {
+    pub(super) fn admit(&self, admission: &Admission, ask: &Ask<'_>) -> Result<Grant> {
         if ask.action == Action::PutObject {
             self.require_sound()?;
         }
-        self.follow_policy()?;
-        let policy = match &self.policy.read().unwrap_or_else(PoisonError::into_inner).0 {
-            PolicyState::None => return Ok(Grant::without_policy(ask.action, &self.name)),
-            PolicyState::Broken(_) if matches!(ask.action, Action::GetObject | Action::ListBucket) => {
-                return Ok(Grant::without_policy(ask.action, &self.name));
-            }
-            PolicyState::Policy(policy) => policy.clone(),
-            PolicyState::Broken(reason) => {
-                return Err(EngineError::ReadOnly(format!(
-                    "bucket `{}` has a broken policy ({reason}): put a valid one",
-                    self.name
-                )));
-            }
-        };
-        let principal = principals.of(ask.caller);
-        let path = (ask.path)();
-        let prefix = path.to_string_lossy();
-        let listing = ask.action == Action::ListBucket;
-        let object = if listing { None } else { Some(ObjectName::parse(path.as_os_str())?) };
-        let context = Context::at(std::time::SystemTime::now())
-            .encryption(ask.encryption)
-            .prefix(listing.then_some(&*prefix));
-        let request = Request {
-            principal: &principal,
-            action: ask.action,
-            bucket: &self.name,
-            object: object.as_ref(),
-            context,
-        };
-        policy.evaluate(&request, Mode::Open).into_result().map_err(|denial| {
-            log::warn!("{denial}");
-            EngineError::Denied(Box::new(denial))
-        })
+        admission.admit(&self.policy, ask)
     }
 
     /// Decides whether `caller` may put the object at `path` with the `requested` encryption, and makes the keys of
     /// what is then created.
     pub(super) fn admit_put(
         &self,
-        principals: &Principals,
+        admission: &Admission,
         caller: &Caller,
         path: &dyn Fn() -> PathBuf,
         requested: Encryption,
     ) -> Result<Creation> {
         let encryption = requested.header(self.settings.default_encryption);
-        let grant = self.admit(principals, &Ask { caller, action: Action::PutObject, path, encryption })?;
+        let headers = Headers { encryption };
+        let grant = self.admit(admission, &Ask { caller, action: Action::PutObject, path, headers })?;
         self.creation(grant, encryption)
     }
 
@@ -411,9 +331,4 @@ impl Bucket {
             Form::Encrypted
         }
     }
-}
-
-fn parse_policy(bytes: &[u8], bucket: &BucketName) -> std::result::Result<PolicyDocument, String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    PolicyDocument::parse(text, bucket).map_err(|e| e.to_string())
 }

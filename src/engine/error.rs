@@ -22,6 +22,14 @@ pub enum EngineError {
     /// A bucket policy denies the request.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// The policy of a user or group cannot be used, so nothing is allowed to them.
+    #[error("identity policy `{file}`: {reason}")]
+    IdentityPolicy {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Stored bytes failed authentication or are not an object of this bucket. Logged where it was found.
     #[error("object `{object}`: {reason}")]
     Integrity {

@@ -7,7 +7,9 @@
 //!
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
+mod admission;
 mod bucket;
+mod bucket_policy;
 mod buckets;
 mod clock;
 mod committer;
@@ -23,6 +25,7 @@ mod namespace;
 mod open;
 mod policies;
 mod principals;
+mod process;
 mod repair;
 mod request;
 mod salvage;
@@ -45,6 +48,7 @@ pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
+pub use principals::{Access, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
 pub use salvage::{Salvage, Salvaged};
@@ -52,12 +56,9 @@ pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, Settings
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{
-    buckets::Buckets, committer::Committer, live::Budget, principals::Principals, table::ObjectTable,
-};
+use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
 use crate::{
     audit::AuditLog,
-    policy::AccountId,
     store::{NodeRef, StoreLock, journal},
 };
 
@@ -107,8 +108,8 @@ pub struct Options {
     pub encryption: Encryption,
     /// What buckets made with `mkdir` start with.
     pub new_bucket: NewBucket,
-    /// The account that policies see local users in.
-    pub account: AccountId,
+    /// What decides about access besides the policies of buckets.
+    pub access: Access,
     /// Memory and saving.
     pub limits: Limits,
     /// Where requests are recorded, if they are.
@@ -129,7 +130,7 @@ struct Shared {
     buckets: Buckets,
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
-    principals: Principals,
+    admission: Admission,
     /// Held for as long as the store is in use; a store that is no directory has none.
     _lock: Option<StoreLock>,
 }

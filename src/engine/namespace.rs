@@ -6,8 +6,11 @@ use std::{
 };
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr, buckets::not_found, file::Content,
-    item::Form, live::Sync,
+    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr,
+    buckets::not_found,
+    file::Content,
+    item::Form,
+    live::{Sync, is_unborn, read_header},
 };
 use crate::{
     name::BucketName,
@@ -302,12 +305,14 @@ impl Engine {
 }
 
 /// The size that the header of an encrypted object names, where it has one and is at most `derived` from the stored
-/// length: an append that a crash interrupted leaves the stored file longer. As unauthentic as the length is.
+/// length: an append that a crash interrupted leaves the stored file longer, and a first commit a file without a
+/// header, which is empty. As unauthentic as the length is.
 fn committed_size(item: &Item, derived: u64) -> u64 {
-    let header = item.node().open(Access::Read).and_then(|file| super::live::read_header(&file));
-    match header {
-        Ok(Ok((_, header))) => header.state.size.min(derived),
-        Ok(Err(_)) | Err(_) => derived,
+    let read = |file| Ok((is_unborn(&file)?, read_header(&file)?));
+    match item.node().open(Access::Read).and_then(read) {
+        Ok((true, _)) => 0,
+        Ok((_, Ok((_, header)))) => header.state.size.min(derived),
+        Ok(_) | Err(_) => derived,
     }
 }
 

@@ -4,10 +4,11 @@ use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
     Attr, Caller, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-    bucket::{Ask, Creation},
+    admission::{Ask, Headers},
+    bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync},
+    live::{LiveObject, Sync, is_unborn},
     namespace::birth,
 };
 use crate::{
@@ -68,10 +69,14 @@ impl Engine {
         LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
     }
 
-    /// Whether a crash left the file without any content before its first commit. Anything else that has none was cut.
+    /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
+    /// was cut.
     fn is_leftover(&self, item: &Item) -> Result<bool> {
         let stat = item.node().stat()?;
-        Ok(stat.size == 0 && !self.read_only() && item.bucket()?.may_be_unfinished(stat.ctime))
+        if self.read_only() || !item.bucket()?.may_be_unfinished(stat.ctime) {
+            return Ok(false);
+        }
+        Ok(is_unborn(&item.node().open(Access::Read)?)?)
     }
 
     /// Makes a leftover what it was, an empty object.
@@ -83,15 +88,15 @@ impl Engine {
         let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
         let (new, file) = (bucket.new_object()?, node.open(Access::ReadWrite)?);
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        Ok(LiveObject::create(bucket, node, file, new, 0, budget, peers))
+        file.set_len(0)?;
+        Ok(LiveObject::create(bucket, node, file, new, budget, peers))
     }
 
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
         let creation = self.admit_put(caller, item, &|| item.path())?;
-        let size = item.node().stat()?.size;
-        let form = item.form(|| Ok(size))?;
+        let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
                 let file = item.node().open(Access::ReadWrite)?;
@@ -114,7 +119,8 @@ impl Engine {
                     let file = item.node().open(Access::ReadWrite)?;
                     let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
                     let budget = shared.budget.clone();
-                    Ok(LiveObject::create(bucket, item.node().clone(), file, new, size, budget, peers))
+                    file.set_len(0)?;
+                    Ok(LiveObject::create(bucket, item.node().clone(), file, new, budget, peers))
                 })?;
                 return Ok(Content::Encrypted(object));
             }
@@ -161,7 +167,7 @@ impl Engine {
                 item.remember_form(Form::Encrypted);
                 let (bucket, budget) = (dir.bucket()?.clone(), self.shared.budget.clone());
                 let peers = Arc::downgrade(&self.shared.objects);
-                let live = || Ok(LiveObject::create(bucket, node, file, *new, 0, budget, peers));
+                let live = || Ok(LiveObject::create(bucket, node, file, *new, budget, peers));
                 Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
             }
         };
@@ -171,7 +177,7 @@ impl Engine {
 
     fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
         let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.principals, caller, path, shared.options.encryption)
+        item.bucket()?.admit_put(&shared.admission, caller, path, shared.options.encryption)
     }
 
     /// Asks the policy of the bucket of `item` about `action` on the object at `path`. The encryption that the policy
@@ -184,8 +190,8 @@ impl Engine {
         form: Form,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let encryption = (form == Form::Encrypted).then(|| SseMode::S3.name());
-        item.bucket()?.admit(&self.shared.principals, &Ask { caller, action, path, encryption })
+        let headers = Headers { encryption: (form == Form::Encrypted).then(|| SseMode::S3.name()) };
+        item.bucket()?.admit(&self.shared.admission, &Ask { caller, action, path, headers })
     }
 
     /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where

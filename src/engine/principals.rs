@@ -1,17 +1,44 @@
-//! Local users as the principals that policies name.
+//! Local users as the principals that policies name, and the policies that are attached to them.
 
 use std::{
     collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
 };
 
-use super::Caller;
-use crate::policy::{AccountId, Principal};
+use super::{Caller, EngineError, Result, process::Asker};
+use crate::policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn, Process};
+
+/// Whom an administrator speaks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// The user with this number.
+    User(u32),
+    /// Every member of the group with this number. What is said about the user himself goes first.
+    Group(u32),
+}
+
+/// What an administrator says about access besides the policies of buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
+    /// What decides where no policy does.
+    pub mode: Mode,
+    /// The account that policies see local users in, unless they have ARNs of their own.
+    pub account: AccountId,
+    /// The ARNs that policies know users and groups by, instead of `user/<name>` in the account of the store.
+    pub arns: Vec<(Who, PrincipalArn)>,
+    /// Files with the policies attached to them.
+    pub policies: Vec<(Who, PathBuf)>,
+}
 
 /// Looks users up once and keeps them.
 pub(super) struct Principals {
     account: AccountId,
     owner: u32,
+    arns: Vec<(Who, PrincipalArn)>,
+    policies: Vec<(Who, PolicyOfIdentity)>,
     known: RwLock<HashMap<(u32, u32), Arc<Principal>>>,
 }
 
@@ -19,9 +46,16 @@ pub(super) struct Principals {
 const MOST: usize = 4096;
 
 impl Principals {
-    /// Users of `account`; `owner` is the user who runs the mount.
-    pub(super) fn new(account: AccountId, owner: u32) -> Self {
-        Self { account, owner, known: RwLock::default() }
+    /// Users as `access` says; `owner` is the user who runs the mount.
+    pub(super) fn new(owner: u32, access: &Access) -> Self {
+        let attached = |(who, file): &(Who, PathBuf)| (*who, PolicyOfIdentity::new(file));
+        Self {
+            account: access.account.clone(),
+            owner,
+            arns: access.arns.clone(),
+            policies: access.policies.iter().map(attached).collect(),
+            known: RwLock::default(),
+        }
     }
 
     /// The principal who makes a request.
@@ -30,18 +64,152 @@ impl Principals {
         if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return known.clone();
         }
-        let user = uzers::get_user_by_uid(caller.uid);
-        let name = user.as_ref().and_then(|user| user.name().to_str());
-        let mut principal = Principal::new(self.account.clone(), caller.uid, vec![caller.gid], name);
-        if caller.uid == self.owner {
-            principal = principal.as_owner();
-        }
-        let principal = Arc::new(principal);
+        let principal = Arc::new(self.look_up(caller));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
         known.insert(key, principal.clone());
         principal
+    }
+
+    fn look_up(&self, caller: &Caller) -> Principal {
+        let user = uzers::get_user_by_uid(caller.uid);
+        let name = user.as_ref().and_then(|user| user.name().to_str());
+        let mut principal = Principal::new(self.account.clone(), caller.uid, vec![caller.gid], name);
+        let given = |wanted: Who| self.arns.iter().find(|(who, _)| *who == wanted);
+        if let Some((_, arn)) = given(Who::User(caller.uid)).or_else(|| given(Who::Group(caller.gid))) {
+            principal = principal.known_as(arn);
+        }
+        if caller.uid == self.owner { principal.as_owner() } else { principal }
+    }
+
+    /// Whether any user or group has a policy.
+    pub(super) fn have_policies(&self) -> bool {
+        !self.policies.is_empty()
+    }
+
+    /// The policies attached to `caller` and to the groups of the process that asks.
+    pub(super) fn policies_of(&self, caller: &Caller) -> Result<Vec<Arc<PolicyDocument>>> {
+        let by_group = self.policies.iter().any(|(who, _)| matches!(who, Who::Group(_)));
+        let groups = if by_group { Asker { pid: caller.pid }.groups() } else { Vec::new() };
+        let meant = |who: &Who| match who {
+            Who::User(uid) => *uid == caller.uid,
+            Who::Group(gid) => *gid == caller.gid || groups.contains(gid),
+        };
+        self.policies.iter().filter(|(who, _)| meant(who)).map(|(_, policy)| policy.current()).collect()
+    }
+}
+
+/// A policy in a file, read again when the file is another one.
+struct PolicyOfIdentity {
+    file: PathBuf,
+    read: RwLock<Option<(Stamp, std::result::Result<Arc<PolicyDocument>, String>)>>,
+}
+
+/// What tells one version of the file from the next: inode, size and time.
+type Stamp = (u64, u64, Option<SystemTime>);
+
+impl PolicyOfIdentity {
+    fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), read: RwLock::new(None) }
+    }
+
+    /// The policy as the file says it now. Where it cannot be read, those whom it is attached to may do nothing.
+    fn current(&self) -> Result<Arc<PolicyDocument>> {
+        let stamp = stamp_of(&self.file).map_err(|error| self.broken(error.to_string()))?;
+        if let Some((known, outcome)) = &*self.read.read().unwrap_or_else(PoisonError::into_inner)
+            && *known == stamp
+        {
+            return outcome.clone().map_err(|reason| self.broken(reason));
+        }
+        let outcome = read_identity_policy(&self.file).map(Arc::new);
+        if let Err(reason) = &outcome {
+            log::error!("identity policy `{}` is broken: {reason}", self.file.display());
+        }
+        *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((stamp, outcome.clone()));
+        outcome.map_err(|reason| self.broken(reason))
+    }
+
+    fn broken(&self, reason: String) -> EngineError {
+        EngineError::IdentityPolicy { file: self.file.display().to_string(), reason }
+    }
+}
+
+/// Reads and checks the policy of a user or group.
+pub fn read_identity_policy(file: &Path) -> std::result::Result<PolicyDocument, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    PolicyDocument::parse_identity(&text).map_err(|error| error.to_string())
+}
+
+fn stamp_of(file: &Path) -> io::Result<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let stat = fs::metadata(file)?;
+    Ok((stat.ino(), stat.len(), stat.modified().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DENY_ALL: &str = r#"{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}"#;
+
+    fn caller(uid: u32, gid: u32) -> Caller {
+        Caller { uid, gid, pid: 0, umask: 0 }
+    }
+
+    fn principals(arns: &[(Who, PrincipalArn)], policies: &[(Who, PathBuf)]) -> Principals {
+        let account = AccountId::parse("111122223333").unwrap();
+        let access = Access { mode: Mode::Open, account, arns: arns.to_vec(), policies: policies.to_vec() };
+        Principals::new(7, &access)
+    }
+
+    #[test]
+    fn a_user_is_known_by_the_arn_that_he_was_given_before_that_of_his_group() {
+        let arn = |name: &str| PrincipalArn::parse(&format!("arn:aws:iam::999999999999:{name}")).unwrap();
+        let principals = principals(
+            &[(Who::Group(50), arn("role/Backup")), (Who::User(4_000_001), arn("user/team/ann"))],
+            &[],
+        );
+        let ann = principals.of(&caller(4_000_001, 50));
+        assert_eq!(
+            (ann.arn(), ann.user(), ann.account().as_str()),
+            ("arn:aws:iam::999999999999:user/team/ann", Some("ann"), "999999999999")
+        );
+        let other = principals.of(&caller(4_000_002, 50));
+        assert_eq!((other.arn(), other.user()), ("arn:aws:iam::999999999999:role/Backup", None));
+        let stranger = principals.of(&caller(4_000_002, 51));
+        assert_eq!(stranger.arn(), "arn:aws:iam::111122223333:user/uid:4000002");
+    }
+
+    #[test]
+    fn a_policy_follows_its_file_and_a_broken_one_allows_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.json");
+        let principals = principals(&[], &[(Who::User(1), file.clone())]);
+        assert!(principals.policies_of(&caller(1, 1)).is_err(), "there is no file yet");
+        assert!(principals.policies_of(&caller(2, 1)).unwrap().is_empty());
+        fs::write(&file, DENY_ALL).unwrap();
+        assert_eq!(principals.policies_of(&caller(1, 1)).unwrap().len(), 1);
+        fs::write(&file, "{").unwrap();
+        let refused = principals.policies_of(&caller(1, 1)).unwrap_err().to_string();
+        assert!(refused.contains("line 1"), "{refused}");
+    }
+
+    #[test]
+    fn a_group_policy_holds_for_members_by_their_supplementary_groups_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.json");
+        fs::write(&file, DENY_ALL).unwrap();
+        let Some(own) = rustix::process::getgroups().unwrap().first().map(|gid| gid.as_raw()) else {
+            let principals = principals(&[], &[(Who::Group(9), file)]);
+            assert_eq!(principals.policies_of(&caller(1, 9)).unwrap().len(), 1);
+            return;
+        };
+        let principals = principals(&[], &[(Who::Group(own), file)]);
+        let mut asking = Caller { pid: std::process::id(), ..caller(1, own + 1) };
+        assert_eq!(principals.policies_of(&asking).unwrap().len(), 1);
+        asking.pid = 0;
+        assert!(principals.policies_of(&asking).unwrap().is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path};
 
 use super::{
     Engine, Item, Progress, Report, Result,
-    live::{Sync, read_header},
+    live::{Sync, is_unborn, read_header},
     lost_found::LostFound,
     verify::{Entry, Seen},
 };
@@ -212,7 +212,7 @@ fn never_synced(item: &Item, lost: &[Range<u64>]) -> Result<Option<&'static str>
         let born = header.state.birth && header.identity.bucket == bucket;
         return Ok((born && lacks_content(&file, &header, lost)?).then_some("never synced"));
     }
-    Ok(is_blank(&file, 0, PAGE)?.then_some("never committed"))
+    Ok(is_unborn(&file)?.then_some("never committed"))
 }
 
 /// Whether the object lacks stored content: behind its end, in a tag page, or in a block that is `lost`.

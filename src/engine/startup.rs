@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, buckets::Buckets, live::Budget, principals::Principals,
-    table::ObjectTable,
+    Committer, Engine, Options, Shared, admission::Admission, buckets::Buckets, live::Budget,
+    principals::Principals, table::ObjectTable,
 };
 use crate::{
     crypto,
@@ -98,7 +98,7 @@ impl Engine {
             buckets,
             objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
-            principals: Principals::new(options.account.clone(), owner),
+            admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
             options,
             _lock: lock,
         });

@@ -22,7 +22,10 @@ impl From<EngineError> for Errno {
 fn errno_of(error: &EngineError) -> Errno {
     Errno(match error {
         EngineError::Store(e) => e.raw_os_error().filter(|raw| *raw > 0).unwrap_or(libc::EIO),
-        EngineError::Denied(..) | EngineError::Key(..) | EngineError::BucketKey(..) => libc::EACCES,
+        EngineError::Denied(..)
+        | EngineError::IdentityPolicy { .. }
+        | EngineError::Key(..)
+        | EngineError::BucketKey(..) => libc::EACCES,
         EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
         EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
         EngineError::Name(..) | EngineError::Invalid(..) => libc::EINVAL,
@@ -38,7 +41,8 @@ fn errno_of(error: &EngineError) -> Errno {
 fn unexpected(error: &EngineError, errno: Errno) -> bool {
     match error {
         EngineError::Store(_) => errno.0 == libc::EIO,
-        EngineError::Key(..)
+        EngineError::IdentityPolicy { .. }
+        | EngineError::Key(..)
         | EngineError::BucketKey(..)
         | EngineError::Bucket { .. }
         | EngineError::Crypto(..)

@@ -108,6 +108,20 @@ pub enum KeyError {
         /// The key.
         key: String,
     },
+    /// The imported material of the key has expired.
+    #[error("the imported material of key `{key}` has expired: import the same material again")]
+    Expired {
+        /// The key.
+        key: String,
+    },
+    /// The name leads to no key that may be used here, whatever keys there are.
+    #[error("key `{key}` cannot be used here: {why}")]
+    Invalid {
+        /// The name.
+        key: String,
+        /// The reason, and what would be right; one line.
+        why: String,
+    },
     /// The key may unwrap but not wrap (any more).
     #[error("key `{key}` only unwraps, it is retired or past its time: create or rotate to a newer key")]
     Retired {
@@ -121,6 +135,14 @@ pub enum KeyError {
     Rejected {
         /// The key.
         key: String,
+    },
+    /// The provider knows the key but does not let this program use it.
+    #[error("key `{key}` may not be used here ({why}): check the rights and credentials for its provider")]
+    Denied {
+        /// The key.
+        key: String,
+        /// The cause, one line.
+        why: String,
     },
     /// The provider could not be asked; the same call may work later.
     #[error("key `{key}` cannot be reached ({why}): check its provider, then try again")]

@@ -12,7 +12,12 @@ mod fake;
 mod hexbytes;
 mod keyring;
 mod master;
+mod name;
+mod providers;
+mod service;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use bucket::{
     BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
@@ -20,8 +25,14 @@ pub use bucket::{
 };
 pub use clock::{Clock, SystemClock};
 pub use keyring::{
-    Backup, KeyInfo, Keyring, KeyringError, NewSlot, Passphrase, SERVICE_KEY, SlotInfo, StateChange, Unlock,
-    create_key_file,
+    Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
+    SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,
 };
 pub use master::{Binding, KeyError, MasterKey};
+pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};
+pub use providers::{
+    AwsKmsSettings, Endpoint, KeyProvider, Patience, Pkcs11Settings, ProviderError, ProviderSettings,
+    SecretSource, TransitSettings, built_providers, open_provider,
+};
+pub use service::KeyService;
 pub use state::KeyState;

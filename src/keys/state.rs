@@ -18,6 +18,11 @@ pub enum KeyState {
     PendingDeletion = 4,
     /// The material is gone; the entry stays so that errors can say why.
     Destroyed = 5,
+    /// The imported material has expired; importing the same again makes the key usable.
+    ///
+    /// The state of a key at a moment, never that of a stored version.
+    #[serde(skip_deserializing)]
+    Unavailable = 6,
 }
 
 impl KeyState {
@@ -30,6 +35,7 @@ impl KeyState {
             Self::Disabled => Err(KeyError::Disabled { key }),
             Self::PendingDeletion => Err(KeyError::PendingDeletion { key }),
             Self::Destroyed => Err(KeyError::Destroyed { key }),
+            Self::Unavailable => Err(KeyError::Expired { key }),
         }
     }
 
@@ -49,6 +55,7 @@ impl KeyState {
             Self::Disabled => "disabled",
             Self::PendingDeletion => "pending_deletion",
             Self::Destroyed => "destroyed",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     operator::{Operator, Order, Quantifier, Test},
     request::Request,
     statement::Effect,
-    template::{Reading, Template},
+    template::{Reading, Template, arn_matches},
     value::{Moment, Network, Number, base64},
 };
 
@@ -176,7 +176,9 @@ impl Wanted {
     fn matches(&self, seen: &str, request: &Request<'_>) -> bool {
         match self {
             Self::Text(template) => template.matches(seen, request),
-            Self::Arn(components) => arn_matches(components.as_deref(), seen, request),
+            Self::Arn(components) => {
+                components.as_ref().is_some_and(|wanted| arn_matches(wanted, seen, request))
+            }
             Self::Number(order, wanted) => Number::parse(seen).is_some_and(|n| order.holds(&n, wanted)),
             Self::Moment(order, wanted) => Moment::parse(seen).is_some_and(|m| order.holds(&m, wanted)),
             Self::Bool(wanted) => seen.eq_ignore_ascii_case(if *wanted { "true" } else { "false" }),
@@ -193,12 +195,4 @@ impl Wanted {
             _ => &[],
         }
     }
-}
-
-/// Each of the six components is matched by itself, so no wildcard crosses one of the first five `:`.
-fn arn_matches(components: Option<&[Template]>, seen: &str, request: &Request<'_>) -> bool {
-    let seen: Vec<&str> = seen.splitn(6, ':').collect();
-    components.is_some_and(|wanted| {
-        wanted.len() == seen.len() && wanted.iter().zip(seen).all(|(w, s)| w.matches(s, request))
-    })
 }

@@ -3,7 +3,9 @@
 //! A key that nobody set is *absent*, which is not the same as empty. The default encryption of a bucket is never
 //! put in here as if it were a header; the caller decides what counts as an explicit request.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{borrow::Cow, fmt, time::SystemTime};
+
+use super::lock::Lock;
 
 macro_rules! condition_keys {
     ($($variant:ident = $name:literal),+ $(,)?) => {
@@ -40,7 +42,13 @@ condition_keys! {
     Encryption = "s3:x-amz-server-side-encryption",
     KmsKey = "s3:x-amz-server-side-encryption-aws-kms-key-id",
     CustomerAlgorithm = "s3:x-amz-server-side-encryption-customer-algorithm",
+    LockMode = "s3:object-lock-mode",
+    LockUntil = "s3:object-lock-retain-until-date",
+    LockDays = "s3:object-lock-remaining-retention-days",
+    LegalHold = "s3:object-lock-legal-hold",
     Prefix = "s3:prefix",
+    Delimiter = "s3:delimiter",
+    TlsVersion = "s3:tlsversion",
     SecureTransport = "aws:securetransport",
     CurrentTime = "aws:currenttime",
     EpochTime = "aws:epochtime",
@@ -48,8 +56,31 @@ condition_keys! {
     UserId = "aws:userid",
     PrincipalArn = "aws:principalarn",
     PrincipalAccount = "aws:principalaccount",
+    ResourceAccount = "aws:resourceaccount",
+    ViaService = "kms:viaservice",
+    CallerAccount = "kms:calleraccount",
+    ContextKeys = "kms:encryptioncontextkeys",
     Exe = "strongroom:exe",
     Gid = "strongroom:gid",
+}
+
+/// What the names of the keys of an encryption context begin with.
+const ENCRYPTION_CONTEXT: &str = "kms:encryptioncontext:";
+
+impl ConditionKey {
+    /// Whether no request here can ever have the key.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Other(name) if !name.starts_with(ENCRYPTION_CONTEXT))
+    }
+}
+
+/// The process behind a request. It is asked only for what a policy mentions, while the process waits for the answer.
+pub trait Process: fmt::Debug {
+    /// Absolute path of the program that it runs; `None` where that cannot be told for certain.
+    fn exe(&self) -> Option<String>;
+
+    /// Its supplementary groups.
+    fn groups(&self) -> Vec<u32>;
 }
 
 /// The values of the condition keys that do not follow from principal and resource.
@@ -57,11 +88,16 @@ condition_keys! {
 pub struct Context<'a> {
     pub(super) now: SystemTime,
     pub(super) secure_transport: bool,
+    pub(super) tls_version: Option<&'a str>,
     pub(super) encryption: Option<&'a str>,
     pub(super) kms_key: Option<&'a str>,
     pub(super) customer_algorithm: Option<&'a str>,
+    pub(super) lock: Option<Lock>,
     pub(super) prefix: Option<&'a str>,
-    pub(super) exe: Option<&'a str>,
+    pub(super) delimiter: Option<&'a str>,
+    pub(super) via_service: Option<&'a str>,
+    process: Option<&'a dyn Process>,
+    encryption_context: &'a [(&'a str, &'a str)],
     other: Vec<(String, Vec<String>)>,
 }
 
@@ -71,11 +107,16 @@ impl<'a> Context<'a> {
         Self {
             now,
             secure_transport: true,
+            tls_version: None,
             encryption: None,
             kms_key: None,
             customer_algorithm: None,
+            lock: None,
             prefix: None,
-            exe: None,
+            delimiter: None,
+            via_service: None,
+            process: None,
+            encryption_context: &[],
             other: Vec::new(),
         }
     }
@@ -101,17 +142,39 @@ impl<'a> Context<'a> {
         self
     }
 
-    /// `s3:prefix` of a listing.
+    /// The four `s3:object-lock-*` keys: the retention that the request asks for or is about.
     #[must_use]
-    pub fn prefix(mut self, prefix: Option<&'a str>) -> Self {
-        self.prefix = prefix;
+    pub fn lock(mut self, lock: Option<Lock>) -> Self {
+        self.lock = lock;
         self
     }
 
-    /// `strongroom:exe`: path of the program that asks.
+    /// `s3:prefix` and `s3:delimiter` of a listing. A directory is the prefix that ends in `/`, the bucket itself is "".
     #[must_use]
-    pub fn exe(mut self, path: Option<&'a str>) -> Self {
-        self.exe = path;
+    pub fn listing(mut self, prefix: &'a str, delimiter: &'a str) -> Self {
+        self.prefix = Some(prefix);
+        self.delimiter = Some(delimiter);
+        self
+    }
+
+    /// `kms:ViaService`: the service that uses the key for the caller, such as `s3.eu-central-1.amazonaws.com`.
+    #[must_use]
+    pub fn via_service(mut self, service: Option<&'a str>) -> Self {
+        self.via_service = service;
+        self
+    }
+
+    /// `kms:EncryptionContext:<key>` and `kms:EncryptionContextKeys`: the pairs that the wrap is bound to.
+    #[must_use]
+    pub fn with_encryption_context(mut self, pairs: &'a [(&'a str, &'a str)]) -> Self {
+        self.encryption_context = pairs;
+        self
+    }
+
+    /// `strongroom:exe` and the supplementary groups of `strongroom:gid`.
+    #[must_use]
+    pub fn process(mut self, process: Option<&'a dyn Process>) -> Self {
+        self.process = process;
         self
     }
 
@@ -119,6 +182,13 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn secure_transport(mut self, secure: bool) -> Self {
         self.secure_transport = secure;
+        self
+    }
+
+    /// `s3:TlsVersion`, such as `1.3`; a local mount has no TLS, and the key is absent.
+    #[must_use]
+    pub fn tls_version(mut self, version: Option<&'a str>) -> Self {
+        self.tls_version = version;
         self
     }
 
@@ -135,6 +205,30 @@ impl<'a> Context<'a> {
     pub(super) fn set_by_caller(&self, key: &ConditionKey) -> Option<Values<'_>> {
         let (_, values) = self.other.iter().find(|(name, _)| name == key.name())?;
         Some(Values::Many(values.iter().map(|v| Cow::Borrowed(v.as_str())).collect()))
+    }
+
+    pub(super) fn exe(&self) -> Option<String> {
+        self.process?.exe()
+    }
+
+    /// The groups of a principal and those that its process has besides.
+    pub(super) fn groups(&self, of_principal: &[u32]) -> Vec<u32> {
+        let mut groups = of_principal.to_vec();
+        groups.extend(self.process.map(Process::groups).unwrap_or_default());
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// The values of a key about the encryption context. AWS ignores the case of the context's keys in the name of the
+    /// condition key, and keeps it in the values of `kms:EncryptionContextKeys`.
+    pub(super) fn encryption_context(&self, key: &ConditionKey) -> Values<'_> {
+        if *key == ConditionKey::ContextKeys {
+            return Values::Many(self.encryption_context.iter().map(|(k, _)| Cow::Borrowed(*k)).collect());
+        }
+        let Some(wanted) = key.name().strip_prefix(ENCRYPTION_CONTEXT) else { return Values::Absent };
+        let pair = self.encryption_context.iter().find(|(k, _)| k.eq_ignore_ascii_case(wanted));
+        Values::maybe(pair.map(|(_, value)| *value))
     }
 }
 

@@ -6,7 +6,8 @@ use super::{
     action::Action,
     condition::Condition,
     remedy::{Goal, remedy},
-    request::Request,
+    request::{Request, Resource},
+    scope::Scope,
     statement::{Effect, Statement},
 };
 use crate::name::BucketName;
@@ -48,7 +49,14 @@ impl Decision {
 #[must_use = "a grant is for the operation that it allows"]
 pub struct Grant {
     action: Action,
-    bucket: ShortName,
+    of: Granted,
+}
+
+/// What a grant is about: the bucket, or the key.
+#[derive(Debug, PartialEq, Eq)]
+enum Granted {
+    Bucket(ShortName),
+    Key(Box<str>),
 }
 
 /// A bucket name in place, so that granting allocates nothing.
@@ -66,12 +74,17 @@ impl ShortName {
 
 impl Grant {
     pub(super) fn mint(request: &Request<'_>) -> Self {
-        Self::without_policy(request.action, request.bucket)
+        match request.resource {
+            Resource::Bucket(bucket) | Resource::Object(bucket, _) => {
+                Self::without_policy(request.action, bucket)
+            }
+            Resource::Key(arn) => Self { action: request.action, of: Granted::Key(arn.into()) },
+        }
     }
 
     /// The grant for a bucket that has no policy and is open: there is nothing that could deny.
     pub fn without_policy(action: Action, bucket: &BucketName) -> Self {
-        Self { action, bucket: ShortName::of(bucket) }
+        Self { action, of: Granted::Bucket(ShortName::of(bucket)) }
     }
 
     /// The action that was allowed.
@@ -81,7 +94,12 @@ impl Grant {
 
     /// Whether the grant is for `action` in `bucket`; whoever consumes a grant asks this first.
     pub fn covers(&self, action: Action, bucket: &BucketName) -> bool {
-        self.action == action && self.bucket == ShortName::of(bucket)
+        self.action == action && self.of == Granted::Bucket(ShortName::of(bucket))
+    }
+
+    /// Whether the grant is for `action` with the key whose ARN is `key`.
+    pub fn covers_key(&self, action: Action, key: &str) -> bool {
+        self.action == action && matches!(&self.of, Granted::Key(arn) if **arn == *key)
     }
 }
 
@@ -116,6 +134,8 @@ pub enum Cause {
 /// How to find a statement in its policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementName {
+    /// What kind of policy it is in; empty for that of the bucket.
+    pub policy: &'static str,
     /// Position in the list, from 0.
     pub index: usize,
     /// Its `Sid`, if it has one.
@@ -138,15 +158,15 @@ pub struct DecidingCondition {
 }
 
 impl Denial {
-    pub(super) fn explicit(request: &Request<'_>, index: usize, statement: &Statement) -> Self {
-        let conditions = statement.conditions.iter().map(|c| seen(c, request, Goal::MakeFalse)).collect();
-        Self { conditions, ..Self::new(request, Cause::ExplicitDeny, Some((index, statement))) }
+    pub(super) fn explicit(request: &Request<'_>, by: Named<'_>) -> Self {
+        let conditions = by.statement.conditions.iter().map(|c| seen(c, request, Goal::MakeFalse)).collect();
+        Self { conditions, ..Self::new(request, Cause::ExplicitDeny, Some(by)) }
     }
 
-    pub(super) fn implicit(request: &Request<'_>, nearest: Option<(usize, &Statement)>) -> Self {
+    pub(super) fn implicit(request: &Request<'_>, nearest: Option<Named<'_>>) -> Self {
         let unmet = |c: &&Condition| !c.holds(request, Effect::Allow);
-        let conditions = nearest.map_or_else(Vec::new, |(_, statement)| {
-            statement.conditions.iter().filter(unmet).map(|c| seen(c, request, Goal::MakeTrue)).collect()
+        let conditions = nearest.map_or_else(Vec::new, |by| {
+            by.statement.conditions.iter().filter(unmet).map(|c| seen(c, request, Goal::MakeTrue)).collect()
         });
         Self { conditions, ..Self::new(request, Cause::NoAllow, nearest) }
     }
@@ -155,20 +175,33 @@ impl Denial {
         Self::new(request, Cause::Misdirected, None)
     }
 
-    fn new(request: &Request<'_>, cause: Cause, statement: Option<(usize, &Statement)>) -> Self {
-        let object = request.object_text().map(|name| format!("/{name}")).unwrap_or_default();
+    fn new(request: &Request<'_>, cause: Cause, by: Option<Named<'_>>) -> Self {
         Self {
             action: request.action,
-            resource: format!("{}{object}", request.bucket),
+            resource: request.resource.to_string(),
             principal: request.principal.arn().to_owned(),
             cause,
-            statement: statement.map(|(index, s)| StatementName { index, sid: s.sid.clone() }),
+            statement: by.map(Named::name),
             conditions: Vec::new(),
         }
     }
 }
 
-fn seen(condition: &Condition, request: &Request<'_>, goal: Goal) -> DecidingCondition {
+/// A statement and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'p> {
+    pub(super) scope: &'p Scope,
+    pub(super) index: usize,
+    pub(super) statement: &'p Statement,
+}
+
+impl Named<'_> {
+    pub(super) fn name(self) -> StatementName {
+        StatementName { policy: self.scope.title(), index: self.index, sid: self.statement.sid.clone() }
+    }
+}
+
+pub(super) fn seen(condition: &Condition, request: &Request<'_>, goal: Goal) -> DecidingCondition {
     let values = request.values(&condition.key);
     let values = values.as_slice();
     DecidingCondition {
@@ -204,8 +237,10 @@ impl fmt::Display for Denial {
 impl fmt::Display for StatementName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.sid {
-            Some(sid) => write!(f, "statement `{}` (Statement[{}])", sid.escape_debug(), self.index),
-            None => write!(f, "Statement[{}]", self.index),
+            Some(sid) => {
+                write!(f, "{}statement `{}` (Statement[{}])", self.policy, sid.escape_debug(), self.index)
+            }
+            None => write!(f, "{}Statement[{}]", self.policy, self.index),
         }
     }
 }

@@ -1,42 +1,74 @@
-//! A bucket policy, parsed once and evaluated for every request.
+//! A policy of a bucket, a key or a user, parsed once and evaluated for every request.
 //!
-//! Amazon S3 user guide, "Bucket policies"; IAM user guide, "Policy evaluation logic".
+//! Amazon S3 user guide, "Bucket policies"; AWS KMS developer guide, "Key policies"; IAM user guide, "Identity-based
+//! policies and resource-based policies".
 
 use super::{
-    decision::{Decision, Denial, Grant},
+    decision::{Decision, Named},
     element::Element,
     error::PolicyError,
     json,
+    policies::Policies,
+    principal::Reach,
     request::Request,
+    scope::Scope,
     statement::{Effect, Statement},
 };
 use crate::name::BucketName;
 
-/// Longest policy text, in bytes.
+/// Longest policy of a bucket or a user, in bytes.
 pub const MAX_POLICY_BYTES: usize = 20 * 1024;
 
+/// Longest key policy, in bytes.
+pub const MAX_KEY_POLICY_BYTES: usize = 32 * 1024;
+
 /// What decides when no statement does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// The permission bits of the file system have allowed the request already; only an explicit `Deny` counts.
+    #[default]
     Open,
     /// A request also needs an explicit `Allow`.
     Closed,
 }
 
-/// A checked policy of one bucket. The text stays with the caller, who stores and returns it unchanged.
+/// A checked policy. The text stays with the caller, who stores and returns it unchanged.
 #[derive(Debug, Clone)]
 pub struct PolicyDocument {
-    bucket: BucketName,
+    pub(super) scope: Scope,
     id: Option<String>,
     pub(super) statements: Vec<Statement>,
+}
+
+/// What one policy says about one request.
+pub(super) struct Verdict<'p> {
+    /// The first statement that denies it.
+    pub(super) denied: Option<Named<'p>>,
+    /// How the statements that allow it mean the principal, at the closest.
+    pub(super) allowed: Option<Reach>,
+    /// The first statement that would allow it if its conditions held.
+    pub(super) nearest: Option<Named<'p>>,
 }
 
 impl PolicyDocument {
     /// Parses the policy `text` of `bucket`. Whatever S3 refuses or this product cannot enforce is refused with its place.
     pub fn parse(text: &str, bucket: &BucketName) -> Result<Self, PolicyError> {
-        if text.len() > MAX_POLICY_BYTES {
-            return Err(PolicyError::TooLarge { bytes: text.len() });
+        Self::parse_for(text, Scope::Bucket(bucket.clone()), MAX_POLICY_BYTES)
+    }
+
+    /// Parses the policy `text` of the key whose ARN is `key`.
+    pub fn parse_key(text: &str, key: &str) -> Result<Self, PolicyError> {
+        Self::parse_for(text, Scope::Key(key.to_owned()), MAX_KEY_POLICY_BYTES)
+    }
+
+    /// Parses the policy `text` of a user or group.
+    pub fn parse_identity(text: &str) -> Result<Self, PolicyError> {
+        Self::parse_for(text, Scope::Identity, MAX_POLICY_BYTES)
+    }
+
+    fn parse_for(text: &str, scope: Scope, most: usize) -> Result<Self, PolicyError> {
+        if text.len() > most {
+            return Err(PolicyError::TooLarge { bytes: text.len(), most });
         }
         let node = json::read(text)?;
         let root = Element::root(text, &node);
@@ -52,12 +84,13 @@ impl PolicyDocument {
         let Some(list) = get("Statement") else {
             return Err(root.wrong("the policy lacks `Statement`: add one statement or a list of them"));
         };
-        Ok(Self { bucket: bucket.clone(), id, statements: parse_statements(list, bucket, variables)? })
+        let statements = parse_statements(list, &scope, variables)?;
+        Ok(Self { scope, id, statements })
     }
 
-    /// The bucket whose policy this is.
-    pub fn bucket(&self) -> &BucketName {
-        &self.bucket
+    /// What the policy is attached to.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The `Id` element.
@@ -70,46 +103,27 @@ impl PolicyDocument {
         self.statements.len()
     }
 
-    /// Decides about `request`: an explicit `Deny` anywhere, then an explicit `Allow`, then `mode`.
-    ///
-    /// The owner of the mount is exempt for the three policy verbs, so that no policy can lock him out.
+    /// Decides about `request` where this is the only policy, and that of its resource.
     pub fn evaluate(&self, request: &Request<'_>, mode: Mode) -> Decision {
-        if *request.bucket != self.bucket || !request.fits_together() {
-            return Decision::Deny(Denial::misdirected(request));
-        }
-        if owner_is_exempt(request) {
-            return Decision::Allow(Grant::mint(request));
-        }
-        let mut allowed = mode == Mode::Open;
-        let mut nearest = None;
+        Policies { resource: Some(self), identity: &[], mode }.evaluate(request)
+    }
+
+    /// What the statements say, without regard to other policies.
+    pub(super) fn judge(&self, request: &Request<'_>) -> Verdict<'_> {
+        let mut verdict = Verdict { denied: None, allowed: None, nearest: None };
         for (index, statement) in self.statements.iter().enumerate().filter(|(_, s)| s.concerns(request)) {
+            let named = Named { scope: &self.scope, index, statement };
             match (statement.holds(request), statement.effect) {
-                (true, Effect::Deny) => return Decision::Deny(Denial::explicit(request, index, statement)),
-                (true, Effect::Allow) => allowed = true,
-                (false, Effect::Allow) => nearest = nearest.or(Some((index, statement))),
-                (false, Effect::Deny) => {}
+                (true, Effect::Deny) => return Verdict { denied: Some(named), ..verdict },
+                (true, Effect::Allow) if verdict.allowed != Some(Reach::Direct) => {
+                    verdict.allowed = statement.reach(request);
+                }
+                (false, Effect::Allow) => verdict.nearest = verdict.nearest.or(Some(named)),
+                (true, Effect::Allow) | (false, Effect::Deny) => {}
             }
         }
-        if allowed {
-            Decision::Allow(Grant::mint(request))
-        } else {
-            Decision::Deny(Denial::implicit(request, nearest))
-        }
+        verdict
     }
-}
-
-/// Decides about a request to a bucket that may have no policy: without one, `mode` alone decides.
-pub fn evaluate(policy: Option<&PolicyDocument>, request: &Request<'_>, mode: Mode) -> Decision {
-    match policy {
-        Some(policy) => policy.evaluate(request, mode),
-        None if !request.fits_together() => Decision::Deny(Denial::misdirected(request)),
-        None if mode == Mode::Open || owner_is_exempt(request) => Decision::Allow(Grant::mint(request)),
-        None => Decision::Deny(Denial::implicit(request, None)),
-    }
-}
-
-fn owner_is_exempt(request: &Request<'_>) -> bool {
-    request.principal.is_owner() && request.action.is_policy_verb()
 }
 
 fn has_variables(version: &Element<'_>) -> Result<bool, PolicyError> {
@@ -125,12 +139,12 @@ fn has_variables(version: &Element<'_>) -> Result<bool, PolicyError> {
 
 fn parse_statements(
     list: &Element<'_>,
-    bucket: &BucketName,
+    scope: &Scope,
     variables: bool,
 ) -> Result<Vec<Statement>, PolicyError> {
     let mut statements: Vec<Statement> = Vec::new();
     for element in list.one_or_many()? {
-        let statement = Statement::parse(&element, bucket, variables)?;
+        let statement = Statement::parse(&element, scope, variables)?;
         if statement.sid.is_some() && statements.iter().any(|earlier| earlier.sid == statement.sid) {
             return Err(element
                 .wrong("another statement has the same `Sid`: change one, so that a denial can name it"));

@@ -35,10 +35,12 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Longer than S3 allows (`E2BIG`).
-    #[error("the policy has {bytes} bytes: a bucket policy has at most 20480, so merge or drop statements")]
+    #[error("the policy has {bytes} bytes: at most {most} are allowed, so merge or drop statements")]
     TooLarge {
         /// Length of the refused text.
         bytes: usize,
+        /// What it may have.
+        most: usize,
     },
     /// Not JSON.
     #[error("{place}: {problem}")]

@@ -95,12 +95,12 @@ fn statement_traps(statement: &Statement, lints: &mut Vec<Lint>) {
             format!("no local user is the principal `{name}`: name users under `AWS`"),
         );
     }
-    unknown_variables(place, statement.resources.objects().iter().flat_map(Template::variables), lints);
+    unknown_variables(place, statement.resources.templates().flat_map(Template::variables), lints);
 }
 
 fn condition_traps(statement: &Statement, condition: &Condition, lints: &mut Vec<Lint>) {
     let (place, key) = (&condition.place, &condition.key_text);
-    if matches!(condition.key, ConditionKey::Other(_)) {
+    if condition.key.is_unknown() {
         add(
             lints,
             place,
@@ -179,7 +179,7 @@ fn impossible_values(condition: &Condition, lints: &mut Vec<Lint>) {
 }
 
 fn unknown_variables<'k>(place: &Place, keys: impl Iterator<Item = &'k ConditionKey>, lints: &mut Vec<Lint>) {
-    for key in keys.filter(|key| matches!(key, ConditionKey::Other(_))) {
+    for key in keys.filter(|key| key.is_unknown()) {
         add(
             lints,
             place,

@@ -1,4 +1,5 @@
-//! The S3 bucket policy language: parsed once with places in every error, evaluated for every request.
+//! The policy language of S3 buckets, KMS keys and users: parsed once with places in every error, evaluated for every
+//! request.
 //!
 //! May assume checked names from [`crate::name`] and a [`Context`] that says truthfully what the request carried.
 //! Must never look at keys, objects or files, never guess about an element it does not know, and never hand out a
@@ -18,24 +19,30 @@ mod element;
 mod error;
 mod json;
 mod lint;
+mod lock;
 mod operator;
+mod policies;
 mod principal;
 mod remedy;
 mod request;
 mod resource;
+mod scope;
 mod statement;
 mod template;
 mod value;
 mod wildcard;
 
 pub use action::Action;
-pub use context::Context;
+pub use context::{Context, Process};
 pub use decision::{Cause, DecidingCondition, Decision, Denial, Grant, StatementName};
-pub use document::{MAX_POLICY_BYTES, Mode, PolicyDocument, evaluate};
+pub use document::{MAX_KEY_POLICY_BYTES, MAX_POLICY_BYTES, Mode, PolicyDocument};
 pub use error::{Place, PolicyError};
 pub use lint::{Lint, LintKind, lint};
-pub use principal::{AccountId, Principal};
-pub use request::Request;
+pub use lock::{Lock, LockMode};
+pub use policies::Policies;
+pub use principal::{AccountId, Principal, PrincipalArn};
+pub use request::{Request, Resource};
+pub use scope::Scope;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,13 @@ impl AccountId {
     }
 }
 
+/// Twelve zeroes.
+impl Default for AccountId {
+    fn default() -> Self {
+        Self("0".repeat(12))
+    }
+}
+
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -35,8 +42,42 @@ pub struct Principal {
     gids: Vec<u32>,
     user: Option<String>,
     account: AccountId,
+    /// The account of the store's own users.
+    home: AccountId,
     arn: String,
     owner: bool,
+}
+
+/// The ARN of a user or role that an administrator gives to a local user or group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalArn {
+    account: AccountId,
+    /// The user name; a role has none.
+    user: Option<String>,
+    text: String,
+}
+
+impl PrincipalArn {
+    /// Checks `text`: `arn:aws:iam::<account>:user/<name>` or `:role/<name>`, with a path before the name if need be.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let refused = || {
+            format!(
+                "`{}` is not the ARN of a user or role: write `arn:aws:iam::<account>:user/<name>` or `:role/<name>`",
+                text.escape_debug()
+            )
+        };
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", _, "iam", "", account, entity] = parts.as_slice() else { return Err(refused()) };
+        let account = AccountId::parse(account).ok_or_else(refused)?;
+        let (kind, path) = entity.split_once('/').ok_or_else(refused)?;
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-/".contains(c);
+        if name.is_empty() || !path.chars().all(plain) || !["user", "role"].contains(&kind) {
+            return Err(refused());
+        }
+        let user = (kind == "user").then(|| name.to_owned());
+        Ok(Self { account, user, text: text.to_owned() })
+    }
 }
 
 impl Principal {
@@ -47,7 +88,13 @@ impl Principal {
         let user = user.filter(|name| !name.is_empty() && !name.contains([':', '/'])).map(str::to_owned);
         let shown = user.clone().unwrap_or_else(|| format!("uid:{uid}"));
         let arn = format!("arn:aws:iam::{account}:user/{shown}");
-        Self { uid, gids, user, account, arn, owner: false }
+        Self { uid, gids, user, home: account.clone(), account, arn, owner: false }
+    }
+
+    /// The same user under the ARN, and thereby the account, that an administrator gave him.
+    #[must_use]
+    pub fn known_as(self, given: &PrincipalArn) -> Self {
+        Self { account: given.account.clone(), user: given.user.clone(), arn: given.text.clone(), ..self }
     }
 
     /// The same user as owner of the mount, whom no policy can lock out of the policy verbs.
@@ -77,6 +124,11 @@ impl Principal {
         &self.account
     }
 
+    /// The account that the store's buckets are in.
+    pub(super) fn home(&self) -> &AccountId {
+        &self.home
+    }
+
     /// The ARN that policies match.
     pub fn arn(&self) -> &str {
         &self.arn
@@ -95,6 +147,15 @@ pub(super) struct PrincipalSet {
     inverted: bool,
 }
 
+/// How a statement means a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Himself, or everyone.
+    Direct,
+    /// His account, which in a key policy hands the decision over to identity policies.
+    Account,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Listed {
     Everyone,
@@ -105,6 +166,11 @@ enum Listed {
 }
 
 impl PrincipalSet {
+    /// Everyone.
+    pub(super) fn everyone() -> Self {
+        Self { listed: vec![Listed::Everyone], inverted: false }
+    }
+
     /// Parses the element; `inverted` for `NotPrincipal`.
     pub(super) fn parse(element: &Element<'_>, inverted: bool) -> Result<Self, PolicyError> {
         let mut listed = Vec::new();
@@ -123,9 +189,30 @@ impl PrincipalSet {
         Ok(Self { listed, inverted })
     }
 
-    /// Whether the statement is about `principal`.
-    pub(super) fn contains(&self, principal: &Principal) -> bool {
-        self.listed.iter().any(|l| l.is(principal)) != self.inverted
+    /// How the statement means `principal`, if it does.
+    pub(super) fn reach(&self, principal: &Principal) -> Option<Reach> {
+        let direct = |listed: &Listed| !matches!(listed, Listed::Account(_));
+        let mut meant = self.listed.iter().filter(|l| l.is(principal)).peekable();
+        match (meant.peek().is_some(), self.inverted) {
+            (true, true) | (false, false) => None,
+            (false, true) => Some(Reach::Direct),
+            (true, false) => Some(if meant.any(direct) { Reach::Direct } else { Reach::Account }),
+        }
+    }
+
+    /// Whether every principal that `other` means is meant here too, as far as their words tell.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self == other
+            || (!self.inverted && self.listed.contains(&Listed::Everyone))
+            || (!self.inverted && !other.inverted && other.listed.iter().all(|l| self.listed.contains(l)))
+    }
+
+    /// The accounts and ARNs of users that are listed.
+    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().filter_map(|l| match l {
+            Listed::Account(name) | Listed::Arn(name) => Some(name.as_str()),
+            Listed::Everyone | Listed::Foreign(_) => None,
+        })
     }
 
     /// Whether the element is `NotPrincipal`.

@@ -1,72 +1,153 @@
-//! The `Resource` element: which part of the bucket a statement is about.
+//! The `Resource` element: what a statement is about.
 //!
-//! Amazon S3 user guide, "Policy resources for Amazon S3": a bucket policy speaks of its own bucket only.
+//! Amazon S3 user guide, "Policy resources for Amazon S3": a bucket policy speaks of its own bucket only. AWS KMS
+//! developer guide, "Key policies": there, `*` means the key that the policy is attached to. IAM user guide, "IAM JSON
+//! policy elements: Resource": in an identity policy a wildcard does not cross the first five colons of an ARN.
 
 use super::{
     action::{ActionSet, Level},
     element::Element,
     error::PolicyError,
-    request::Request,
-    template::{Reading, Template},
+    request::{Request, Resource},
+    scope::Scope,
+    template::{Reading, Template, arn_matches},
 };
 use crate::name::BucketName;
 
 /// The `Resource` or `NotResource` element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResourceSet {
+    everything: bool,
     bucket: bool,
     objects: Vec<Template>,
+    /// Patterns of whole ARNs, each in its six components.
+    arns: Vec<Vec<Template>>,
     inverted: bool,
 }
 
 impl ResourceSet {
-    /// Parses the element; `inverted` for `NotResource`.
+    /// Parses the element of a policy attached to `scope`; `inverted` for `NotResource`.
     pub(super) fn parse(
         element: &Element<'_>,
-        bucket: &BucketName,
+        scope: &Scope,
         variables: bool,
         inverted: bool,
     ) -> Result<Self, PolicyError> {
-        let mut set = Self { bucket: false, objects: Vec::new(), inverted };
+        let mut set =
+            Self { everything: false, bucket: false, objects: Vec::new(), arns: Vec::new(), inverted };
+        let reading = Reading { wildcards: true, variables, ignore_case: false };
         for item in element.one_or_many()? {
-            let arn = item.string()?;
-            match arn.strip_prefix("arn:aws:s3:::").and_then(|rest| rest.strip_prefix(bucket.as_str())) {
-                Some("") => set.bucket = true,
-                Some(rest) if rest.starts_with('/') => {
-                    let reading = Reading { wildcards: true, variables, ignore_case: false };
-                    let pattern = rest.get(1..).unwrap_or("");
-                    set.objects.push(Template::parse(pattern, reading).map_err(|p| item.wrong(p))?);
-                }
-                _ => return Err(item.wrong(outside(arn, bucket))),
+            match scope {
+                Scope::Bucket(bucket) => set.add_of_bucket(&item, bucket, reading)?,
+                Scope::Key(key) => set.add_of_key(&item, key)?,
+                Scope::Identity => set.add_arn(&item, reading)?,
             }
         }
         Ok(set)
     }
 
+    fn add_of_bucket(
+        &mut self,
+        item: &Element<'_>,
+        bucket: &BucketName,
+        reading: Reading,
+    ) -> Result<(), PolicyError> {
+        let arn = item.string()?;
+        match arn.strip_prefix("arn:aws:s3:::").and_then(|rest| rest.strip_prefix(bucket.as_str())) {
+            Some("") => self.bucket = true,
+            Some(rest) if rest.starts_with('/') => {
+                let pattern = rest.get(1..).unwrap_or("");
+                self.objects.push(Template::parse(pattern, reading).map_err(|p| item.wrong(p))?);
+            }
+            _ => return Err(item.wrong(outside(arn, bucket))),
+        }
+        Ok(())
+    }
+
+    fn add_of_key(&mut self, item: &Element<'_>, key: &str) -> Result<(), PolicyError> {
+        let text = item.string()?;
+        if text != "*" && text != key {
+            return Err(item.wrong(format!(
+                "`{}` is not the key of this policy: write `*`, which means this key and no other",
+                text.escape_debug()
+            )));
+        }
+        self.everything = true;
+        Ok(())
+    }
+
+    fn add_arn(&mut self, item: &Element<'_>, reading: Reading) -> Result<(), PolicyError> {
+        let text = item.string()?;
+        if text == "*" {
+            self.everything = true;
+            return Ok(());
+        }
+        let template = Template::parse(text, reading).map_err(|p| item.wrong(p))?;
+        let known = text.starts_with("arn:aws:s3:") || text.starts_with("arn:aws:kms:");
+        let Some(components) = template.arn_components().filter(|_| known) else {
+            return Err(item.wrong(format!(
+                "`{}` is no ARN of S3 or KMS: write `arn:aws:s3:::<bucket>`, `arn:aws:s3:::<bucket>/*`, \
+                 `arn:aws:kms:<region>:<account>:key/<id>` or `*`",
+                text.escape_debug()
+            )));
+        };
+        self.arns.push(components);
+        Ok(())
+    }
+
     /// Whether the statement is about the resource of `request`.
     pub(super) fn contains(&self, request: &Request<'_>) -> bool {
-        let listed = match request.object_text() {
-            None => self.bucket,
-            Some(name) => self.objects.iter().any(|pattern| pattern.matches(&name, request)),
-        };
+        let listed = self.everything
+            || match request.resource {
+                Resource::Bucket(_) => self.bucket,
+                Resource::Object(..) => {
+                    let name = request.resource.object().unwrap_or_default();
+                    self.objects.iter().any(|pattern| pattern.matches(&name, request))
+                }
+                Resource::Key(_) => false,
+            }
+            || (!self.arns.is_empty() && {
+                let arn = request.resource.arn();
+                self.arns.iter().any(|pattern| arn_matches(pattern, &arn, request))
+            });
         listed != self.inverted
     }
 
     /// Whether every variable that decides about `request` has a value.
     pub(super) fn resolves(&self, request: &Request<'_>) -> bool {
-        !self.inverted || request.object.is_none() || self.objects.iter().all(|o| o.resolves(request))
+        if !self.inverted {
+            return true;
+        }
+        let about_object = matches!(request.resource, Resource::Object(..));
+        self.arns.iter().flatten().all(|part| part.resolves(request))
+            && (!about_object || self.objects.iter().all(|o| o.resolves(request)))
     }
 
     /// Whether some action of the statement acts on the kind of resource that is named; S3 refuses a policy without.
     pub(super) fn fits(&self, actions: &ActionSet) -> bool {
         self.inverted
+            || self.everything
+            || !self.arns.is_empty()
             || (self.bucket && actions.acts_on(Level::Bucket))
             || (!self.objects.is_empty() && actions.acts_on(Level::Object))
     }
 
-    /// The patterns of object names.
-    pub(super) fn objects(&self) -> &[Template] {
-        &self.objects
+    /// The text patterns of the element.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.objects.iter().chain(self.arns.iter().flatten())
+    }
+
+    /// Whether every resource that `other` lists is listed here in the same words.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        if self.inverted || other.inverted {
+            return self == other;
+        }
+        let all_objects = self.objects.iter().any(Template::matches_everything);
+        self.everything
+            || (!other.everything
+                && (self.bucket || !other.bucket)
+                && (all_objects || other.objects.iter().all(|o| self.objects.contains(o)))
+                && other.arns.iter().all(|a| self.arns.contains(a)))
     }
 }
 

@@ -5,11 +5,11 @@ use super::{
     condition::Condition,
     element::Element,
     error::{Place, PolicyError},
-    principal::PrincipalSet,
+    principal::{PrincipalSet, Reach},
     request::Request,
     resource::ResourceSet,
+    scope::Scope,
 };
-use crate::name::BucketName;
 
 /// What a statement does to the requests it applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +30,15 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Parses one statement of the policy of `bucket`; `variables` says whether its version has policy variables.
-    pub(super) fn parse(
-        element: &Element<'_>,
-        bucket: &BucketName,
-        variables: bool,
-    ) -> Result<Self, PolicyError> {
+    /// Parses one statement of the policy attached to `scope`; `variables` says whether its version has policy variables.
+    pub(super) fn parse(element: &Element<'_>, scope: &Scope, variables: bool) -> Result<Self, PolicyError> {
         let parts = Parts::collect(element)?;
         let (actions, inverted) = parts.one_of("Action", "NotAction")?;
-        let actions = ActionSet::parse(&actions, inverted)?;
-        let (principals, inverted) = parts.one_of("Principal", "NotPrincipal")?;
-        let principals = PrincipalSet::parse(&principals, inverted)?;
+        let actions = ActionSet::parse(&actions, scope.service(), inverted)?;
+        let principals = parts.principals(scope)?;
         let (resource, inverted) = parts.one_of("Resource", "NotResource")?;
-        let resources = ResourceSet::parse(&resource, bucket, variables, inverted)?;
-        if !resources.fits(&actions) {
+        let resources = ResourceSet::parse(&resource, scope, variables, inverted)?;
+        if let (Scope::Bucket(bucket), false) = (scope, resources.fits(&actions)) {
             return Err(resource.wrong(format!(
                 "no action of the statement acts on this kind of resource: name `arn:aws:s3:::{bucket}` for bucket actions and `arn:aws:s3:::{bucket}/*` for object actions"
             )));
@@ -65,8 +60,13 @@ impl Statement {
     pub(super) fn concerns(&self, request: &Request<'_>) -> bool {
         self.actions.contains(request.action)
             && self.resources.contains(request)
-            && self.principals.contains(request.principal)
+            && self.principals.reach(request.principal).is_some()
             && (self.effect == Effect::Deny || self.resources.resolves(request))
+    }
+
+    /// How the statement means the principal of `request`, if it does.
+    pub(super) fn reach(&self, request: &Request<'_>) -> Option<Reach> {
+        self.principals.reach(request.principal)
     }
 
     /// Whether all conditions hold; without conditions they do.
@@ -119,6 +119,20 @@ impl<'t> Parts<'t> {
             (None, None) => {
                 Err(self.statement.wrong(format!("the statement lacks `{name}` (or `{inverse}`): add it")))
             }
+        }
+    }
+
+    /// The principals. An identity policy has none: it is about those to whom it is attached.
+    fn principals(&self, scope: &Scope) -> Result<PrincipalSet, PolicyError> {
+        if *scope != Scope::Identity {
+            let (principals, inverted) = self.one_of("Principal", "NotPrincipal")?;
+            return PrincipalSet::parse(&principals, inverted);
+        }
+        match self.get("Principal").or_else(|| self.get("NotPrincipal")) {
+            Some(named) => Err(named.wrong_name(
+                "an identity policy names no principal: it is about those to whom it is attached, so leave this out",
+            )),
+            None => Ok(PrincipalSet::everyone()),
         }
     }
 

@@ -55,6 +55,11 @@ impl Template {
         Ok(Self::of(pieces, reading.ignore_case))
     }
 
+    /// Whether it matches every text.
+    pub(super) fn matches_everything(&self) -> bool {
+        self.pieces == [Piece::Token(Token::Any)]
+    }
+
     /// Cuts the template at its first five literal `:` into the six components of an ARN.
     pub(super) fn arn_components(&self) -> Option<Vec<Self>> {
         let colon = Piece::Token(Token::Char(':'));
@@ -112,6 +117,13 @@ impl Template {
         }
         Some(Cow::Owned(folded(tokens, self.ignore_case)))
     }
+}
+
+/// Whether `seen` is an ARN that matches. Each of the six components is matched by itself, so no wildcard crosses one of
+/// the first five `:`.
+pub(super) fn arn_matches(wanted: &[Template], seen: &str, request: &Request<'_>) -> bool {
+    let seen: Vec<&str> = seen.splitn(6, ':').collect();
+    wanted.len() == seen.len() && wanted.iter().zip(seen).all(|(w, s)| w.matches(s, request))
 }
 
 fn plain(c: char, wildcards: bool) -> Token {

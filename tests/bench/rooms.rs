@@ -7,8 +7,8 @@ use std::{ffi::OsStr, hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use strongroom::{
     engine::{
-        Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket, OpenFile,
-        OpenFlags, Options, create_store,
+        Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
+        OpenFile, OpenFlags, Options, create_store,
     },
     envelope::{DataKey, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
@@ -17,7 +17,6 @@ use strongroom::{
         BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState, Page, Segment,
         SegmentCipher, SseMode,
     },
-    policy::AccountId,
     store::layout::STORE_DIR,
 };
 
@@ -129,7 +128,7 @@ impl Drive {
             read_only: false,
             encryption: Encryption::Unnamed,
             new_bucket,
-            account: AccountId::parse("000000000000").expect("twelve digits"),
+            access: Access::default(),
             limits: Limits::default(),
             audit: None,
         };

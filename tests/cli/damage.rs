@@ -4,11 +4,11 @@ use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use strongroom::{
     engine::{
-        Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags, Options,
+        Access, Caller, DefaultEncryption, Encryption, Engine, JournalMode, Limits, NewBucket, OpenFlags,
+        Options,
     },
     keys::{Keyring, Unlock},
     object::BlockSize,
-    policy::AccountId,
 };
 
 use crate::program::{done, run};
@@ -41,7 +41,7 @@ fn engine(dir: &Path) -> Engine {
             block_size: BlockSize::DEFAULT,
             journal: JournalMode::On,
         },
-        account: AccountId::parse("000000000000").unwrap(),
+        access: Access::default(),
         limits: Limits::default(),
     };
     Engine::start(&store, keyring, "test", options).unwrap()

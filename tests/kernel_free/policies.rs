@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use strongroom::{
     name::{BucketName, ObjectName},
-    policy::{AccountId, Action, Context, Mode, PolicyDocument, Principal, Request, lint},
+    policy::{AccountId, Action, Context, Mode, PolicyDocument, Principal, Request, Resource, lint},
 };
 
 const REQUIRE_AES256: &str = include_str!("../../config/policies/require-aes256.json");
@@ -46,8 +46,7 @@ fn puts(policy: &str, header: Option<&str>) -> bool {
     let request = Request {
         principal: &principal,
         action: Action::PutObject,
-        bucket: &bucket,
-        object: Some(&object),
+        resource: Resource::Object(&bucket, &object),
         context: Context::at(SystemTime::UNIX_EPOCH).encryption(header),
     };
     parsed(policy).evaluate(&request, Mode::Open).into_result().is_ok()

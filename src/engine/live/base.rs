@@ -8,7 +8,7 @@ use crate::{engine::defects::Defect, object::Geometry};
 
 /// The last state of the object that a crash must not destroy.
 pub(super) enum Base {
-    /// There is none: the object was made here and never synced, or its bucket has no journal.
+    /// There is none: the object was made here and has no header yet, or its bucket has no journal.
     Free,
     /// The last commit. What it references is overwritten through the journal only.
     Committed {
@@ -17,6 +17,18 @@ pub(super) enum Base {
         /// The lowest block cut away since: from there on the commit references what the tags no longer show.
         cut: u64,
     },
+}
+
+/// What was promised of the object's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Nothing: it was made here and never synced. Only the end of the daemon must not harm it.
+    Nothing,
+    /// Its header does not tell whether it was ever synced: it is treated with the care of one that was, and its first
+    /// sync flushes all of it.
+    Unknown,
+    /// It was synced.
+    Made,
 }
 
 impl Base {

@@ -1,12 +1,14 @@
 //! Commits: how far they go, and which way: in place, or through the bucket's journal.
 //!
-//! An object that was never synced is written in place; nobody was promised anything. From its first sync on it has a
-//! base that no crash may destroy, and every commit is a frame of the journal, stored in place only when the frame is
-//! durable (`docs/semantics.md`).
+//! The first commit of a new object is stored in place, its header last: until that stands, the object is empty. From
+//! then on it has a base, and every commit is a frame of the journal. If the object was ever synced, no crash may
+//! destroy its base: the frame is made durable before it is stored in place. If not, nobody was promised anything, and
+//! the frame is stored in place at once: it is there for the end of the daemon, which must not leave half a commit
+//! (`docs/semantics.md`).
 
 use std::sync::PoisonError;
 
-use super::{LiveObject, Result};
+use super::{LiveObject, Result, base::Promise};
 use crate::engine::{EngineError, defects::Defect};
 use crate::store::journal::Journal;
 
@@ -83,13 +85,14 @@ impl LiveObject {
             inner.mark_unsaved();
         }
         self.save(&mut inner)?;
-        if !flush {
-            return Ok(());
-        }
         let first = inner.base.is_free() && journal.is_some();
         if first {
             // From here on it is protected; if the flush fails, the bucket takes no further writes.
             inner.rebase(&self.geometry);
+            inner.promise = if flush { Promise::Made } else { Promise::Nothing };
+        }
+        if !flush {
+            return Ok(());
         }
         let file = inner.file.clone();
         inner.attributes_unsynced &= sync == Sync::Data && !first;

@@ -3,9 +3,9 @@
 
 use std::{ops::Range, time::Instant};
 
-use super::{Inner, LiveObject, Result, Sync, tags::Stored};
+use super::{Inner, LiveObject, Result, Sync, base::Promise, tags::Stored};
 use crate::{
-    engine::{defects::Defect, scratch},
+    engine::defects::Defect,
     store::{
         Timestamp,
         journal::{Frame, Journal, Lsn, Subject},
@@ -35,12 +35,16 @@ impl Pending {
 impl LiveObject {
     pub(super) fn commit_logged(&self, journal: &Journal, sync: Sync) -> Result<()> {
         let flush = matches!(sync, Sync::Data | Sync::All);
+        let unpromised = !flush && self.read_lock().promise == Promise::Nothing;
         if self.is_bulk() {
-            if sync == Sync::Store {
+            if sync == Sync::Store && !unpromised {
                 return Ok(());
             }
             self.apply_logged(journal)?;
             self.store_bulk()?;
+        }
+        if unpromised {
+            return self.log(journal, flush)?.map_or(Ok(()), |lsn| self.apply(journal, lsn));
         }
         let attributes = self.settle_base(sync)?;
         let logged = self.log(journal, flush)?;
@@ -91,11 +95,7 @@ impl LiveObject {
         fresh.retain(|i| inner.may_store(&self.geometry, *i));
         let mut rest = fresh.as_slice();
         while let Some(run) = self.next_run(&mut rest) {
-            let len = self.run_bytes(&inner, run);
-            scratch::with(len, |buffer| {
-                let offset = self.seal_run(&mut inner, run, buffer)?;
-                inner.put(&[buffer], offset)
-            })?;
+            self.store_sealed(&mut inner, run)?;
             for i in run {
                 inner.dirty.remove(*i);
             }
@@ -111,7 +111,7 @@ impl LiveObject {
         let mut synced = 0;
         for _ in 0..FLUSHES_WITHOUT_LOCK {
             let inner = self.read_lock();
-            let base = flush && inner.base_unsynced;
+            let base = flush && inner.promise != Promise::Made;
             if inner.early_writes == synced && !base {
                 break;
             }
@@ -121,7 +121,7 @@ impl LiveObject {
                 self.flush_file()?;
             }
             if base {
-                self.write_lock().base_unsynced = false;
+                self.write_lock().promise = Promise::Made;
             }
         }
         let mut inner = self.write_lock();
@@ -141,7 +141,7 @@ impl LiveObject {
         if inner.unsaved_since.is_none() {
             return Ok(inner.pending.back().map(|pending| pending.lsn));
         }
-        if inner.early_writes > inner.early_synced {
+        if inner.early_writes > inner.early_synced && (flush || inner.promise != Promise::Nothing) {
             // Somebody keeps storing fresh data in place: this flush is waited for with the object held.
             inner.file.sync_data().map_err(|error| self.bucket.flush_failed(&error))?;
         }
@@ -186,7 +186,10 @@ impl LiveObject {
     /// Before fresh data is stored past the end that the last commit knows: a frame that names this end, so that
     /// recovery cuts off what was not committed.
     pub(super) fn announce_growth(&self, inner: &mut Inner) -> Result<()> {
-        let announced = inner.intent.is_some() || !inner.early.is_empty() || inner.base.is_free();
+        let announced = inner.intent.is_some()
+            || !inner.early.is_empty()
+            || inner.base.is_free()
+            || inner.promise == Promise::Nothing;
         if let (Some(journal), false) = (self.bucket.journal(), announced) {
             let frame = self.frame(inner, &[], &[], inner.stored_len);
             inner.intent = Some(journal.append(&frame, self.node.clone())?);

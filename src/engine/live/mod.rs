@@ -28,9 +28,14 @@ use std::{
 
 pub(super) use blocks::Budget;
 pub(super) use commit::Sync;
-pub(super) use open::read_header;
+pub(super) use open::{is_unborn, read_header};
 
-use self::{base::Base, blocks::DirtyBlocks, logged::Pending, tags::TagTable};
+use self::{
+    base::{Base, Promise},
+    blocks::DirtyBlocks,
+    logged::Pending,
+    tags::TagTable,
+};
 use super::{Bucket, EngineError, Result, table::ObjectTable};
 use crate::{
     envelope::Id,
@@ -65,8 +70,8 @@ struct Inner {
     stored_len: u64,
     /// What the last commit protects from being overwritten in place.
     base: Base,
-    /// The object was never synced, as far as its header tells: its first sync flushes all of it.
-    base_unsynced: bool,
+    /// What the owner of the content may rely on.
+    promise: Promise,
     /// Stored ranges written in place since the last commit, which its frame must name.
     early: Vec<Range<u64>>,
     /// How often something was written in place since the last commit, and up to which of these writes it was flushed.

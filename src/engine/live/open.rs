@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Budget, Inner, LiveObject, Result,
-    base::Base,
+    base::{Base, Promise},
     blocks::DirtyBlocks,
     tags::{TagTable, Tags, read_tags},
 };
@@ -18,14 +18,12 @@ use crate::{
 };
 
 impl LiveObject {
-    /// A new, empty object in `file`, over the `stored_len` bytes that are there. Its header is stored with its first
-    /// commit.
+    /// A new, empty object in the empty `file`. Its header is stored at the end of its first commit.
     pub(crate) fn create(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
         new: NewObject,
-        stored_len: u64,
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Self {
@@ -40,9 +38,9 @@ impl LiveObject {
             keys: new.keys,
             tags: TagTable::new(Tags::stored(segment0, None), budget.clone()),
             dirty: DirtyBlocks::new(geometry.block_size(), budget.clone()),
-            stored_len,
+            stored_len: 0,
             base: Base::Free,
-            base_unsynced: false,
+            promise: Promise::Nothing,
             early: Vec::new(),
             early_writes: 0,
             early_synced: 0,
@@ -85,7 +83,7 @@ impl LiveObject {
         };
         let inner = Inner {
             base,
-            base_unsynced: header.state.birth,
+            promise: if header.state.birth { Promise::Unknown } else { Promise::Made },
             early: Vec::new(),
             early_writes: 0,
             early_synced: 0,
@@ -201,4 +199,11 @@ pub(in crate::engine) fn read_header(
         other => other,
     };
     Ok(header.map(|header| (page, header)))
+}
+
+/// Whether a stored file has no header yet: no first page, or a blank one.
+pub(in crate::engine) fn is_unborn(file: &FileRef) -> std::io::Result<bool> {
+    let mut page: Page = [0; 4096];
+    let got = file.read_at(&mut page, 0)?;
+    Ok(page.iter().take(got).all(|byte| *byte == 0))
 }

@@ -1,16 +1,17 @@
-//! Saving in place: unsaved blocks are sealed and stored, then tag pages, then the header that names them.
+//! Saving in place: unsaved blocks are sealed and stored, then tag pages, and at last the header that names them.
+//!
+//! The header is one page, written by itself: whatever ends the daemon leaves all of it or nothing. A new object has
+//! none before, so that it is either empty or whole.
 
 use std::io::IoSlice;
 
 use super::{Inner, LiveObject, Result, read::as_len, tags::Tags};
 use crate::{
     engine::scratch,
-    object::{Header, Nonces, Page},
+    object::{Header, Nonces, PAGE, Page},
     store::Timestamp,
 };
 
-/// Sealed blocks at the start of the object that are stored together with the header, at most this many bytes.
-const WITH_HEADER: usize = 64 * 1024;
 /// Most bytes of blocks in one write.
 const RUN_BYTES: usize = 1 << 20;
 
@@ -21,12 +22,16 @@ impl LiveObject {
             return Ok(());
         }
         let mtime = inner.mtime_to_keep()?;
-        let head = self.save_blocks(inner)?;
+        self.save_blocks(inner)?;
         self.limit_null_extents(inner)?;
         self.store_pages(inner, |_| true)?;
+        let stored_len = self.geometry.stored_len(inner.state.size);
+        if stored_len > inner.stored_len.max(PAGE) {
+            inner.fit_length(stored_len)?;
+        }
         let header = self.next_header(inner)?;
-        inner.put(&[header.as_slice(), &head], 0)?;
-        inner.fit_length(self.geometry.stored_len(inner.state.size))?;
+        inner.put(header.as_slice(), 0)?;
+        inner.fit_length(stored_len)?;
         for range in self.freed_ranges(inner) {
             inner.file.punch(range.start, range.end - range.start)?;
         }
@@ -39,25 +44,24 @@ impl LiveObject {
         Ok(())
     }
 
-    /// Seals and stores the unsaved blocks, run by run. A short run right behind the header is handed back instead,
-    /// sealed, to be stored together with it.
-    fn save_blocks(&self, inner: &mut Inner) -> Result<Vec<u8>> {
+    /// Seals and stores the unsaved blocks, run by run.
+    fn save_blocks(&self, inner: &mut Inner) -> Result<()> {
         self.prepare_dirty_segments(inner)?;
-        let mut head = Vec::new();
         let indices = inner.dirty.indices();
         let mut rest = indices.as_slice();
         while let Some(run) = self.next_run(&mut rest) {
-            let len = self.run_bytes(inner, run);
-            scratch::with(len, |buffer| {
-                let offset = self.seal_run(inner, run, buffer)?;
-                if offset == self.geometry.header_len() && len <= WITH_HEADER {
-                    head.extend_from_slice(buffer);
-                    return Ok(());
-                }
-                inner.put(&[buffer], offset)
-            })?;
+            self.store_sealed(inner, run)?;
         }
-        Ok(head)
+        Ok(())
+    }
+
+    /// Seals the unsaved blocks of `run` and stores them in place.
+    pub(super) fn store_sealed(&self, inner: &mut Inner, run: &[u64]) -> Result<()> {
+        let len = self.run_bytes(inner, run);
+        scratch::with(len, |buffer| {
+            let offset = self.seal_run(inner, run, buffer)?;
+            inner.put(buffer, offset)
+        })
     }
 
     /// Loads or makes the segments of all unsaved blocks; a worn segment makes more blocks unsaved.
@@ -114,7 +118,7 @@ impl LiveObject {
         for g in inner.tags.dirty_pages() {
             if inner.tags.get(g).is_some_and(&which) {
                 let page = inner.next_page(g);
-                inner.put(&[page.as_slice()], self.geometry.tag_page_offset(g))?;
+                inner.put(page.as_slice(), self.geometry.tag_page_offset(g))?;
             }
         }
         Ok(())
@@ -172,12 +176,9 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn put(&mut self, parts: &[&[u8]], offset: u64) -> Result<()> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        let mut slices = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
-        slices.retain(|slice| !slice.is_empty());
-        self.file.write_at(&slices, offset)?;
-        self.note_stored(offset, len);
+    pub(super) fn put(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file.write_at(&[IoSlice::new(bytes)], offset)?;
+        self.note_stored(offset, bytes.len());
         Ok(())
     }
 }

@@ -57,7 +57,7 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
         read_only: false,
         encryption: Encryption::Unnamed,
         new_bucket: bucket_of(4096),
-        account: AccountId::parse("000000000000").unwrap(),
+        access: Access::default(),
         limits,
     };
     Engine::assemble(disk.root(), MASTER.clone(), None, options)
@@ -69,17 +69,57 @@ struct History {
     versions: Vec<Vec<u8>>,
     /// Index of the oldest content that may come back; `None` while it was never synced.
     synced: Option<usize>,
+    /// The same when only the daemon dies; `None` while it was never saved.
+    saved: Option<usize>,
+    /// It was opened after it was made.
+    reopened: bool,
     /// It got its name by a rename, which only a sync of the directory makes durable.
     renamed: bool,
 }
 
 impl History {
-    fn fits(&self, content: &[u8]) -> bool {
-        self.versions.iter().skip(self.synced.unwrap_or(0)).any(|version| version == content)
+    fn fits(&self, content: &[u8], end: End) -> bool {
+        let oldest = if end == End::Kill { self.saved.max(self.synced) } else { self.synced };
+        self.versions.iter().skip(oldest.unwrap_or(0)).any(|version| version == content)
+    }
+
+    /// Whether it was made in this use, never synced, and not opened again.
+    fn is_new(&self) -> bool {
+        self.synced.is_none() && !self.reopened
+    }
+
+    fn note_saved(&mut self) {
+        self.saved = self.versions.len().checked_sub(1);
     }
 }
 
 type Past = Rc<RefCell<History>>;
+
+/// How a use of the store ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// The power fails.
+    Cut(CrashMode),
+    /// The daemon is killed; the system goes on.
+    Kill,
+}
+
+impl End {
+    /// The end of `disk` comes at the `nth` operation from now on.
+    fn comes_after(self, disk: &SimDisk, nth: u64, rng: &mut StdRng) {
+        match self {
+            Self::Cut(_) => disk.crash_after(nth),
+            Self::Kill => disk.kill_after(nth, rng.random_range(0..6)),
+        }
+    }
+
+    fn mode(self) -> CrashMode {
+        match self {
+            Self::Cut(mode) => mode,
+            Self::Kill => CrashMode::KeepAll,
+        }
+    }
+}
 
 /// A name: the file that it has, and all that a crash may show under it.
 #[derive(Default)]
@@ -95,11 +135,11 @@ impl Named {
     }
 
     /// Whether a file that was synced may have this content.
-    fn synced_as(&self, content: &[u8]) -> bool {
+    fn synced_as(&self, content: &[u8], end: End) -> bool {
         self.possible
             .iter()
             .flatten()
-            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content))
+            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content, end))
     }
 
     fn settles(&mut self) {
@@ -199,13 +239,20 @@ impl World {
             ),
             Op::Fsync { file } => self.fsync(file),
             Op::Close { file } => {
-                if let Some((open, _)) = self.open.remove(&file) {
+                if let Some((open, past)) = self.open.remove(&file) {
                     self.engine.close(open);
+                    // Much new data of a file that may have been synced waits for its flush.
+                    if !self.disk.is_off() && past.borrow().is_new() {
+                        past.borrow_mut().note_saved();
+                    }
                 }
                 Ok(())
             }
             Op::Settle => {
                 self.engine.shared.save_older_than(std::time::Duration::ZERO);
+                if !self.disk.is_off() {
+                    self.open.values().for_each(|(_, past)| past.borrow_mut().note_saved());
+                }
                 Ok(())
             }
             Op::Checkpoint => {
@@ -251,6 +298,7 @@ impl World {
         let bucket = self.bucket()?;
         let name = OsStr::new(NAMES[file]);
         let (open, past) = if let Some(past) = self.names[file].now.clone() {
+            past.borrow_mut().reopened = true;
             let (item, _) = self.engine.lookup(&bucket, name)?;
             (self.engine.open(&caller(), &item, WRITE)?, past)
         } else {
@@ -281,8 +329,11 @@ impl World {
     /// Writes a new file, syncs it, and renames it over the old name.
     fn replace(&mut self, file: usize, len: usize) -> Result<()> {
         let content = self.fresh(len);
-        let past =
-            Past::new(RefCell::new(History { versions: vec![content.clone()], synced: None, renamed: true }));
+        let past = Past::new(RefCell::new(History {
+            versions: vec![content.clone()],
+            renamed: true,
+            ..History::default()
+        }));
         let bucket = self.bucket()?;
         let temporary = OsStr::new("temporary");
         let created = self.engine.create(&caller(), &bucket, temporary, 0o644, WRITE)?.2;
@@ -323,26 +374,26 @@ impl World {
         }
     }
 
-    /// Cuts the power, recovers (cutting it again up to twice meanwhile), and checks what is there.
-    fn crash(self, rng: &mut StdRng, mode: CrashMode, defects: Defects) -> std::result::Result<Self, String> {
+    /// Ends it, recovers (with the same end again up to twice meanwhile), and checks what is there.
+    fn crash(self, rng: &mut StdRng, end: End, defects: Defects) -> std::result::Result<Self, String> {
         let Self { disk, engine, open, mut names, stamp } = self;
-        let mut after = disk.power_cycle(rng, mode);
+        let mut after = disk.power_cycle(rng, end.mode());
         disk.crash_after(1);
         drop(open);
         drop(engine);
-        for _ in 0..rng.random_range(0..if std::env::var("NOCR").is_ok() { 1 } else { 3 }) {
-            after.crash_after(rng.random_range(1..60));
+        for _ in 0..rng.random_range(0..3) {
+            end.comes_after(&after, rng.random_range(1..60), rng);
             drop(start(&after, defects));
-            after = after.power_cycle(rng, mode);
+            after = after.power_cycle(rng, end.mode());
         }
         let engine = start(&after, defects).map_err(|error| format!("recovery fails: {error}"))?;
         for (name, named) in NAMES.iter().zip(&mut names) {
-            let found = check(&engine, name, named)?;
+            let found = check(&engine, name, named, end)?;
             // What a crash left without a header is empty and was never committed.
-            let committed = |content: &Vec<u8>| !content.is_empty() || named.synced_as(content);
+            let committed = |content: &Vec<u8>| !content.is_empty() || named.synced_as(content, end);
             named.now = found.map(|content| {
                 let synced = committed(&content).then_some(0);
-                Past::new(RefCell::new(History { versions: vec![content], synced, renamed: false }))
+                Past::new(RefCell::new(History { versions: vec![content], synced, ..History::default() }))
             });
             named.settles();
         }
@@ -360,7 +411,12 @@ fn resize(open: &OpenFile, size: u64) -> Result<()> {
 }
 
 /// What is found under `name`, after comparing it with what is possible. An unreadable leftover is removed.
-fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Option<Vec<u8>>, String> {
+fn check(
+    engine: &Engine,
+    name: &str,
+    named: &Named,
+    end: End,
+) -> std::result::Result<Option<Vec<u8>>, String> {
     let bucket = data(engine);
     let (item, attr) = match engine.lookup(&bucket, OsStr::new(name)) {
         Ok(found) => found,
@@ -383,7 +439,7 @@ fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Opti
     let never_synced = |past: &Past| past.borrow().synced.is_none();
     let mut possible = named.possible.iter().flatten();
     match content {
-        Ok(content) if possible.any(|past| past.borrow().fits(&content)) => Ok(Some(content)),
+        Ok(content) if possible.any(|past| past.borrow().fits(&content, end)) => Ok(Some(content)),
         Ok(content) => {
             let known = named.possible.iter().flatten().map(|past| {
                 let past = past.borrow();
@@ -397,7 +453,7 @@ fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Opti
                 content.len()
             ))
         }
-        Err(_) if possible.any(never_synced) => {
+        Err(_) if end != End::Kill && possible.any(never_synced) => {
             let _ = item.pin();
             let removed = engine.unlink(&caller(), &bucket, OsStr::new(name));
             removed.map(|()| None).map_err(|error| format!("`{name}` cannot be removed: {error}"))
@@ -407,13 +463,13 @@ fn check(engine: &Engine, name: &str, named: &Named) -> std::result::Result<Opti
 }
 
 /// A random trace of up to three crashes.
-fn trace(seed: u64, mode: CrashMode, defects: Defects) -> std::result::Result<(), String> {
+fn trace(seed: u64, end: End, defects: Defects) -> std::result::Result<(), String> {
     let _ = env_logger::builder().is_test(true).try_init();
     let mut rng = StdRng::seed_from_u64(seed);
     let disk = EMPTY.power_cycle(&mut rng, CrashMode::KeepAll);
     let mut world = World::start(disk, defects);
     for _ in 0..rng.random_range(1..4) {
-        world.disk.crash_after(rng.random_range(1..250));
+        end.comes_after(&world.disk, rng.random_range(1..250), &mut rng);
         for _ in 0..rng.random_range(1..30) {
             let op = Op::random(&mut rng);
             log::debug!("{op:?}");
@@ -421,7 +477,7 @@ fn trace(seed: u64, mode: CrashMode, defects: Defects) -> std::result::Result<()
                 break;
             }
         }
-        world = world.crash(&mut rng, mode, defects)?;
+        world = world.crash(&mut rng, end, defects)?;
     }
     Ok(())
 }
@@ -431,40 +487,45 @@ fn traces() -> u64 {
     std::env::var("STRONGROOM_CRASH_TRACES").ok().and_then(|n| n.parse().ok()).unwrap_or(150)
 }
 
-fn survives(mode: CrashMode) {
+fn survives(end: End) {
     let only = std::env::var("STRONGROOM_CRASH_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in only.map_or(0..traces(), |seed| seed..seed + 1) {
-        if let Err(what) = trace(seed, mode, Defects::default()) {
-            panic!("{mode:?}, seed {seed}: {what}");
+        if let Err(what) = trace(seed, end, Defects::default()) {
+            panic!("{end:?}, seed {seed}: {what}");
         }
     }
 }
 
 #[test]
 fn torn_sectors_lose_nothing_that_was_synced() {
-    survives(CrashMode::Tear512);
+    survives(End::Cut(CrashMode::Tear512));
 }
 
 #[test]
 fn torn_pages_lose_nothing_that_was_synced() {
-    survives(CrashMode::Tear4096);
+    survives(End::Cut(CrashMode::Tear4096));
 }
 
 #[test]
 fn destroyed_sectors_lose_nothing_that_was_synced() {
-    survives(CrashMode::DestroySector(0.15));
+    survives(End::Cut(CrashMode::DestroySector(0.15)));
 }
 
 #[test]
 fn destroyed_pages_lose_nothing_that_was_synced() {
-    survives(CrashMode::DestroyPage(0.15));
+    survives(End::Cut(CrashMode::DestroyPage(0.15)));
 }
 
 #[test]
 fn a_disk_that_stops_at_some_moment_loses_nothing_that_was_synced() {
-    survives(CrashMode::Prefix);
-    survives(CrashMode::DropAll);
-    survives(CrashMode::KeepAll);
+    survives(End::Cut(CrashMode::Prefix));
+    survives(End::Cut(CrashMode::DropAll));
+    survives(End::Cut(CrashMode::KeepAll));
+}
+
+#[test]
+fn kills_lose_nothing_that_was_closed_and_leave_nothing_unreadable() {
+    survives(End::Kill);
 }
 
 #[test]
@@ -482,58 +543,109 @@ fn a_cut_at_every_single_operation_loses_nothing_that_was_synced() {
         Op::Fsync { file: 0 },
         Op::Replace { file: 0, len: 5000 },
     ];
-    let run = |cut: Option<u64>, rng: &mut StdRng, mode| {
-        let mut world = World::start(EMPTY.power_cycle(rng, CrashMode::KeepAll), Defects::default());
-        if let Some(cut) = cut {
-            world.disk.crash_after(cut);
-        }
-        let before = world.disk.operations();
-        for op in &short {
-            if world.apply(op).is_err() {
-                break;
-            }
-        }
-        let operations = world.disk.operations() - before;
-        world.crash(rng, mode, Defects::default()).map(|_| operations)
-    };
     let mut rng = StdRng::seed_from_u64(7);
-    let operations = run(None, &mut rng, CrashMode::KeepAll).unwrap();
+    let operations = end_at(&short, None, End::Cut(CrashMode::KeepAll), &mut rng).unwrap();
     assert!(operations > 20, "only {operations} operations");
     for cut in 1..=operations {
         for mode in [CrashMode::Tear512, CrashMode::DestroyPage(0.3), CrashMode::DropAll, CrashMode::Prefix] {
-            run(Some(cut), &mut rng, mode).unwrap_or_else(|what| panic!("cut at {cut}, {mode:?}: {what}"));
+            end_at(&short, Some((cut, 0)), End::Cut(mode), &mut rng)
+                .unwrap_or_else(|what| panic!("cut at {cut}, {mode:?}: {what}"));
         }
     }
 }
 
+/// A write that `kill -9` interrupts stops at a page boundary.
+#[test]
+fn a_kill_at_every_single_page_of_every_save_leaves_a_readable_file() {
+    let saves = [
+        Op::Write { file: 0, offset: 0, len: 12_824 },
+        Op::Settle,
+        Op::Write { file: 0, offset: 8000, len: 5000 },
+        Op::Settle,
+        Op::Resize { file: 0, size: 6000 },
+        Op::Settle,
+        Op::Write { file: 0, offset: 4096, len: 131_072 },
+        Op::Write { file: 0, offset: 135_168, len: 131_072 },
+        Op::Settle,
+        Op::Punch { file: 0, offset: 0, len: 20_000 },
+        Op::Write { file: 0, offset: 262_000, len: 10_000 },
+        Op::Close { file: 0 },
+        Op::Write { file: 0, offset: 300_000, len: 70_000 },
+        Op::Close { file: 0 },
+        Op::Write { file: 1, offset: 0, len: 131_072 },
+        Op::Settle,
+        Op::Empty { file: 1 },
+        Op::Write { file: 1, offset: 4096, len: 8192 },
+        Op::Settle,
+        Op::Fsync { file: 1 },
+        Op::Write { file: 1, offset: 0, len: 5000 },
+        Op::Close { file: 1 },
+    ];
+    let mut rng = StdRng::seed_from_u64(8);
+    let operations = end_at(&saves, None, End::Kill, &mut rng).unwrap();
+    assert!(operations > 50, "only {operations} operations");
+    for nth in 1..=operations {
+        for pages in 0..6 {
+            end_at(&saves, Some((nth, pages)), End::Kill, &mut rng)
+                .unwrap_or_else(|what| panic!("killed at operation {nth} after {pages} pages: {what}"));
+        }
+    }
+}
+
+/// Does `ops` on an empty store; the `nth` operation of the disk, of which some pages come through, ends it.
+fn end_at(
+    ops: &[Op],
+    at: Option<(u64, u64)>,
+    end: End,
+    rng: &mut StdRng,
+) -> std::result::Result<u64, String> {
+    let mut world = World::start(EMPTY.power_cycle(rng, CrashMode::KeepAll), Defects::default());
+    if let Some((nth, pages)) = at {
+        world.disk.kill_after(nth, pages);
+    }
+    let before = world.disk.operations();
+    for op in ops {
+        if world.apply(op).is_err() {
+            break;
+        }
+    }
+    let operations = world.disk.operations() - before;
+    world.crash(rng, end, Defects::default()).map(|_| operations)
+}
+
 /// Runs until the defect is caught.
-fn is_caught(defect: Defect, mode: CrashMode) {
+fn is_caught(defect: Defect, end: End) {
     let defects = Defects { on: Some(defect) };
-    let caught = (0..3000).find(|seed| trace(*seed, mode, defects).is_err());
+    let caught = (0..3000).find(|seed| trace(*seed, end, defects).is_err());
     assert!(caught.is_some(), "{defect:?} was not caught");
 }
 
 #[test]
 fn m1_freshness_judged_by_memory_is_caught() {
-    is_caught(Defect::FreshByMemory, CrashMode::Tear512);
+    is_caught(Defect::FreshByMemory, End::Cut(CrashMode::Tear512));
 }
 
 #[test]
 fn m3_a_frame_before_its_data_is_caught() {
-    is_caught(Defect::DataUnflushed, CrashMode::Tear512);
+    is_caught(Defect::DataUnflushed, End::Cut(CrashMode::Tear512));
 }
 
 #[test]
 fn m4_no_journal_is_caught() {
-    is_caught(Defect::NoJournal, CrashMode::Tear512);
+    is_caught(Defect::NoJournal, End::Cut(CrashMode::Tear512));
+}
+
+#[test]
+fn an_overwrite_in_place_that_a_kill_interrupts_is_caught() {
+    is_caught(Defect::NoJournal, End::Kill);
 }
 
 #[test]
 fn m5_storing_in_place_before_the_frame_is_durable_is_caught() {
-    is_caught(Defect::AppliedEarly, CrashMode::Tear512);
+    is_caught(Defect::AppliedEarly, End::Cut(CrashMode::Tear512));
 }
 
 #[test]
 fn m10_a_frame_without_the_identity_is_caught() {
-    is_caught(Defect::NoIdentity, CrashMode::DestroyPage(0.15));
+    is_caught(Defect::NoIdentity, End::Cut(CrashMode::DestroyPage(0.15)));
 }

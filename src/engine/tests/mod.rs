@@ -66,7 +66,7 @@ impl Fixture {
             read_only,
             encryption: self.encryption,
             new_bucket: bucket_of(4096),
-            account: AccountId::parse("000000000000").unwrap(),
+            access: Access::default(),
             limits: self.limits.clone(),
             audit: None,
         }

@@ -1,78 +1,42 @@
-//! An opened keyring in memory: its slots, and its keys with their versions and states.
+//! An opened keyring in memory: its slots, its keys and their aliases.
 
-use super::{KeyringError, NewSlot, SlotInfo, check_name, slot::Slot};
+use std::collections::BTreeMap;
+
+use super::{
+    KeyInfo, KeyringError, Material, NewKey, NewSlot, SERVICE_KEY, SlotInfo, Upkeep, check_name,
+    info::{Origin, Rotation},
+    key::{Key, KeyMeta, Version, import_check},
+    slot::Slot,
+};
 use crate::{
     crypto::Secret,
     envelope::Id,
-    keys::{KeyError, KeyState},
+    keys::{AliasName, KeyError, KeyId, KeyState, hexbytes::HexArray},
 };
-
-/// A key as the list of keys shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyInfo {
-    /// Its name.
-    pub key: String,
-    /// Version, counted from 1.
-    pub version: u32,
-    /// State of this version.
-    pub state: KeyState,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
-    /// For a version that waits for its deletion: when it may be destroyed.
-    pub not_after: Option<u64>,
-}
-
-/// A change to the state of a key version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateChange {
-    /// Disabled becomes enabled (the newest version) or retired (older ones).
-    Enable,
-    /// Enabled or retired becomes disabled.
-    Disable,
-    /// Waits this many days (7 to 30), then may be destroyed.
-    ScheduleDeletion {
-        /// Days to wait.
-        days: u32,
-    },
-    /// Pending deletion becomes disabled, as in AWS KMS.
-    CancelDeletion,
-    /// Erases the material of a version whose waiting time is over.
-    Destroy,
-}
 
 pub(super) struct Contents {
     pub(super) store: Id,
     pub(super) generation: u64,
     pub(super) slots: Vec<Slot>,
+    pub(super) aliases: BTreeMap<AliasName, KeyId>,
     pub(super) keys: Vec<Key>,
-}
-
-/// A named key; `versions` is never empty and ascends.
-pub(super) struct Key {
-    pub(super) id: String,
-    pub(super) versions: Vec<Version>,
-}
-
-pub(super) struct Version {
-    pub(super) number: u32,
-    pub(super) state: KeyState,
-    pub(super) created: u64,
-    pub(super) not_after: Option<u64>,
-    /// `None` exactly when destroyed.
-    pub(super) material: Option<Secret<32>>,
 }
 
 impl Contents {
     pub(super) fn new(store: Id) -> Self {
-        Self { store, generation: 1, slots: Vec::new(), keys: Vec::new() }
+        Self { store, generation: 1, slots: Vec::new(), aliases: BTreeMap::new(), keys: Vec::new() }
     }
 
     pub(super) fn slot_infos(&self) -> Vec<SlotInfo> {
         self.slots.iter().map(Slot::info).collect()
     }
 
-    pub(super) fn key_infos(&self) -> Vec<KeyInfo> {
-        self.keys.iter().flat_map(|key| key.versions.iter().map(|version| version.info(&key.id))).collect()
+    pub(super) fn key_infos(&self, now: u64) -> Vec<KeyInfo> {
+        self.keys.iter().map(|key| key.info(self.aliases_of(&key.id), now)).collect()
+    }
+
+    fn aliases_of(&self, id: &KeyId) -> Vec<AliasName> {
+        self.aliases.iter().filter(|(_, key)| *key == id).map(|(alias, _)| alias.clone()).collect()
     }
 
     /// Adds a slot and returns its number, one above the highest.
@@ -134,145 +98,196 @@ impl Contents {
         self.slots.iter().position(|slot| slot.id == id).ok_or(KeyringError::NoSuchSlot(id))
     }
 
-    pub(super) fn create_key(&mut self, id: &str, now: u64) -> Result<(), KeyringError> {
-        check_name(id)?;
-        if self.key(id).is_some() {
-            return Err(KeyringError::KeyExists(id.to_owned()));
-        }
-        self.keys.push(Key { id: id.to_owned(), versions: vec![Version::new(1, now)?] });
+    /// Adds the key of SSE-S3.
+    pub(super) fn create_service_key(&mut self, now: u64) -> Result<(), KeyringError> {
+        let (id, meta) = (SERVICE_KEY.parse()?, KeyMeta::local("SSE-S3", now));
+        self.keys.push(Key { id, meta, versions: vec![Version::new(1, now, Some(Secret::random()?))] });
         Ok(())
     }
 
-    /// Adds a version and retires the one before it; returns the new version.
-    pub(super) fn rotate_key(&mut self, id: &str, now: u64) -> Result<u32, KeyringError> {
-        let key = self.key_mut(id)?;
-        let newest = key.versions.last_mut().ok_or_else(|| KeyringError::NoSuchKey(id.to_owned()))?;
-        if newest.state != KeyState::Enabled {
-            return Err(newest.wrong_state(id, "only an enabled key can be rotated, enable it first"));
+    /// Adds a key under a random id, with its alias.
+    pub(super) fn create_key(&mut self, new: &NewKey, now: u64) -> Result<KeyId, KeyringError> {
+        let key = new.key(now)?;
+        let id = key.id.clone();
+        if let Some(listed) = self.listed_remote(&key.meta.origin, now) {
+            return Err(KeyringError::KeyExists(listed.clone()));
         }
-        let version = newest.number.checked_add(1).ok_or(KeyringError::Full("a version above 2^32"))?;
-        let fresh = Version::new(version, now)?;
-        newest.state = KeyState::Retired;
-        key.versions.push(fresh);
-        Ok(version)
+        self.keys.push(key);
+        if let Some(alias) = &new.alias {
+            if let Some(taken) = self.aliases.get(alias) {
+                return Err(KeyringError::AliasTaken { alias: alias.clone(), key: taken.clone() });
+            }
+            self.set_alias(alias, &id)?;
+        }
+        Ok(id)
     }
 
-    /// Applies `change` to one version, or to all that are not destroyed.
-    pub(super) fn change_state(
-        &mut self,
-        id: &str,
-        version: Option<u32>,
-        change: StateChange,
-        now: u64,
-    ) -> Result<(), KeyringError> {
+    /// The key with which a remote key is listed already.
+    fn listed_remote(&self, origin: &Origin, now: u64) -> Option<&KeyId> {
+        let same = |key: &&Key| matches!(origin, Origin::Remote { .. }) && key.meta.origin == *origin;
+        self.keys.iter().find(|key| same(key) && key.state(now) != KeyState::Destroyed).map(|key| &key.id)
+    }
+
+    /// The key of `alias/aws/s3`, made with yearly rotation if it is not there yet.
+    pub(super) fn managed_key(&mut self, now: u64) -> Result<KeyId, KeyringError> {
+        let alias = AliasName::aws_s3();
+        if let Some(id) = self.aliases.get(&alias) {
+            return Ok(id.clone());
+        }
+        let description = "SSE-KMS where no key is named".to_owned();
+        let mut key = NewKey { description, rotation_days: Some(365), ..NewKey::random() }.key(now)?;
+        key.meta.managed = true;
+        let id = key.id.clone();
+        self.aliases.insert(alias, id.clone());
+        self.keys.push(key);
+        Ok(id)
+    }
+
+    /// Adds a key that a backup brought, with those of its aliases that are free.
+    pub(super) fn restore_key(&mut self, mut key: Key, aliases: &[AliasName]) -> Result<KeyId, KeyringError> {
+        let id = key.id.clone();
+        if self.key(&id).is_some() {
+            return Err(KeyringError::KeyExists(id));
+        }
+        // The key of `alias/aws/s3` is this store's own; another store's is an ordinary key here.
+        key.meta.managed = false;
+        self.keys.push(key);
+        for alias in aliases.iter().filter(|alias| !alias.is_managed()) {
+            self.aliases.entry(alias.clone()).or_insert_with(|| id.clone());
+        }
+        Ok(id)
+    }
+
+    /// Points `alias` at a key, away from another one if need be.
+    pub(super) fn set_alias(&mut self, alias: &AliasName, id: &KeyId) -> Result<(), KeyringError> {
+        if alias.is_managed() {
+            return Err(KeyringError::ManagedAlias(alias.clone()));
+        }
         let key = self.key_mut(id)?;
-        let newest = key.versions.last().map_or(0, |newest| newest.number);
-        let mut matched = false;
-        for found in &mut key.versions {
-            let wanted = version.map_or(found.state != KeyState::Destroyed, |wanted| wanted == found.number);
-            if wanted {
-                matched = true;
-                found.check_service(id, newest)?;
-                found.apply(id, change, found.number == newest, now)?;
+        let state = key.versions.last().map_or(KeyState::Destroyed, |newest| newest.state);
+        if id.as_str() == SERVICE_KEY || matches!(state, KeyState::PendingDeletion | KeyState::Destroyed) {
+            let advice = "an alias names a key that requests can use, choose another key";
+            return Err(KeyringError::State { key: id.to_string(), state: state.label(), advice });
+        }
+        self.aliases.insert(alias.clone(), id.clone());
+        Ok(())
+    }
+
+    pub(super) fn remove_alias(&mut self, alias: &AliasName) -> Result<(), KeyringError> {
+        if alias.is_managed() {
+            return Err(KeyringError::ManagedAlias(alias.clone()));
+        }
+        self.aliases.remove(alias).map(|_| ()).ok_or_else(|| KeyringError::NoSuchAlias(alias.clone()))
+    }
+
+    pub(super) fn describe(&mut self, id: &KeyId, description: &str) -> Result<(), KeyringError> {
+        check_description(description)?;
+        description.clone_into(&mut self.key_mut(id)?.meta.description);
+        Ok(())
+    }
+
+    /// Does what time demands: rotations, destructions, erasure of expired material.
+    pub(super) fn maintain(&mut self, now: u64) -> Result<Vec<Upkeep>, KeyringError> {
+        let mut done = Vec::new();
+        for key in &mut self.keys {
+            if key.destroy_if_due(now) {
+                done.push(Upkeep::Destroyed { key: key.id.clone() });
+            }
+            if key.erase_if_expired(now) {
+                done.push(Upkeep::Expired { key: key.id.clone() });
+            }
+            if let Some(version) = key.rotate_if_due(now)? {
+                done.push(Upkeep::Rotated { key: key.id.clone(), version });
             }
         }
-        let unknown = || KeyringError::NoSuchKey(version.map_or(id.to_owned(), |v| version_name(id, v)));
-        if matched { Ok(()) } else { Err(unknown()) }
+        let keys = &self.keys;
+        let gone = |id: &KeyId| keys.iter().any(|k| k.id == *id && k.state(now) == KeyState::Destroyed);
+        self.aliases.retain(|_, id| !gone(id));
+        Ok(done)
     }
 
-    fn key(&self, id: &str) -> Option<&Key> {
-        self.keys.iter().find(|key| key.id == id)
+    /// When [`Contents::maintain`] next has something to do, in seconds since 1970.
+    pub(super) fn next_upkeep(&self) -> Option<u64> {
+        self.keys.iter().flat_map(Key::dates).min()
     }
 
-    fn key_mut(&mut self, id: &str) -> Result<&mut Key, KeyringError> {
-        let found = self.keys.iter_mut().find(|key| key.id == id);
-        found.ok_or_else(|| KeyringError::NoSuchKey(id.to_owned()))
+    pub(super) fn key(&self, id: &KeyId) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id == *id)
     }
 
-    /// The newest version of `id`, if it may wrap.
-    pub(super) fn wrapping(&self, id: &str) -> Result<(u32, &Secret<32>), KeyError> {
-        let newest = self.key(id).and_then(|key| key.versions.last());
-        let newest = newest.ok_or_else(|| KeyError::Unknown { key: id.to_owned() })?;
-        newest.state.check_wrap(id)?;
-        newest.material(id).map(|material| (newest.number, material))
+    pub(super) fn key_mut(&mut self, id: &KeyId) -> Result<&mut Key, KeyringError> {
+        let found = self.keys.iter_mut().find(|key| key.id == *id);
+        found.ok_or_else(|| KeyringError::NoSuchKey(id.to_string()))
     }
 
-    /// Version `version` of `id`, if it may unwrap.
-    pub(super) fn unwrapping(&self, id: &str, version: u32) -> Result<&Secret<32>, KeyError> {
-        let name = version_name(id, version);
-        let found = self.key(id).and_then(|key| key.versions.iter().find(|v| v.number == version));
-        let found = found.ok_or_else(|| KeyError::Unknown { key: name.clone() })?;
-        found.state.check_unwrap(&name)?;
-        found.material(&name)
+    /// The key of this name, for use.
+    pub(super) fn named(&self, id: &str) -> Result<&Key, KeyError> {
+        let found = self.keys.iter().find(|key| key.id.as_str() == id);
+        found.ok_or_else(|| KeyError::Unknown { key: id.to_owned() })
     }
 }
 
-impl Version {
-    fn new(number: u32, now: u64) -> Result<Self, KeyringError> {
-        let material = Some(Secret::random()?);
-        Ok(Self { number, state: KeyState::Enabled, created: now, not_after: None, material })
-    }
-
-    fn info(&self, key: &str) -> KeyInfo {
-        KeyInfo {
-            key: key.to_owned(),
-            version: self.number,
-            state: self.state,
-            created: self.created,
-            not_after: self.not_after,
-        }
-    }
-
-    fn material(&self, name: &str) -> Result<&Secret<32>, KeyError> {
-        self.material.as_ref().ok_or_else(|| KeyError::Destroyed { key: name.to_owned() })
-    }
-
-    /// SSE-S3 has no switch: the newest service key stays enabled, older versions may go once nothing needs them.
-    fn check_service(&self, id: &str, newest: u32) -> Result<(), KeyringError> {
-        if id == super::SERVICE_KEY && self.number == newest {
-            return Err(self.wrong_state(id, "the newest service key always stays so, rotate it first"));
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, id: &str, change: StateChange, newest: bool, now: u64) -> Result<(), KeyringError> {
-        use KeyState::{Destroyed, Disabled, Enabled, PendingDeletion, Retired};
-        let (state, not_after) = match (change, self.state) {
-            (StateChange::Enable, Disabled) => (if newest { Enabled } else { Retired }, None),
-            (StateChange::Enable, Enabled | Retired) => (self.state, None),
-            (StateChange::Disable, Enabled | Retired | Disabled)
-            | (StateChange::CancelDeletion, PendingDeletion) => (Disabled, None),
-            (StateChange::ScheduleDeletion { days }, Enabled | Retired | Disabled) => {
-                (PendingDeletion, Some(now.saturating_add(waiting_seconds(days)?)))
+impl NewKey {
+    fn key(&self, now: u64) -> Result<Key, KeyringError> {
+        check_description(&self.description)?;
+        let id = KeyId::random()?;
+        let mut meta = KeyMeta::local(&self.description, now);
+        let material = match &self.material {
+            Material::Random => Some(Secret::random()?),
+            Material::Imported { expires: Some(end), .. } if *end <= now => {
+                return Err(KeyringError::ExpiryPast);
             }
-            (StateChange::Destroy, PendingDeletion) if self.not_after.is_some_and(|end| end <= now) => {
-                self.material = None;
-                (Destroyed, None)
+            Material::Imported { material, expires } => {
+                meta.origin = Origin::Imported { expires: *expires };
+                meta.check = Some(HexArray(import_check(&id, material)));
+                Some(material.duplicate())
             }
-            _ => return Err(self.wrong_state(id, "see the states a key can go through")),
+            Material::Remote { provider, key } => {
+                [provider, key].into_iter().try_for_each(|name| check_name(name))?;
+                meta.origin = Origin::Remote { provider: provider.clone(), key: key.clone() };
+                None
+            }
         };
-        (self.state, self.not_after) = (state, not_after);
-        Ok(())
-    }
-
-    fn wrong_state(&self, id: &str, advice: &'static str) -> KeyringError {
-        let (key, state) = (version_name(id, self.number), self.state.label());
-        KeyringError::State { key, state, advice }
+        let mut key = Key { id, meta, versions: vec![Version::new(1, now, material)] };
+        if self.rotation_days.is_some() {
+            key.set_rotation(self.rotation_days, now)?;
+        }
+        Ok(key)
     }
 }
 
-fn waiting_seconds(days: u32) -> Result<u64, KeyringError> {
-    if (7..=30).contains(&days) {
-        Ok(u64::from(days) * 24 * 60 * 60)
-    } else {
-        Err(KeyringError::Waiting(days))
+impl Key {
+    /// Every moment at which time will change this key.
+    fn dates(&self) -> impl Iterator<Item = u64> {
+        let expiry = match self.meta.origin {
+            Origin::Imported { expires } if self.versions.iter().any(|v| v.material.is_some()) => expires,
+            _ => None,
+        };
+        let deletions = self.versions.iter().filter(|v| v.state == KeyState::PendingDeletion);
+        deletions.filter_map(|v| v.not_after).chain(expiry).chain(self.rotation_due())
     }
 }
 
-/// A version as messages name it.
-fn version_name(id: &str, version: u32) -> String {
-    format!("{id} version {version}")
+fn check_description(text: &str) -> Result<(), KeyringError> {
+    let good = text.len() <= MAX_DESCRIPTION && !text.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(KeyringError::Description) }
+}
+
+/// Whether stored metadata is something that this version could have written.
+pub(super) fn is_possible(meta: &KeyMeta) -> bool {
+    let imported = matches!(meta.origin, Origin::Imported { .. });
+    let named = |name: &String| check_name(name).is_ok();
+    let rotates = |rotation: Rotation| Rotation::every(rotation.period_days, 0).is_ok();
+    check_description(&meta.description).is_ok()
+        && meta.check.is_some() == imported
+        && meta.rotation.is_none_or(|rotation| meta.origin == Origin::Local && rotates(rotation))
+        && match &meta.origin {
+            Origin::Remote { provider, key } => named(provider) && named(key),
+            Origin::Local | Origin::Imported { .. } => true,
+        }
 }
 
 /// Most slots of a keyring: trying a passphrase costs one argon2id for each.
 pub(super) const MAX_SLOTS: usize = 16;
+/// Most bytes of a description, as in AWS KMS.
+const MAX_DESCRIPTION: usize = 8192;

@@ -5,20 +5,24 @@
 //! HMAC-SHA-256 of that under `HKDF(KRK, "EOB1/keyring-mac")`. A file that is not byte for byte what this version
 //! would write is refused, so that there is one reading of it and each byte counts.
 //!
+//! Format 1 had neither `aliases` nor `meta`; such a file is read, and the next write makes it format 2. The backup of one
+//! key is the same document with one slot and a format of its own, so that neither is taken for the other.
+//!
 //! Each key version is AES-256-GCM under `HKDF(KRK, salt 16, "EOB1/keyring-entry")` with the associated data
 //! `u16 length of id ‖ id ‖ version u32 ‖ state u8 ‖ created u64 ‖ not_after u64 (0 when absent)`, big-endian.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    check_name,
-    contents::{Contents, Key, MAX_SLOTS, Version},
+    contents::{Contents, MAX_SLOTS, is_possible},
+    info::Origin,
+    key::{Key, KeyMeta, Version},
     slot::Slot,
 };
 use crate::{
     crypto::{self, CryptoError, Secret},
     envelope::Id,
-    keys::{KeyState, derive::hkdf, hexbytes::HexArray},
+    keys::{AliasName, KeyId, KeyState, derive::hkdf, hexbytes::HexArray},
 };
 
 /// The file as parsed: nothing in it is proven before [`Document::open`].
@@ -29,14 +33,34 @@ pub(super) struct Document {
     pub(super) store_id: Id,
     generation: u64,
     pub(super) slots: Vec<Slot>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aliases: Option<Vec<AliasEntry>>,
     keys: Vec<KeyEntry>,
     mac: HexArray<32>,
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The keyring of a store.
+    Keyring,
+    /// The backup of one key.
+    Backup,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AliasEntry {
+    name: AliasName,
+    key: KeyId,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyEntry {
-    id: String,
+    id: KeyId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta: Option<KeyMeta>,
     versions: Vec<VersionEntry>,
 }
 
@@ -64,9 +88,9 @@ pub(super) struct Damage(pub(super) String);
 
 impl Document {
     /// Reads a file; its size is bounded by the caller.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
+    pub(super) fn parse(bytes: &[u8], kind: Kind) -> Result<Self, Damage> {
         let document: Self = serde_json::from_slice(bytes).map_err(|e| Damage(e.to_string()))?;
-        document.check()?;
+        document.check(kind)?;
         if document.encode() == bytes {
             Ok(document)
         } else {
@@ -80,17 +104,22 @@ impl Document {
             return Err(damage("its MAC does not match"));
         }
         let keys = self.keys.into_iter().map(|key| key.open(krk)).collect::<Result<_, _>>()?;
-        Ok(Contents { store: self.store_id, generation: self.generation, slots: self.slots, keys })
+        let aliases = self.aliases.unwrap_or_default();
+        let aliases = aliases.into_iter().map(|entry| (entry.name, entry.key)).collect();
+        let (store, generation, slots) = (self.store_id, self.generation, self.slots);
+        Ok(Contents { store, generation, slots, aliases, keys })
     }
 
     /// Seals every key afresh and authenticates the whole.
-    pub(super) fn seal(contents: &Contents, krk: &Secret<32>) -> Result<Vec<u8>, CryptoError> {
+    pub(super) fn seal(contents: &Contents, krk: &Secret<32>, kind: Kind) -> Result<Vec<u8>, CryptoError> {
         let keys = contents.keys.iter().map(|key| KeyEntry::seal(key, krk)).collect::<Result<_, _>>()?;
+        let aliases = contents.aliases.iter().map(|(name, key)| (name.clone(), key.clone()));
         let document = Self {
-            format: FORMAT.to_owned(),
+            format: kind.format().to_owned(),
             store_id: contents.store,
             generation: contents.generation,
             slots: contents.slots.clone(),
+            aliases: Some(aliases.map(|(name, key)| AliasEntry { name, key }).collect()),
             keys,
             mac: HexArray([0; 32]),
         };
@@ -113,8 +142,9 @@ impl Document {
         bytes
     }
 
-    fn check(&self) -> Result<(), Damage> {
-        if self.format != FORMAT {
+    fn check(&self, kind: Kind) -> Result<(), Damage> {
+        let first = kind == Kind::Keyring && self.format == FORMAT_1;
+        if !first && self.format != kind.format() {
             return Err(Damage(format!("format `{}` is not known here", self.format.escape_debug())));
         }
         if !(1..=MAX_SLOTS).contains(&self.slots.len()) || !ascends(self.slots.iter().map(|slot| slot.id)) {
@@ -123,28 +153,43 @@ impl Document {
         if !self.slots.iter().all(Slot::has_acceptable_cost) {
             return Err(damage("a slot asks for a key-stretching cost outside the accepted range"));
         }
-        let good = |key: &KeyEntry| {
-            check_name(&key.id).is_ok()
-                && !key.versions.is_empty()
-                && ascends(key.versions.iter().map(|version| version.version))
+        let mut ids: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
+        ids.sort_unstable();
+        if !ascends(ids.iter()) || !self.keys.iter().all(|key| key.is_possible(first)) {
+            return Err(damage("its list of keys makes no sense"));
+        }
+        let known = |id: &KeyId| ids.binary_search(&id).is_ok();
+        let possible = match &self.aliases {
+            None => first,
+            Some(all) => !first && ascends(all.iter().map(|e| &e.name)) && all.iter().all(|e| known(&e.key)),
         };
-        let mut names: Vec<_> = self.keys.iter().map(|key| key.id.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let unique = names.len() == self.keys.len();
-        if unique && self.keys.iter().all(good) {
-            Ok(())
-        } else {
-            Err(damage("its list of keys makes no sense"))
+        if possible { Ok(()) } else { Err(damage("its list of aliases makes no sense")) }
+    }
+}
+
+impl Kind {
+    fn format(self) -> &'static str {
+        match self {
+            Self::Keyring => FORMAT,
+            Self::Backup => BACKUP_FORMAT,
         }
     }
 }
 
 impl KeyEntry {
+    fn is_possible(&self, first: bool) -> bool {
+        self.meta.is_none() == first
+            && self.meta.as_ref().is_none_or(is_possible)
+            && !self.versions.is_empty()
+            && ascends(self.versions.iter().map(|version| version.version))
+    }
+
     fn open(self, krk: &Secret<32>) -> Result<Key, Damage> {
-        let versions =
-            self.versions.into_iter().map(|version| version.open(&self.id, krk)).collect::<Result<_, _>>()?;
-        Ok(Key { id: self.id, versions })
+        let created = self.versions.first().map_or(0, |oldest| oldest.created);
+        let meta = self.meta.unwrap_or_else(|| KeyMeta::local("", created));
+        let open = |version: VersionEntry| version.open(&self.id, &meta.origin, krk);
+        let versions = self.versions.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Key { id: self.id, meta, versions })
     }
 
     fn seal(key: &Key, krk: &Secret<32>) -> Result<Self, CryptoError> {
@@ -153,23 +198,25 @@ impl KeyEntry {
             .iter()
             .map(|version| VersionEntry::seal(&key.id, version, krk))
             .collect::<Result<_, _>>()?;
-        Ok(Self { id: key.id.clone(), versions })
+        Ok(Self { id: key.id.clone(), meta: Some(key.meta.clone()), versions })
     }
 }
 
 impl VersionEntry {
-    fn open(self, id: &str, krk: &Secret<32>) -> Result<Version, Damage> {
+    fn open(self, id: &KeyId, origin: &Origin, krk: &Secret<32>) -> Result<Version, Damage> {
         let aad = entry_aad(id, self.version, self.state, self.created, self.not_after);
-        let material = match (&self.material, self.state) {
-            (None, KeyState::Destroyed) => None,
-            (Some(sealed), state) if state != KeyState::Destroyed => Some(sealed.open(krk, &aad)?),
+        let may_lack = self.state == KeyState::Destroyed || *origin != Origin::Local;
+        let may_have = self.state != KeyState::Destroyed && !matches!(origin, Origin::Remote { .. });
+        let material = match &self.material {
+            None if may_lack => None,
+            Some(sealed) if may_have => Some(sealed.open(krk, &aad)?),
             _ => return Err(damage("a key's state and material disagree")),
         };
         let Self { version, state, created, not_after, .. } = self;
         Ok(Version { number: version, state, created, not_after, material })
     }
 
-    fn seal(id: &str, from: &Version, krk: &Secret<32>) -> Result<Self, CryptoError> {
+    fn seal(id: &KeyId, from: &Version, krk: &Secret<32>) -> Result<Self, CryptoError> {
         let &Version { number: version, state, created, not_after, .. } = from;
         let aad = entry_aad(id, version, state, created, not_after);
         let material =
@@ -196,8 +243,9 @@ impl Material {
     }
 }
 
-fn entry_aad(id: &str, version: u32, state: KeyState, created: u64, not_after: Option<u64>) -> Vec<u8> {
-    let mut aad = u16::try_from(id.len()).expect("a name has at most 256 bytes").to_be_bytes().to_vec();
+fn entry_aad(id: &KeyId, version: u32, state: KeyState, created: u64, not_after: Option<u64>) -> Vec<u8> {
+    let id = id.as_str();
+    let mut aad = u16::try_from(id.len()).expect("a key id has at most 128 bytes").to_be_bytes().to_vec();
     aad.extend(id.as_bytes());
     aad.extend(version.to_be_bytes());
     aad.push(state as u8);
@@ -206,13 +254,15 @@ fn entry_aad(id: &str, version: u32, state: KeyState, created: u64, not_after: O
     aad
 }
 
-fn ascends(numbers: impl Iterator<Item = u32>) -> bool {
-    numbers.is_sorted_by(|a, b| a < b)
+fn ascends<T: PartialOrd>(items: impl Iterator<Item = T>) -> bool {
+    items.is_sorted_by(|a, b| a < b)
 }
 
 fn damage(why: &str) -> Damage {
     Damage(why.to_owned())
 }
 
-const FORMAT: &str = "strongroom-keyring-1";
+const FORMAT: &str = "strongroom-keyring-2";
+const FORMAT_1: &str = "strongroom-keyring-1";
+const BACKUP_FORMAT: &str = "strongroom-key-backup-1";
 const ENTRY: &[u8] = b"EOB1/keyring-entry";

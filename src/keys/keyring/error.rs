@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Backup;
-use crate::crypto::CryptoError;
+use crate::{
+    crypto::CryptoError,
+    keys::{AliasName, KeyId, KeyNameError},
+};
 
 /// Why a keyring could not be made, opened or changed. Never carries a passphrase or a key.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +72,45 @@ pub enum KeyringError {
     /// Not a name for a slot or a key.
     #[error("`{}` is not a name here: use 1 to 256 bytes without control characters", .0.escape_debug())]
     BadName(String),
-    /// A key of this name is there already.
-    #[error("the keyring already has a key `{0}`: rotate it to get a new version")]
-    KeyExists(String),
+    /// Not the name of a key or alias.
+    #[error(transparent)]
+    Name(#[from] KeyNameError),
+    /// A key with this id is there already.
+    #[error("the keyring already has a key `{0}`: nothing was changed")]
+    KeyExists(KeyId),
+    /// The alias names another key.
+    #[error(
+        "`{alias}` already names key `{key}`: choose another, or move it with `strongroom key alias set`"
+    )]
+    AliasTaken {
+        /// The alias.
+        alias: AliasName,
+        /// The key that it names.
+        key: KeyId,
+    },
+    /// Aliases under `alias/aws/` cannot be set.
+    #[error("`{0}` cannot be set or removed: names under `alias/aws/` are reserved, choose another")]
+    ManagedAlias(AliasName),
+    /// No such alias.
+    #[error("the keyring has no alias `{0}`: see the list of keys")]
+    NoSuchAlias(AliasName),
+    /// The key of `alias/aws/s3` looks after itself.
+    #[error(
+        "key `{0}` is the key of `alias/aws/s3`, which cannot be disabled, deleted or given another rotation: use a key of your own where you need that"
+    )]
+    Managed(KeyId),
+    /// Not a description.
+    #[error("a description has at most 8192 bytes and no control characters")]
+    Description,
+    /// Not the backup of a key.
+    #[error("this is not the backup of a key ({0}): use a file that `strongroom key export-backup` wrote")]
+    NotABackup(String),
+    /// Not a rotation period.
+    #[error("a key cannot be rotated every {0} days: choose 90 to 2560")]
+    Period(u32),
+    /// The material would expire before it is used.
+    #[error("the expiry lies in the past: choose a later one, or none")]
+    ExpiryPast,
     /// Not a waiting time for a deletion.
     #[error("a deletion cannot wait {0} days: choose 7 to 30")]
     Waiting(u32),

@@ -26,6 +26,15 @@ pub struct Backup {
     pub path: PathBuf,
 }
 
+/// Tells one state of the keyring file from another: each write makes a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileStamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
 /// The directory that holds the keyring.
 #[derive(Debug, Clone)]
 pub(super) struct Place(PathBuf);
@@ -44,6 +53,18 @@ impl Place {
 
     fn fresh(&self) -> PathBuf {
         self.0.join(FRESH_NAME)
+    }
+
+    /// The stamp of the present file; one system call.
+    pub(super) fn stamp(&self) -> Result<FileStamp, KeyringError> {
+        let path = self.keyring();
+        let meta = fs::metadata(&path).map_err(io_error("inspect", &path))?;
+        Ok(FileStamp {
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
     }
 
     /// Waits for the lock that serialises writers of all processes.
@@ -112,10 +133,14 @@ impl Place {
     }
 
     fn prune(&self) -> Result<(), KeyringError> {
-        for old in self.backups()?.into_iter().skip(BACKUPS_KEPT) {
-            fs::remove_file(&old.path).map_err(io_error("remove the old backup", &old.path))?;
-        }
-        Ok(())
+        self.backups()?.into_iter().skip(BACKUPS_KEPT).try_for_each(|old| old.remove())
+    }
+
+    /// Removes the backups below `generation`, which hold what was erased since.
+    pub(super) fn forget_before(&self, generation: u64) -> Result<(), KeyringError> {
+        let old = self.backups()?.into_iter().filter(|backup| backup.generation < generation);
+        old.into_iter().try_for_each(|backup| backup.remove())?;
+        sync_dir(&self.0)
     }
 }
 
@@ -124,6 +149,15 @@ impl Backup {
         let digits = path.file_name()?.to_str()?.strip_prefix(BACKUP_PREFIX)?;
         let generation = digits.parse().ok()?;
         Some(Self { generation, path })
+    }
+
+    fn remove(&self) -> Result<(), KeyringError> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove the old backup", &self.path)(e))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ impl MasterKey for Keyring {
         binding: &Binding,
     ) -> Result<WrappedKey, KeyError> {
         self.with_reload(|contents| {
-            let (version, material) = contents.wrapping(key)?;
+            let (version, material) = contents.named(key)?.wrapping(self.now())?;
             let named = (Provider::Keyring, key.as_bytes(), version);
             let bound = binding.context(user);
             envelope::wrap_local(binding.record_type(), named, material, secret, user, &bound)
@@ -31,7 +31,7 @@ impl MasterKey for Keyring {
     fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
         let key = local_name(wrapped)?;
         self.with_reload(|contents| {
-            let material = contents.unwrapping(key, wrapped.key_version)?;
+            let material = contents.named(key)?.unwrapping(wrapped.key_version, self.now())?;
             let rejected = || KeyError::Rejected { key: key.to_owned() };
             if wrapped.kind != binding.record_type() || wrapped.alg != WrapAlg::HkdfAesGcm {
                 return Err(rejected());

@@ -1,17 +1,23 @@
 //! The local keyring: master keys in one file, unlocked by passphrases or key files.
 //!
 //! A 32-byte key-ring key (KRK) seals every key version and authenticates the whole file; each slot seals the random
-//! root secret that it follows from (see `root`) under one way to unlock. The file is replaced as a whole (see `file`), never changed in place, and its ten
-//! predecessors stay as `keyring.bak.<generation>`.
+//! root secret that it follows from (see `root`) under one way to unlock. The file is replaced as a whole (see `file`),
+//! never changed in place, and its ten predecessors stay as `keyring.bak.<generation>`.
 //!
-//! Removing or changing a slot keeps root and KRK. Whoever has an old copy of the file *and* its passphrase therefore still
-//! opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes others; then delete
+//! Removing or changing a slot keeps root and KRK. Whoever has an old copy of the file *and* its passphrase therefore
+//! still opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes others; then delete
 //! the backups, rotate the keys, and re-encrypt what must stay secret.
+//!
+//! Lock order: the lock file, then the contents in memory. The contents are never locked while a file is read or
+//! written, nor while a provider is asked.
 
 mod contents;
 mod document;
 mod error;
 mod file;
+mod info;
+mod key;
+mod keys;
 mod master;
 mod root;
 mod slot;
@@ -24,9 +30,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-pub use contents::{KeyInfo, StateChange};
 pub use error::KeyringError;
 pub use file::Backup;
+pub(super) use file::FileStamp;
+pub use info::{KeyInfo, Material, NewKey, Origin, Rotation, StateChange, Upkeep, VersionInfo};
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
@@ -36,7 +43,7 @@ use crate::{
     envelope::Id,
 };
 use contents::Contents;
-use document::{Damage, Document};
+use document::{Damage, Document, Kind};
 use file::{MAX_FILE, Place, read_private};
 use root::{Root, krk_of};
 
@@ -65,7 +72,7 @@ impl Keyring {
         let now = clock.unix_seconds();
         let mut contents = Contents::new(store_id);
         contents.replace_slots(slots, &root, now)?;
-        contents.create_key(SERVICE_KEY, now)?;
+        contents.create_service_key(now)?;
         let (krk, root, clock) = (krk_of(&root), Root::new(root), Arc::new(clock));
         let keyring = Self { place, krk, root, clock, contents: RwLock::new(contents) };
         keyring.write(&lock, None, &keyring.read())?;
@@ -111,11 +118,6 @@ impl Keyring {
         self.read().slot_infos()
     }
 
-    /// Every version of every key.
-    pub fn keys(&self) -> Vec<KeyInfo> {
-        self.read().key_infos()
-    }
-
     /// The secret that the audit log of the store begins with and is verified with.
     pub fn audit_root(&self) -> Result<Secret<32>, KeyringError> {
         self.root.audit()
@@ -142,31 +144,6 @@ impl Keyring {
     pub fn change_slot(&self, id: u32, slot: &NewSlot) -> Result<(), KeyringError> {
         let root = self.root.secret()?;
         self.change(|contents, now| contents.change_slot(id, slot, root, now))
-    }
-
-    /// Adds a version to the service key and returns it; older versions only unwrap from then on.
-    pub fn rotate_service_key(&self) -> Result<u32, KeyringError> {
-        self.rotate_key(SERVICE_KEY)
-    }
-
-    /// Adds a key with its first version.
-    pub fn create_key(&self, key: &str) -> Result<(), KeyringError> {
-        self.change(|contents, now| contents.create_key(key, now))
-    }
-
-    /// Adds a version to `key` and returns it; older versions only unwrap from then on.
-    pub fn rotate_key(&self, key: &str) -> Result<u32, KeyringError> {
-        self.change(|contents, now| contents.rotate_key(key, now))
-    }
-
-    /// Changes the state of one version of `key`, or of all with `None`. Purge the caches of unwrapped keys afterwards.
-    pub fn change_state(
-        &self,
-        key: &str,
-        version: Option<u32>,
-        change: StateChange,
-    ) -> Result<(), KeyringError> {
-        self.change(|contents, now| contents.change_state(key, version, change, now))
     }
 
     /// Seals everything under a new root secret, with `slots` in place of all present ones.
@@ -202,7 +179,7 @@ impl Keyring {
     }
 
     fn open_bytes(bytes: &[u8], path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
-        let parsed = Document::parse(bytes);
+        let parsed = Document::parse(bytes, Kind::Keyring);
         let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
         let root = slot::open_any(&document.slots, &document.store_id, unlock)?;
         let (krk, root) = (krk_of(&root), Root::new(root));
@@ -216,14 +193,28 @@ impl Keyring {
         &self,
         change: impl FnOnce(&mut Contents, u64) -> Result<T, KeyringError>,
     ) -> Result<T, KeyringError> {
+        self.change_if(|contents, now| change(contents, now).map(|value| (value, true)))
+    }
+
+    /// The same; nothing is written when `change` says that it changed nothing.
+    fn change_if<T>(
+        &self,
+        change: impl FnOnce(&mut Contents, u64) -> Result<(T, bool), KeyringError>,
+    ) -> Result<T, KeyringError> {
         let lock = self.place.lock()?;
         let mut contents = self.read_current()?;
         let old = contents.generation;
-        let value = change(&mut contents, self.clock.unix_seconds())?;
-        contents.generation = self.next_generation(old)?;
-        self.write(&lock, Some(old), &contents)?;
+        let (value, changed) = change(&mut contents, self.now())?;
+        if changed {
+            contents.generation = self.next_generation(old)?;
+            self.write(&lock, Some(old), &contents)?;
+        }
         *self.contents.write().unwrap_or_else(PoisonError::into_inner) = contents;
         Ok(value)
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.unix_seconds()
     }
 
     /// One above every generation that exists, also above the backups that a restored one left behind.
@@ -238,13 +229,13 @@ impl Keyring {
         old: Option<u64>,
         contents: &Contents,
     ) -> Result<(), KeyringError> {
-        let bytes = Document::seal(contents, &self.krk)?;
+        let bytes = Document::seal(contents, &self.krk, Kind::Keyring)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(KeyringError::Full("more than 4 MiB"));
         }
         let path = self.place.keyring();
         let verify = |bytes: &[u8]| {
-            let back = Document::parse(bytes).and_then(|document| document.open(&self.krk));
+            let back = Document::parse(bytes, Kind::Keyring).and_then(|document| document.open(&self.krk));
             back.map(|_| ()).map_err(|damage| damaged(&self.place, &path, damage))
         };
         self.place.replace(lock, old, &bytes, verify)
@@ -254,7 +245,7 @@ impl Keyring {
         // Before the file: a writer in this process replaces the file first and what is in memory after.
         let seen = self.generation();
         let path = self.place.keyring();
-        let parsed = Document::parse(&read(&self.place, &path)?);
+        let parsed = Document::parse(&read(&self.place, &path)?, Kind::Keyring);
         let opened = parsed.and_then(|document| document.open(&self.krk));
         let contents = opened.map_err(|damage| damaged(&self.place, &path, damage))?;
         if contents.generation < seen {

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::*;
+use super::{file::create_private, *};
 use crate::{
     crypto::PasswordCost,
     envelope::{EncryptionContext, RecordType, WrappedKey},
-    keys::{Binding, KeyError, KeyState, MasterKey},
+    keys::{Binding, KeyError, KeyId, KeyState, MasterKey},
 };
 
 /// A store directory with a key file beside it.
@@ -83,6 +83,10 @@ fn wrap(keyring: &Keyring, secret: &Secret<32>) -> WrappedKey {
     keyring.wrap_key(SERVICE_KEY, secret, &EncryptionContext::default(), &binding()).unwrap()
 }
 
+fn service() -> KeyId {
+    SERVICE_KEY.parse().unwrap()
+}
+
 fn unwraps_to(keyring: &Keyring, wrapped: &WrappedKey, secret: &Secret<32>) -> bool {
     keyring.unwrap_key(wrapped, &binding()).is_ok_and(|found| found.expose() == secret.expose())
 }
@@ -102,7 +106,7 @@ fn what_was_wrapped_unwraps_after_reopening() {
 #[test]
 fn a_wrap_is_bound_to_bucket_purpose_key_and_user_context() {
     let (_bench, keyring) = Bench::with_keyring();
-    keyring.create_key("other").unwrap();
+    let other = keyring.create_key(&NewKey::random()).unwrap();
     let wrapped = wrap(&keyring, &Secret::random().unwrap());
     let elsewhere = Binding::bucket_key(Id::from_bytes([8; 16]));
     let root = Binding::bucket_root(Id::from_bytes([7; 16]));
@@ -113,7 +117,7 @@ fn a_wrap_is_bound_to_bucket_purpose_key_and_user_context() {
     let context = EncryptionContext::from_user_pairs(pairs).unwrap();
     let altered = [
         WrappedKey { context, ..wrapped.clone() },
-        WrappedKey { key_id: b"other".to_vec(), ..wrapped.clone() },
+        WrappedKey { key_id: other.as_str().into(), ..wrapped.clone() },
         WrappedKey { kind: RecordType::DataKey1, ..wrapped.clone() },
         WrappedKey { salt_nonce: vec![], ..wrapped.clone() },
         WrappedKey { wrapped: vec![], ..wrapped.clone() },
@@ -153,7 +157,7 @@ fn a_rotation_wraps_with_the_new_version_and_still_reads_the_old() {
     assert_eq!(new.key_version, 2);
     let keyring = bench.open().unwrap();
     assert!(unwraps_to(&keyring, &old, &secret) && unwraps_to(&keyring, &new, &secret));
-    let states: Vec<_> = keyring.keys().iter().map(|key| (key.version, key.state)).collect();
+    let states: Vec<_> = keyring.keys()[0].versions.iter().map(|v| (v.version, v.state)).collect();
     assert_eq!(states, [(1, KeyState::Retired), (2, KeyState::Enabled)]);
     let moved = WrappedKey { key_version: 1, ..new };
     assert!(matches!(keyring.unwrap_key(&moved, &binding()), Err(KeyError::Rejected { .. })));
@@ -198,7 +202,7 @@ fn a_state_cannot_be_edited_even_by_one_who_could_forge_the_mac() {
     let text = fs::read_to_string(bench.file("keyring")).unwrap();
     let edited = text.replace("\"enabled\"", "\"retired\"");
     assert_ne!(text, edited);
-    let document = Document::parse(edited.as_bytes()).unwrap();
+    let document = Document::parse(edited.as_bytes(), Kind::Keyring).unwrap();
     assert_eq!(document.clone().open(&keyring.krk).err().unwrap().0, "its MAC does not match");
     let forged = document.with_mac(&keyring.krk);
     assert_eq!(forged.open(&keyring.krk).err().unwrap().0, "a key does not unseal");
@@ -255,7 +259,7 @@ fn a_renewed_keyring_shuts_out_who_knows_the_old_unlock() {
     assert!(unwraps_to(&renewed, &wrapped, &secret));
     assert!(matches!(bench.open(), Err(KeyringError::WrongKeyFile(_))));
     let bytes = fs::read(bench.file("keyring")).unwrap();
-    assert!(Document::parse(&bytes).unwrap().open(&old_krk).is_err());
+    assert!(Document::parse(&bytes, Kind::Keyring).unwrap().open(&old_krk).is_err());
     let reopened = Keyring::open(&bench.dir(), &bench.key_file("new")).unwrap();
     assert!(unwraps_to(&reopened, &wrapped, &secret));
     assert!(running.rotate_service_key().is_err(), "another process must open it again first");
@@ -432,10 +436,10 @@ fn a_crash_at_any_step_of_a_write_leaves_a_whole_keyring() {
     for (step, crash) in crashes {
         crash(keyring.generation());
         let reopened = bench.open().unwrap_or_else(|error| panic!("{step}: {error}"));
-        let before = reopened.keys().len();
+        let before = reopened.keys()[0].versions.len();
         reopened.rotate_service_key().unwrap_or_else(|error| panic!("{step}: {error}"));
         keyring.reload().unwrap();
-        assert_eq!(bench.open().unwrap().keys().len(), before + 1, "{step}");
+        assert_eq!(bench.open().unwrap().keys()[0].versions.len(), before + 1, "{step}");
         assert!(!fresh.exists(), "{step}");
     }
 }
@@ -468,7 +472,7 @@ fn concurrent_writers_lose_nothing() {
         }
     });
     assert!(keyring.reload().unwrap());
-    assert_eq!((keyring.keys().len(), keyring.generation()), (21, 21));
+    assert_eq!((keyring.keys()[0].versions.len(), keyring.generation()), (21, 21));
 }
 
 #[test]
@@ -510,18 +514,18 @@ fn a_key_goes_through_its_states_and_errors_say_which() {
     let (bench, keyring) = Bench::with_keyring();
     let clock = Arc::new(Hand::default());
     let keyring = keyring.with_clock(clock.clone());
-    keyring.create_key("tenant").unwrap();
+    let tenant = keyring.create_key(&NewKey::random()).unwrap();
     let (secret, user) = (Secret::random().unwrap(), EncryptionContext::default());
-    let wrapped = keyring.wrap_key("tenant", &secret, &user, &binding()).unwrap();
-    let change = |change| keyring.change_state("tenant", None, change);
+    let wrapped = keyring.wrap_key(tenant.as_str(), &secret, &user, &binding()).unwrap();
+    let change = |change| keyring.change_state(&tenant, None, change);
     let outcome = || {
-        let wrap = keyring.wrap_key("tenant", &secret, &user, &binding()).map(|_| ());
+        let wrap = keyring.wrap_key(tenant.as_str(), &secret, &user, &binding()).map(|_| ());
         let reopened = bench.open().unwrap();
         (wrap.err(), reopened.unwrap_key(&wrapped, &binding()).map(|_| ()).err())
     };
     change(StateChange::Disable).unwrap();
     assert!(matches!(outcome(), (Some(KeyError::Disabled { .. }), Some(KeyError::Disabled { .. }))));
-    assert!(matches!(keyring.rotate_key("tenant"), Err(KeyringError::State { .. })));
+    assert!(matches!(keyring.rotate_key(&tenant), Err(KeyringError::State { .. })));
     change(StateChange::Enable).unwrap();
     assert_eq!(outcome(), (None, None));
     assert!(matches!(change(StateChange::ScheduleDeletion { days: 6 }), Err(KeyringError::Waiting(6))));
@@ -535,21 +539,21 @@ fn a_key_goes_through_its_states_and_errors_say_which() {
     assert!(matches!(outcome().0, Some(KeyError::Disabled { .. })));
     change(StateChange::ScheduleDeletion { days: 7 }).unwrap();
     clock.0.store(7 * 86400 - 1, Ordering::SeqCst);
-    assert!(matches!(change(StateChange::Destroy), Err(KeyringError::State { .. })));
+    assert_eq!(keyring.maintain().unwrap(), []);
     clock.0.store(7 * 86400, Ordering::SeqCst);
-    change(StateChange::Destroy).unwrap();
+    assert_eq!(keyring.maintain().unwrap(), [Upkeep::Destroyed { key: tenant.clone() }]);
     assert!(matches!(outcome(), (Some(KeyError::Destroyed { .. }), Some(KeyError::Destroyed { .. }))));
-    assert!(matches!(change(StateChange::Enable), Err(KeyringError::NoSuchKey(_))));
+    assert!(matches!(change(StateChange::Enable), Err(KeyringError::State { .. })));
 }
 
 #[test]
 fn the_newest_service_key_cannot_be_switched_off_but_an_old_one_can() {
     let (_bench, keyring) = Bench::with_keyring();
     let old = wrap(&keyring, &Secret::random().unwrap());
-    let all = keyring.change_state(SERVICE_KEY, None, StateChange::Disable);
+    let all = keyring.change_state(&service(), None, StateChange::Disable);
     assert!(matches!(all, Err(KeyringError::State { .. })));
     keyring.rotate_service_key().unwrap();
-    keyring.change_state(SERVICE_KEY, Some(1), StateChange::Disable).unwrap();
+    keyring.change_state(&service(), Some(1), StateChange::Disable).unwrap();
     assert!(matches!(keyring.unwrap_key(&old, &binding()), Err(KeyError::Disabled { .. })));
     wrap(&keyring, &Secret::random().unwrap());
 }
@@ -559,9 +563,9 @@ fn a_failed_change_leaves_memory_and_file_as_they_were() {
     let (bench, keyring) = Bench::with_keyring();
     keyring.rotate_service_key().unwrap();
     // Applies to version 1 and then fails on version 2.
-    assert!(keyring.change_state(SERVICE_KEY, None, StateChange::Disable).is_err());
+    assert!(keyring.change_state(&service(), None, StateChange::Disable).is_err());
     for seen in [&keyring, &bench.open().unwrap()] {
-        assert_eq!((seen.generation(), seen.keys()[0].state), (2, KeyState::Retired));
+        assert_eq!((seen.generation(), seen.keys()[0].versions[0].state), (2, KeyState::Retired));
     }
 }
 
@@ -587,4 +591,23 @@ fn a_link_to_the_lock_is_not_followed() {
     std::os::unix::fs::symlink(&elsewhere, bench.file("keyring.lock")).unwrap();
     assert!(matches!(keyring.rotate_service_key(), Err(KeyringError::Io { .. })));
     assert!(!Path::new(&elsewhere).exists());
+}
+
+#[test]
+fn a_keyring_of_the_first_format_is_read_and_upgraded_by_the_next_write() {
+    let bench = Bench::new();
+    let key_file = bench.root.path().join("key");
+    create_private(&key_file, b"a key file of the first format..").unwrap();
+    let first = include_bytes!("fixtures/format-1.json");
+    create_private(&bench.file("keyring"), first).unwrap();
+    let keyring = bench.open().unwrap();
+    let wrapped = wrap(&keyring, &Secret::random().unwrap());
+    assert_eq!(fs::read(bench.file("keyring")).unwrap(), first, "reading changes nothing");
+    let id = keyring.create_key(&NewKey::random()).unwrap();
+    let text = fs::read_to_string(bench.file("keyring")).unwrap();
+    assert!(text.contains("\"format\": \"strongroom-keyring-2\""));
+    let keyring = bench.open().unwrap();
+    assert!(keyring.unwrap_key(&wrapped, &binding()).is_ok());
+    let ids: Vec<_> = keyring.keys().into_iter().map(|key| key.id).collect();
+    assert_eq!(ids, [service(), id]);
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn j8_key_names_ignore_case_and_values_do_not() {
+fn row_j8_key_names_ignore_case_and_values_do_not() {
     let request = context().encryption(Some("AES256"));
     assert!(holds("StringEquals", "S3:X-AMZ-Server-Side-Encryption", r#""AES256""#, &request));
     assert!(!holds("StringEquals", HEADER, r#""aes256""#, &request));
@@ -12,7 +12,7 @@ fn j8_key_names_ignore_case_and_values_do_not() {
 }
 
 #[test]
-fn j9_wildcards_are_literal_under_string_equals() {
+fn row_j9_wildcards_are_literal_under_string_equals() {
     let request = context().encryption(Some("aws:kms"));
     assert!(!holds("StringEquals", HEADER, r#""aws:*""#, &request));
     assert!(holds("StringLike", HEADER, r#""aws:*""#, &request));
@@ -21,7 +21,7 @@ fn j9_wildcards_are_literal_under_string_equals() {
 }
 
 #[test]
-fn j9_arn_wildcards_do_not_cross_a_colon() {
+fn row_j9_arn_wildcards_do_not_cross_a_colon() {
     // The example of the IAM user guide, section "ARN condition operators".
     let pattern = r#""arn:aws:someservice:*:111122223333:finance/*""#;
     let crossing = "arn:aws:someservice:us-east-2:999999999999:store/abc:111122223333:finance/document.txt";
@@ -35,7 +35,7 @@ fn j9_arn_wildcards_do_not_cross_a_colon() {
 }
 
 #[test]
-fn j9_what_is_not_an_arn_matches_no_arn() {
+fn row_j9_what_is_not_an_arn_matches_no_arn() {
     let pattern = r#""arn:aws:kms:*:*:key/*""#;
     for seen in ["", "alias/a", "arn:aws:kms", "arn:aws:kms:eu:1"] {
         assert!(!holds("ArnLike", KMS_KEY, pattern, &context().kms_key(Some(seen))), "{seen}");
@@ -45,7 +45,7 @@ fn j9_what_is_not_an_arn_matches_no_arn() {
 }
 
 #[test]
-fn j10_variables_are_filled_from_the_request() {
+fn row_j10_variables_are_filled_from_the_request() {
     for (operator, values, fits) in [
         ("StringLike", r#""home/${aws:username}/*""#, true),
         ("StringEquals", r#""home/${AWS:UserName}/x""#, true),
@@ -58,47 +58,47 @@ fn j10_variables_are_filled_from_the_request() {
         ("StringEquals", r#""home/${test:none,'an'}n/x""#, true),
     ] {
         assert_eq!(
-            holds(operator, "s3:prefix", values, &context().prefix(Some("home/ann/x"))),
+            holds(operator, "s3:prefix", values, &context().listing("home/ann/x", "/")),
             fits,
             "{values}"
         );
     }
-    let odd = context().prefix(Some("a}b"));
+    let odd = context().listing("a}b", "/");
     assert!(holds("StringEquals", "s3:prefix", r#""${test:none, 'a}b'}""#, &odd));
 }
 
 #[test]
-fn j10_escapes_stand_for_the_characters_themselves() {
+fn row_j10_escapes_stand_for_the_characters_themselves() {
     for (seen, fits) in [("a*b?c$d", true), ("aXbYc$d", false)] {
         assert_eq!(
-            holds("StringLike", "s3:prefix", r#""a${*}b${?}c${$}d""#, &context().prefix(Some(seen))),
+            holds("StringLike", "s3:prefix", r#""a${*}b${?}c${$}d""#, &context().listing(seen, "/")),
             fits
         );
     }
-    assert!(holds("StringEquals", "s3:prefix", r#""${*}""#, &context().prefix(Some("*"))));
+    assert!(holds("StringEquals", "s3:prefix", r#""${*}""#, &context().listing("*", "/")));
 }
 
 #[test]
-fn j10_a_filled_in_value_is_literal() {
-    let request = context().with("test:pattern", ["*"]).prefix(Some("anything"));
+fn row_j10_a_filled_in_value_is_literal() {
+    let request = context().with("test:pattern", ["*"]).listing("anything", "/");
     assert!(!holds("StringLike", "s3:prefix", r#""${test:pattern}""#, &request));
     let colons = context().with("test:part", ["eu:1"]).kms_key(Some("arn:aws:kms:eu:1:key/a"));
     assert!(!holds("ArnLike", KMS_KEY, r#""arn:aws:kms:${test:part}:key/a""#, &colons));
 }
 
 #[test]
-fn j10_older_versions_take_variables_as_text() {
+fn row_j10_older_versions_take_variables_as_text() {
     for version in ["", r#""Version": "2008-10-17","#] {
         let condition = r#", "Condition": {"StringEquals": {"s3:prefix": "${aws:username}"}}"#;
         let old =
             parse(&format!("{{{version} \"Statement\": {}}}", statement("Deny", "s3:PutObject", condition)));
-        assert!(may_put(&old, context().prefix(Some("ann"))), "{version}");
-        assert!(!may_put(&old, context().prefix(Some("${aws:username}"))), "{version}");
+        assert!(may_put(&old, context().listing("ann", "/")), "{version}");
+        assert!(!may_put(&old, context().listing("${aws:username}", "/")), "{version}");
     }
 }
 
 #[test]
-fn j10_typed_operators_refuse_variables() {
+fn row_j10_typed_operators_refuse_variables() {
     for operator in ["NumericEquals", "DateEquals", "Bool", "BinaryEquals", "IpAddress", "Null"] {
         let condition = format!(r#", "Condition": {{"{operator}": {{"test:key": "${{aws:username}}"}}}}"#);
         let text = format!(
@@ -110,16 +110,16 @@ fn j10_typed_operators_refuse_variables() {
 }
 
 #[test]
-fn j10_a_variable_without_value_never_grants() {
+fn row_j10_a_variable_without_value_never_grants() {
     let condition = r#", "Condition": {"StringNotEquals": {"s3:prefix": "${test:none}"}}"#;
-    let request = context().prefix(Some("x"));
+    let request = context().listing("x", "/");
     assert!(!may_put(&policy(&[statement("Deny", "s3:PutObject", condition)]), request.clone()));
     let allow = policy(&[statement("Allow", "s3:PutObject", condition)]);
     assert!(!decide(&allow, Mode::Closed, Action::PutObject, request).is_allowed());
 }
 
 #[test]
-fn j10_an_unfilled_resource_exception_never_grants_and_never_spares() {
+fn row_j10_an_unfilled_resource_exception_never_grants_and_never_spares() {
     let excepted = |effect: &str| {
         statement(effect, "s3:PutObject", "").replace(
             r#""Resource": "arn:aws:s3:::docs/*""#,
@@ -136,13 +136,13 @@ fn j10_an_unfilled_resource_exception_never_grants_and_never_spares() {
 }
 
 #[test]
-fn j10_a_key_with_many_values_fills_no_variable() {
-    let request = context().with("test:many", ["x", "y"]).prefix(Some("x"));
+fn row_j10_a_key_with_many_values_fills_no_variable() {
+    let request = context().with("test:many", ["x", "y"]).listing("x", "/");
     assert!(!holds("StringEquals", "s3:prefix", r#""${test:many}""#, &request));
 }
 
 #[test]
-fn j10_resources_take_variables() {
+fn row_j10_resources_take_variables() {
     let own = parse(
         r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:*",
             "Resource": "arn:aws:s3:::docs/home/${aws:username}/*"}}"#,
@@ -155,8 +155,7 @@ fn j10_resources_take_variables() {
         let request = Request {
             principal: &principal,
             action: Action::GetObject,
-            bucket: &bucket,
-            object: Some(&object),
+            resource: Resource::Object(&bucket, &object),
             context: context(),
         };
         assert_eq!(own.evaluate(&request, Mode::Closed).is_allowed(), allowed, "{name}");
@@ -164,7 +163,7 @@ fn j10_resources_take_variables() {
 }
 
 #[test]
-fn j19_the_derived_keys_describe_the_principal_and_the_moment() {
+fn row_j19_the_derived_keys_describe_the_principal_and_the_moment() {
     for (operator, key, values) in [
         ("StringEquals", "aws:username", r#""ann""#),
         ("StringEquals", "aws:userid", r#""1000""#),
@@ -186,12 +185,12 @@ fn j19_the_derived_keys_describe_the_principal_and_the_moment() {
         "StringLike",
         "strongroom:exe",
         r#""/usr/bin/*""#,
-        &context().exe(Some("/usr/bin/restic"))
+        &context().with("strongroom:exe", ["/usr/bin/restic"])
     ));
 }
 
 #[test]
-fn j19_unset_keys_are_absent() {
+fn row_j19_unset_keys_are_absent() {
     for key in [
         HEADER,
         KMS_KEY,
@@ -207,14 +206,14 @@ fn j19_unset_keys_are_absent() {
 }
 
 #[test]
-fn j19_the_caller_overrides_what_is_derived() {
+fn row_j19_the_caller_overrides_what_is_derived() {
     let request = context().with("AWS:UserName", ["bob"]);
     assert!(holds("StringEquals", "aws:username", r#""bob""#, &request));
     assert!(holds("Null", "aws:username", "true", &context().with("aws:username", [""; 0])));
 }
 
 #[test]
-fn o1_insecure_transport_can_be_denied() {
+fn row_o1_insecure_transport_can_be_denied() {
     let tls_only =
         policy(&[statement("Deny", "s3:*", r#", "Condition": {"Bool": {"aws:SecureTransport": "false"}}"#)]);
     assert!(may_put(&tls_only, context()));
@@ -222,7 +221,7 @@ fn o1_insecure_transport_can_be_denied() {
 }
 
 #[test]
-fn j20_values_may_be_strings_numbers_or_bare_booleans() {
+fn row_j20_values_may_be_strings_numbers_or_bare_booleans() {
     let request = context().with("test:n", ["12"]);
     for values in [r#""12""#, "12", r#"["12"]"#, "[11, 12]"] {
         assert!(holds("NumericEquals", "test:n", values, &request), "{values}");
@@ -230,5 +229,126 @@ fn j20_values_may_be_strings_numbers_or_bare_booleans() {
     }
     for values in ["true", r#""true""#, r#""True""#, "[true]"] {
         assert!(holds("Bool", "aws:SecureTransport", values, &context()), "{values}");
+    }
+}
+
+#[test]
+fn row_j19_a_listing_has_a_prefix_and_a_delimiter_and_nothing_else_has() {
+    // Amazon S3 user guide, "Controlling access to a bucket with user policies", step 4: one folder and what leads to it.
+    let folders = r#"{"StringEquals": {"s3:prefix": ["", "home/"], "s3:delimiter": "/"}}"#;
+    let text = format!(
+        r#"{{"Statement": {{"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::docs", "Condition": {folders}}}}}"#
+    );
+    let (allow, principal, bucket) = (parse(&text), ann(), bucket());
+    for (prefix, allowed) in [("", true), ("home/", true), ("home", false), ("home/ann/", false)] {
+        let request = Request {
+            principal: &principal,
+            action: Action::ListBucket,
+            resource: Resource::Bucket(&bucket),
+            context: context().listing(prefix, "/"),
+        };
+        assert_eq!(allow.evaluate(&request, Mode::Closed).is_allowed(), allowed, "{prefix}");
+    }
+    for key in ["s3:prefix", "s3:delimiter"] {
+        assert!(holds("Null", key, "true", &context()), "{key}");
+    }
+}
+
+/// Answers like a process, and tells whether it was asked.
+#[derive(Debug, Default)]
+struct Asked(std::cell::Cell<u32>);
+
+impl Process for Asked {
+    fn exe(&self) -> Option<String> {
+        self.0.set(self.0.get() + 1);
+        Some("/usr/bin/restic".to_owned())
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        self.0.set(self.0.get() + 1);
+        vec![27, 34]
+    }
+}
+
+#[test]
+fn row_j19_the_process_is_looked_at_only_where_a_statement_that_applies_mentions_it() {
+    let asked = Asked::default();
+    let process = context().process(Some(&asked));
+    let exe = r#", "Condition": {"StringEquals": {"strongroom:exe": "/usr/bin/restic"}}"#;
+    assert!(may_put(&policy(&[statement("Deny", "s3:PutObject", "")]), process.clone()).eq(&false));
+    assert!(may_put(&policy(&[statement("Deny", "s3:GetObject", exe)]), process.clone()));
+    let unmet =
+        r#", "Condition": {"StringEquals": {"aws:username": "bob", "strongroom:exe": "/usr/bin/restic"}}"#;
+    assert!(may_put(&policy(&[statement("Deny", "s3:PutObject", unmet)]), process.clone()));
+    assert_eq!(asked.0.get(), 0);
+    assert!(!may_put(&policy(&[statement("Deny", "s3:PutObject", exe)]), process.clone()));
+    assert!(holds("ForAnyValue:NumericEquals", "strongroom:gid", "34", &process));
+    assert!(holds("ForAnyValue:NumericEquals", "strongroom:gid", "1000", &process));
+    assert!(asked.0.get() > 0);
+}
+
+#[test]
+fn row_j19_a_program_that_cannot_be_told_is_absent() {
+    assert!(holds("Null", "strongroom:exe", "true", &context()));
+    assert!(holds("StringNotLike", "strongroom:exe", r#""/usr/bin/*""#, &context()));
+}
+
+#[test]
+fn row_j19_object_lock_keys_describe_the_retention() {
+    let day = Duration::from_hours(24);
+    let until = context().now + day * 30 - Duration::from_secs(1);
+    let lock = |mode, legal_hold| context().lock(Some(Lock { mode, until, legal_hold }));
+    let request = lock(LockMode::Governance, false);
+    for (operator, key, values) in [
+        ("StringEquals", "s3:object-lock-mode", r#""GOVERNANCE""#),
+        ("NumericEquals", "s3:object-lock-remaining-retention-days", "30"),
+        ("NumericLessThan", "s3:object-lock-remaining-retention-days", "31"),
+        ("DateLessThan", "s3:object-lock-retain-until-date", r#""2026-01-31""#),
+        ("StringEquals", "s3:object-lock-legal-hold", r#""OFF""#),
+    ] {
+        assert!(holds(operator, key, values, &request), "{key}");
+        assert!(holds("Null", key, "true", &context()), "{key}");
+    }
+    assert!(holds(
+        "StringEquals",
+        "s3:object-lock-mode",
+        r#""COMPLIANCE""#,
+        &lock(LockMode::Compliance, true)
+    ));
+    assert!(holds("StringEquals", "s3:object-lock-legal-hold", r#""ON""#, &lock(LockMode::Compliance, true)));
+    let past = context().lock(Some(Lock {
+        mode: LockMode::Governance,
+        until: context().now - day,
+        legal_hold: false,
+    }));
+    assert!(holds("NumericEquals", "s3:object-lock-remaining-retention-days", "0", &past));
+}
+
+#[test]
+fn row_o2_the_version_of_tls_is_absent_on_a_local_mount() {
+    let old = r#"{"NumericLessThan": {"s3:TlsVersion": 1.2}}"#;
+    let deny = policy(&[statement("Deny", "s3:*", &format!(r#", "Condition": {old}"#))]);
+    assert!(may_put(&deny, context()));
+    assert!(!may_put(&deny, context().tls_version(Some("1.1"))));
+    assert!(may_put(&deny, context().tls_version(Some("1.3"))));
+}
+
+#[test]
+fn row_j19_office_hours_follow_the_clock() {
+    let night = policy(&[
+        statement(
+            "Deny",
+            "s3:PutObject",
+            r#", "Condition": {"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T18:00:00Z"}}"#,
+        ),
+        statement(
+            "Deny",
+            "s3:PutObject",
+            r#", "Condition": {"DateLessThan": {"aws:CurrentTime": "2026-01-01T08:00:00Z"}}"#,
+        ),
+    ]);
+    let at = |hour| Context::at(context().now + Duration::from_hours(hour));
+    for (hour, allowed) in [(7, false), (8, true), (12, true), (18, true), (19, false)] {
+        assert_eq!(may_put(&night, at(hour)), allowed, "{hour}");
     }
 }

@@ -19,7 +19,7 @@ fn kms() -> Context<'static> {
 }
 
 #[test]
-fn j1_a_put_without_header_is_denied_whatever_the_default_would_do() {
+fn row_j1_a_put_without_header_is_denied_whatever_the_default_would_do() {
     for policy in [deny_put(DENY_OTHER_THAN_AES256), deny_put(DENY_WITHOUT_HEADER)] {
         // The default encrypts with a KMS key, which fills the key id and not the header.
         assert!(!may_put(&policy, context().kms_key(Some(KEY_ARN))));
@@ -30,7 +30,7 @@ fn j1_a_put_without_header_is_denied_whatever_the_default_would_do() {
 }
 
 #[test]
-fn j2_the_key_condition_sees_the_effective_key() {
+fn row_j2_the_key_condition_sees_the_effective_key() {
     let wrong_key = format!(r#", "Condition": {{"ArnNotEqualsIfExists": {{"{KMS_KEY}": "{KEY_ARN}"}}}}"#);
     let no_key = format!(r#", "Condition": {{"Null": {{"{KMS_KEY}": "true"}}}}"#);
     assert!(may_put(&deny_put(&wrong_key), context().kms_key(Some(KEY_ARN))));
@@ -43,7 +43,7 @@ fn j2_the_key_condition_sees_the_effective_key() {
 }
 
 #[test]
-fn b13_an_alias_never_matches_the_key() {
+fn row_b13_an_alias_never_matches_the_key() {
     let alias = format!(
         r#", "Condition": {{"StringNotEquals": {{"{KMS_KEY}": "arn:aws:kms:eu-central-1:111122223333:alias/a"}}}}"#
     );
@@ -51,7 +51,7 @@ fn b13_an_alias_never_matches_the_key() {
 }
 
 #[test]
-fn j3_the_null_statement_is_implied_by_the_first() {
+fn row_j3_the_null_statement_is_implied_by_the_first() {
     let one = deny_put(DENY_OTHER_THAN_AES256);
     let both = policy(&[
         statement("Deny", "s3:PutObject", DENY_OTHER_THAN_AES256),
@@ -63,7 +63,7 @@ fn j3_the_null_statement_is_implied_by_the_first() {
 }
 
 #[test]
-fn j4_deny_with_not_equals_if_exists_denies_a_missing_header_too() {
+fn row_j4_deny_with_not_equals_if_exists_denies_a_missing_header_too() {
     let trap = deny_put(&DENY_OTHER_THAN_AES256.replace("StringNotEquals", "StringNotEqualsIfExists"));
     assert!(!may_put(&trap, context()));
     let right = deny_put(
@@ -76,7 +76,7 @@ fn j4_deny_with_not_equals_if_exists_denies_a_missing_header_too() {
 }
 
 #[test]
-fn j6_operators_and_keys_all_have_to_hold() {
+fn row_j6_operators_and_keys_all_have_to_hold() {
     let two_keys = deny_put(
         r#", "Condition": {"StringEquals": {"aws:username": "ann", "s3:x-amz-server-side-encryption": "AES256"}}"#,
     );
@@ -90,7 +90,7 @@ fn j6_operators_and_keys_all_have_to_hold() {
 }
 
 #[test]
-fn j11_an_explicit_deny_wins_over_every_allow() {
+fn row_j11_an_explicit_deny_wins_over_every_allow() {
     let both = policy(&[statement("Allow", "s3:*", ""), statement("Deny", "s3:PutObject", "")]);
     for mode in [Mode::Open, Mode::Closed] {
         assert!(!decide(&both, mode, Action::PutObject, context()).is_allowed());
@@ -99,37 +99,39 @@ fn j11_an_explicit_deny_wins_over_every_allow() {
 }
 
 #[test]
-fn j11_the_mode_decides_when_no_statement_does() {
+fn row_j11_the_mode_decides_when_no_statement_does() {
     let other = policy(&[statement("Deny", "s3:DeleteObject", "")]);
     assert!(decide(&other, Mode::Open, Action::PutObject, context()).is_allowed());
     assert_eq!(denial(decide(&other, Mode::Closed, Action::PutObject, context())).cause, Cause::NoAllow);
 }
 
+fn without_policy(request: &Request<'_>, mode: Mode) -> Decision {
+    Policies { resource: None, identity: &[], mode }.evaluate(request)
+}
+
 #[test]
-fn j11_without_a_policy_the_mode_alone_decides() {
+fn row_j11_without_a_policy_the_mode_alone_decides() {
     let (principal, bucket) = (ann(), bucket());
     let request = Request {
         principal: &principal,
         action: Action::ListBucket,
-        bucket: &bucket,
-        object: None,
+        resource: Resource::Bucket(&bucket),
         context: context(),
     };
-    let grant = evaluate(None, &request, Mode::Open).into_result().unwrap();
+    let grant = without_policy(&request, Mode::Open).into_result().unwrap();
     assert!(grant.covers(Action::ListBucket, &bucket));
     assert!(!grant.covers(Action::PutObject, &bucket));
     assert!(!grant.covers(Action::ListBucket, &BucketName::parse("docs2").unwrap()));
-    assert!(!evaluate(None, &request, Mode::Closed).is_allowed());
+    assert!(!without_policy(&request, Mode::Closed).is_allowed());
 }
 
 #[test]
-fn j12_a_policy_of_another_bucket_denies_everything() {
+fn row_j12_a_policy_of_another_bucket_denies_everything() {
     let (principal, other, object) = (ann(), BucketName::parse("other").unwrap(), object("x"));
     let request = Request {
         principal: &principal,
         action: Action::GetObject,
-        bucket: &other,
-        object: Some(&object),
+        resource: Resource::Object(&other, &object),
         context: context(),
     };
     let denial = denial(policy(&[statement("Allow", "s3:*", "")]).evaluate(&request, Mode::Open));
@@ -141,15 +143,19 @@ fn an_action_on_the_wrong_kind_of_resource_is_denied_instead_of_passing_by_every
     let (principal, bucket, object) = (ann(), bucket(), object("x"));
     let deny_puts = policy(&[statement("Deny", "s3:PutObject", "")]);
     for (action, object) in [(Action::PutObject, None), (Action::ListBucket, Some(&object))] {
-        let request = Request { principal: &principal, action, bucket: &bucket, object, context: context() };
-        for policy in [Some(&deny_puts), None] {
-            assert_eq!(denial(evaluate(policy, &request, Mode::Open)).cause, Cause::Misdirected);
-        }
+        let request = Request {
+            principal: &principal,
+            action,
+            resource: Resource::of(&bucket, object),
+            context: context(),
+        };
+        assert_eq!(denial(deny_puts.evaluate(&request, Mode::Open)).cause, Cause::Misdirected);
+        assert_eq!(denial(without_policy(&request, Mode::Open)).cause, Cause::Misdirected);
     }
 }
 
 #[test]
-fn j13_principals_are_everyone_an_account_or_one_user() {
+fn row_j13_principals_are_everyone_an_account_or_one_user() {
     let denies = |element: &str| {
         let text = statement("Deny", "s3:PutObject", "").replace(r#""Principal": "*""#, element);
         !may_put(&policy(&[text]), context())
@@ -173,7 +179,7 @@ fn j13_principals_are_everyone_an_account_or_one_user() {
 }
 
 #[test]
-fn j13_a_user_without_name_is_known_by_number_that_no_name_can_fake() {
+fn row_j13_a_user_without_name_is_known_by_number_that_no_name_can_fake() {
     let account = || AccountId::parse(ACCOUNT).unwrap();
     assert_eq!(Principal::new(account(), 7, vec![], None).arn(), "arn:aws:iam::111122223333:user/uid:7");
     let forged = Principal::new(account(), 8, vec![], Some("uid:7"));
@@ -184,7 +190,7 @@ fn j13_a_user_without_name_is_known_by_number_that_no_name_can_fake() {
 }
 
 #[test]
-fn j13_not_action_and_not_resource_mean_everything_else() {
+fn row_j13_not_action_and_not_resource_mean_everything_else() {
     let all_but_get = parse(
         r#"{"Statement": {"Effect": "Deny", "Principal": "*", "NotAction": ["s3:GetObject", "s3:List*"],
             "Resource": ["arn:aws:s3:::docs", "arn:aws:s3:::docs/*"]}}"#,
@@ -201,8 +207,7 @@ fn j13_not_action_and_not_resource_mean_everything_else() {
         let request = Request {
             principal: &principal,
             action,
-            bucket: &bucket,
-            object: object.as_ref(),
+            resource: Resource::of(&bucket, object.as_ref()),
             context: context(),
         };
         assert!(!elsewhere.evaluate(&request, Mode::Open).is_allowed());
@@ -210,7 +215,7 @@ fn j13_not_action_and_not_resource_mean_everything_else() {
 }
 
 #[test]
-fn j13_action_names_ignore_case_and_take_wildcards() {
+fn row_j13_action_names_ignore_case_and_take_wildcards() {
     for (action, denied) in [
         ("S3:putobject", true),
         ("s3:Put*", true),
@@ -223,7 +228,7 @@ fn j13_action_names_ignore_case_and_take_wildcards() {
 }
 
 #[test]
-fn j14_no_policy_locks_the_owner_out_of_the_policy_verbs() {
+fn row_j14_no_policy_locks_the_owner_out_of_the_policy_verbs() {
     let everything = parse(
         r#"{"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:*",
             "Resource": ["arn:aws:s3:::docs", "arn:aws:s3:::docs/*"]}}"#,
@@ -237,19 +242,19 @@ fn j14_no_policy_locks_the_owner_out_of_the_policy_verbs() {
         (&owner, Action::ListBucket, false),
         (&ann, Action::DeleteBucketPolicy, false),
     ] {
-        let request = Request { principal, action, bucket: &bucket, object: None, context: context() };
+        let request = Request { principal, action, resource: Resource::Bucket(&bucket), context: context() };
         assert_eq!(everything.evaluate(&request, Mode::Closed).is_allowed(), allowed, "{action}");
     }
 }
 
 #[test]
-fn j15_a_later_write_is_judged_by_the_setting_of_its_file() {
+fn row_j15_a_later_write_is_judged_by_the_setting_of_its_file() {
     // The caller passes the file's own setting as header, as the upload of a part inherits it.
     assert!(may_put(&deny_put(DENY_OTHER_THAN_AES256), aes256()));
 }
 
 #[test]
-fn j17_reads_carry_no_header_so_a_statement_about_puts_leaves_them_alone() {
+fn row_j17_reads_carry_no_header_so_a_statement_about_puts_leaves_them_alone() {
     for condition in [DENY_OTHER_THAN_AES256, DENY_WITHOUT_HEADER] {
         assert!(decide(&deny_put(condition), Mode::Open, Action::GetObject, context()).is_allowed());
         let too_wide = policy(&[statement("Deny", "s3:*Object", condition)]);
@@ -258,7 +263,7 @@ fn j17_reads_carry_no_header_so_a_statement_about_puts_leaves_them_alone() {
 }
 
 #[test]
-fn j21_an_allow_requires_nothing_in_an_open_bucket() {
+fn row_j21_an_allow_requires_nothing_in_an_open_bucket() {
     let allow = policy(&[statement(
         "Allow",
         "s3:PutObject",
@@ -279,8 +284,7 @@ fn bucket_and_object_resources_are_told_apart() {
     let list = Request {
         principal: &principal,
         action: Action::ListBucket,
-        bucket: &bucket,
-        object: None,
+        resource: Resource::Bucket(&bucket),
         context: context(),
     };
     assert!(!on_bucket.evaluate(&list, Mode::Open).is_allowed());

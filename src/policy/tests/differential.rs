@@ -56,8 +56,7 @@ fn ours(text: &str, user: &str, name: &str, keys: &[(&str, &str)]) -> Option<boo
         let request = Request {
             principal: &principal,
             action: Action::PutObject,
-            bucket: &bucket,
-            object: Some(&object),
+            resource: Resource::Object(&bucket, &object),
             context,
         };
         policy.evaluate(&request, mode).is_allowed()

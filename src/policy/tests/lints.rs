@@ -66,7 +66,7 @@ fn each_trap_is_named() {
 }
 
 #[test]
-fn j3_a_superfluous_null_statement_is_named_with_its_place() {
+fn row_j3_a_superfluous_null_statement_is_named_with_its_place() {
     let text = format!(
         "{{\"Statement\": [\n{},\n{}]}}",
         put("Deny", NOT_AES256).replace("\"Effect\"", "\"Sid\": \"First\", \"Effect\""),
@@ -83,7 +83,7 @@ fn j3_a_superfluous_null_statement_is_named_with_its_place() {
 }
 
 #[test]
-fn j17_a_header_statement_that_also_denies_reads_is_named() {
+fn row_j17_a_header_statement_that_also_denies_reads_is_named() {
     let wide = policy(&[statement("Deny", "s3:*", &format!(r#", "Condition": {NOT_AES256}"#))]);
     assert_eq!(kinds(&wide), [LintKind::HeaderlessAction]);
 }

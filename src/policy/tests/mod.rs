@@ -3,6 +3,8 @@
 mod conditions;
 mod decisions;
 mod differential;
+mod identities;
+mod keys;
 mod lints;
 mod operators;
 mod parsing;
@@ -61,7 +63,7 @@ fn policy(statements: &[String]) -> PolicyDocument {
 fn decide(policy: &PolicyDocument, mode: Mode, action: Action, context: Context<'_>) -> Decision {
     let (principal, bucket, object) = (ann(), bucket(), object("a/b.txt"));
     policy.evaluate(
-        &Request { principal: &principal, action, bucket: &bucket, object: Some(&object), context },
+        &Request { principal: &principal, action, resource: Resource::Object(&bucket, &object), context },
         mode,
     )
 }

@@ -24,8 +24,11 @@ pub(super) const ROOT: u64 = 1;
 
 enum Power {
     On,
-    /// So many operations work yet.
-    Going(u64),
+    /// So many operations work yet. If the one after them is a write, its first pages work too.
+    Going {
+        left: u64,
+        pages: u64,
+    },
     Off,
 }
 
@@ -61,10 +64,17 @@ impl Disk {
         self.stamp
     }
 
-    pub(super) fn cut_power_at(&mut self, nth: u64) {
+    pub(super) fn cut_power_at(&mut self, nth: u64, pages: u64) {
         if !self.is_off() {
-            self.power = Power::Going(nth.saturating_sub(1));
+            self.power = Power::Going { left: nth.saturating_sub(1), pages };
         }
+    }
+
+    /// How many bytes of a write of `len` bytes at `offset` come before the power goes, if it goes now.
+    pub(super) fn interrupted(&self, offset: u64, len: usize) -> Option<usize> {
+        let Power::Going { left: 0, pages: pages @ 1.. } = self.power else { return None };
+        let end = (offset / PAGE).saturating_add(pages).saturating_mul(PAGE);
+        Some(len.min(usize::try_from(end - offset).unwrap_or(len)))
     }
 
     pub(super) fn limit_space(&mut self, bytes: u64) {
@@ -84,11 +94,11 @@ impl Disk {
     pub(super) fn begin(&mut self) -> io::Result<Stamp> {
         self.check_power()?;
         match &mut self.power {
-            Power::Going(0) => {
+            Power::Going { left: 0, .. } => {
                 self.power = Power::Off;
                 return self.check_power().map(|()| self.stamp);
             }
-            Power::Going(left) => *left -= 1,
+            Power::Going { left, .. } => *left -= 1,
             Power::On | Power::Off => {}
         }
         self.stamp += 1;
@@ -221,5 +231,7 @@ pub(super) fn or_full(complete: bool) -> io::Result<()> {
     if complete { Ok(()) } else { Err(errno(ENOSPC)) }
 }
 
+/// Bytes that the system copies at once.
+const PAGE: u64 = 4096;
 /// Seconds since 1970 when the first operation of a disk happens.
 const EPOCH: i64 = 1_700_000_000;

@@ -30,7 +30,13 @@ impl File for SimFile {
         self.check_writable()?;
         let bytes = parts.iter().map(|part| &**part).collect::<Vec<_>>().concat();
         end_of(offset, bytes.len() as u64)?;
-        let complete = self.disk.lock().change_content(self.ino, |content, stamp, free| {
+        let mut disk = self.disk.lock();
+        let interrupted = disk.interrupted(offset, bytes.len());
+        if let Some(part) = interrupted {
+            disk.cut_power_at(2, 0);
+            disk.change_content(self.ino, |content, stamp, _| content.write(stamp, &bytes[..part], offset))?;
+        }
+        let complete = disk.change_content(self.ino, |content, stamp, free| {
             let room = content.room(offset, bytes.len(), free);
             content.write(stamp, &bytes[..room], offset);
             room == bytes.len()

@@ -59,7 +59,13 @@ impl SimDisk {
     /// effect and fails, and so does everything after it, reading too. What it would have left half done is what the
     /// cut at the operation after it draws from.
     pub(crate) fn crash_after(&self, nth: u64) {
-        self.lock().cut_power_at(nth);
+        self.lock().cut_power_at(nth, 0);
+    }
+
+    /// As [`Self::crash_after`], but if that operation is a write, its first `pages` pages are written: what
+    /// `kill -9` does to a process, when everything in flight is kept.
+    pub(crate) fn kill_after(&self, nth: u64, pages: u64) {
+        self.lock().cut_power_at(nth, pages);
     }
 
     /// Whether the power is off.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use strongroom::{
     name::{BucketName, ObjectName},
-    policy::{AccountId, Action, Context, Mode, PolicyDocument, Principal, Request, lint},
+    policy::{AccountId, Action, Context, Mode, PolicyDocument, Principal, Request, Resource, lint},
 };
 
 /// Reads `data` as a policy and asks it.
@@ -25,8 +25,7 @@ pub fn run(data: &[u8]) -> bool {
         let request = Request {
             principal: &principal,
             action,
-            bucket: &bucket,
-            object: (action != Action::ListBucket).then_some(&object),
+            resource: Resource::of(&bucket, (action != Action::ListBucket).then_some(&object)),
             context: Context::at(SystemTime::UNIX_EPOCH).encryption(Some("AES256")),
         };
         let _ = policy.evaluate(&request, Mode::Open).into_result();

@@ -1,0 +1,77 @@
+//! Users and groups of this machine, as the configuration and the command line name them.
+
+use crate::{
+    config::{Config, Identity, PolicyMode},
+    engine::{self, Who, read_identity_policy},
+    policy::{AccountId, Mode, Principal, PrincipalArn},
+};
+
+use super::exit::{Exit, Refusal};
+
+/// What the configuration says about access. A user that does not exist, and a policy that is broken, are refused: what
+/// was meant to restrict somebody would else restrict nobody.
+pub(super) fn access(config: &Config) -> anyhow::Result<engine::Access> {
+    let mut access = engine::Access { mode: mode(config), account: account(config), ..Default::default() };
+    for (identity, arn) in &config.principals {
+        let arn = PrincipalArn::parse(arn).map_err(|problem| refused(format!("[principals]: {problem}")))?;
+        access.arns.push((resolve(identity)?, arn));
+    }
+    for (identity, file) in &config.identity_policies {
+        read_identity_policy(file)
+            .map_err(|problem| refused(format!("identity policy `{}`: {problem}", file.display())))?;
+        access.policies.push((resolve(identity)?, file.clone()));
+    }
+    Ok(access)
+}
+
+/// The configured account.
+pub(super) fn account(config: &Config) -> AccountId {
+    AccountId::parse(config.policy.account.as_str()).expect("both rooms want 12 digits")
+}
+
+/// The configured mode.
+pub(super) fn mode(config: &Config) -> Mode {
+    match config.policy.mode {
+        PolicyMode::Open => Mode::Open,
+        PolicyMode::Closed => Mode::Closed,
+    }
+}
+
+/// A user of this machine as policies see him, by name or number.
+pub(super) fn principal(config: &Config, user: &str) -> anyhow::Result<Principal> {
+    let by_number = user.parse().ok().and_then(uzers::get_user_by_uid);
+    let found = uzers::get_user_by_name(user).or(by_number);
+    let (uid, gid, name) = match (&found, user.parse::<u32>()) {
+        (Some(found), _) => (found.uid(), found.primary_group_id(), found.name().to_str()),
+        // A number without a name may own files too.
+        (None, Ok(uid)) => (uid, uid, None),
+        (None, Err(_)) => {
+            return Err(refused(format!("no user is called `{user}`: name one, or give a number")));
+        }
+    };
+    let groups = found.as_ref().and_then(uzers::User::groups).unwrap_or_default();
+    let mut gids = vec![gid];
+    gids.extend(groups.iter().map(uzers::Group::gid).filter(|other| *other != gid));
+    let principal = Principal::new(account(config), uid, gids, name);
+    let access = access(config)?;
+    let given = |wanted: Who| access.arns.iter().find(|(who, _)| *who == wanted);
+    Ok(match given(Who::User(uid)).or_else(|| given(Who::Group(gid))) {
+        Some((_, arn)) => principal.known_as(arn),
+        None => principal,
+    })
+}
+
+fn resolve(identity: &Identity) -> anyhow::Result<Who> {
+    let unknown =
+        || refused(format!("`{identity}` does not exist on this machine: name another, or make it first"));
+    Ok(match identity {
+        Identity::Uid(uid) => Who::User(*uid),
+        Identity::Gid(gid) => Who::Group(*gid),
+        Identity::UserName(name) => Who::User(uzers::get_user_by_name(name).ok_or_else(unknown)?.uid()),
+        Identity::GroupName(name) => Who::Group(uzers::get_group_by_name(name).ok_or_else(unknown)?.gid()),
+    })
+}
+
+fn refused(message: String) -> anyhow::Error {
+    Refusal::error(Exit::Usage, message)
+}
