@@ -13,7 +13,6 @@ mod error;
 mod event;
 mod journald;
 mod place;
-mod process;
 mod read;
 mod state;
 #[cfg(test)]
@@ -25,7 +24,6 @@ pub use append::Appender;
 pub use chain::carry_root;
 pub use error::AuditError;
 pub use event::{Actor, Decision, Details, Event, EventName, Failure, Parameters, SseApplied};
-pub use process::Programs;
 pub use read::{Filter, Follow, Record, records};
 pub use verify::{Noted, Problem, ProblemKind, Report, verify};
 pub use writer::{AuditLog, Role};

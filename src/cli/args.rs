@@ -66,7 +66,7 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
             Self::Audit(command) => command.run(config),
-            Self::Passwd(command) => command.run(),
+            Self::Passwd(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::MountHelper(command) => command.run(config),

@@ -5,11 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use super::exit::{Exit, Refusal};
+use super::{
+    exit::{Exit, Refusal},
+    output,
+};
 use crate::{
-    audit::{self, AuditLog, Event, Fail, Options, Role, Sync},
+    audit::{self, Actor, AuditLog, Event, Fail, Failure, Options, Role, Sync},
     config::{AuditFail, AuditOptions, AuditSwitch, AuditSync},
     keys::Keyring,
+    policy::PolicyError,
     store::layout::STORE_DIR,
 };
 
@@ -70,14 +74,24 @@ impl AuditPlan {
         self.open(Some(keyring), Role::Command)
     }
 
-    /// Records `event` of a command that unlocks nothing. A log that is still to be begun cannot take it.
-    pub(super) fn record(&self, event: Event) -> anyhow::Result<()> {
-        if audit::exists(&self.options.dir)
-            && let Some(log) = self.open(None, Role::Command)?
-        {
-            log.emit(event)?;
+    /// Does `act` for a command that unlocks nothing, and records it as `event`. A log that is still to be begun cannot
+    /// take it.
+    pub(super) fn recorded<T>(
+        &self,
+        mut event: Event,
+        act: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let begun = audit::exists(&self.options.dir);
+        let log = if begun { self.open(None, Role::Command)? } else { None };
+        let Some(log) = log else { return act() };
+        let outcome = act();
+        if let Err(error) = &outcome {
+            let malformed = error.downcast_ref::<PolicyError>().is_some();
+            let code = if malformed { "MalformedPolicy" } else { "InternalError" };
+            event.failure = Some(Failure { code, message: output::one_line(error), errno: None });
         }
-        Ok(())
+        log.emit(event)?;
+        outcome
     }
 
     fn open(&self, keyring: Option<&Keyring>, role: Role) -> anyhow::Result<Option<Arc<AuditLog>>> {
@@ -95,6 +109,13 @@ impl AuditPlan {
             AuditSwitch::Auto => audit::exists(&self.options.dir),
         }
     }
+}
+
+/// Who runs this command.
+pub(super) fn actor() -> Actor {
+    let name = uzers::get_current_username().and_then(|name| name.into_string().ok());
+    let exe = std::env::current_exe().ok().map(|exe| exe.to_string_lossy().into());
+    Actor { kind: "IAMUser", user_name: name, exe, ..Actor::service() }
 }
 
 /// The directory of the log of the store at `store`.

@@ -102,7 +102,7 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
-            Action::Policy(policy) => policy.run()?,
+            Action::Policy(policy) => policy.run(config)?,
         }
         Ok(Exit::Done)
     }

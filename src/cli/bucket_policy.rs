@@ -10,11 +10,14 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{
+    audit_log::{self, AuditPlan},
     bucket::explained,
     exit::{Exit, Refusal},
     output,
 };
 use crate::{
+    audit::{Event, EventName},
+    config::Config,
     engine::{EngineError, PolicyFile, PutPolicyError, StartError},
     name::BucketName,
     policy::{Lint, MAX_POLICY_BYTES, PolicyDocument, lint},
@@ -72,11 +75,11 @@ struct Advice {
 
 impl PolicyCommand {
     /// Runs the command.
-    pub(super) fn run(&self) -> anyhow::Result<()> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Put { of, file } => put(of, file),
+            Self::Put { of, file } => of.recorded(config, EventName::PutBucketPolicy, || put(of, file)),
             Self::Get { of } => get(of),
-            Self::Delete { of } => delete(of),
+            Self::Delete { of } => of.recorded(config, EventName::DeleteBucketPolicy, || delete(of)),
             Self::Lint { bucket, file, json } => check(bucket, file, *json),
         }
     }
@@ -112,6 +115,19 @@ fn delete(of: &OfBucket) -> anyhow::Result<()> {
 }
 
 impl OfBucket {
+    /// Does `act` and records it in the audit log of the store.
+    fn recorded(
+        &self,
+        config: &Config,
+        name: EventName,
+        act: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Ok(store) = self.store.canonicalize() else { return act() };
+        let mut event = Event::new(name, audit_log::actor());
+        event.request.bucket = Some(self.bucket.clone());
+        AuditPlan::new(&store, &config.audit)?.recorded(event, act)
+    }
+
     /// The policy. It needs no key and may be changed while the store is mounted.
     fn policy(&self, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
         PolicyFile::of(&self.store, bucket).map_err(|error| match error {

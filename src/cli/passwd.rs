@@ -1,16 +1,21 @@
 //! `strongroom passwd`: the unlock slots of a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{
+    audit_log,
     exit::{Exit, Refusal},
     output,
     store::StorePath,
     unlock::{self, UnlockArgs},
 };
-use crate::keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file};
+use crate::{
+    audit,
+    config::Config,
+    keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file},
+};
 
 /// List, add, change and remove the unlock slots of a store
 ///
@@ -92,7 +97,7 @@ struct SlotReport {
 
 impl Passwd {
     /// Runs the command.
-    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match &self.action {
@@ -101,7 +106,7 @@ impl Passwd {
             Some(Action::Add(add)) => self::add(&keyring, add),
             Some(Action::Change(change)) => self::change(&keyring, change),
             Some(Action::Remove { slot }) => remove(&keyring, *slot),
-            Some(Action::Renew(new)) => renew(keyring, new),
+            Some(Action::Renew(new)) => renew(keyring, new, &audit_log::dir(store.path(), &config.audit)),
         }?;
         Ok(Exit::Done)
     }
@@ -132,8 +137,10 @@ fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
     output::line(format!("Slot {slot} removed"))
 }
 
-fn renew(keyring: Keyring, new: &Add) -> anyhow::Result<()> {
-    let renewed = keyring.renew(&[new.new.slot(new.label.as_deref())?])?;
+fn renew(keyring: Keyring, new: &Add, log: &Path) -> anyhow::Result<()> {
+    let (slot, audit_root) = (new.new.slot(new.label.as_deref())?, keyring.audit_root()?);
+    let renewed = keyring.renew(&[slot])?;
+    audit::carry_root(log, &audit_root, &renewed.audit_root()?)?;
     let slots: Vec<_> = renewed.slots().iter().map(|slot| slot.id.to_string()).collect();
     output::line(format!("Keyring renewed; its only slot is {}", slots.join(", ")))?;
     output::line(

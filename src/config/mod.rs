@@ -13,8 +13,8 @@ pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use identity::Identity;
 pub use options::{
     AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
-    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode, PolicyOptions,
-    RequestEncryption, Threads,
+    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode,
+    PolicyOptions, RequestEncryption, Threads,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};

@@ -8,6 +8,7 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod audit;
 mod bucket;
 mod bucket_policy;
 mod buckets;
@@ -26,6 +27,7 @@ mod open;
 mod policies;
 mod principals;
 mod process;
+mod programs;
 mod repair;
 mod request;
 mod salvage;
@@ -56,7 +58,10 @@ pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, Settings
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
+use self::{
+    admission::Admission, audit::Recorder, buckets::Buckets, committer::Committer, live::Budget,
+    table::ObjectTable,
+};
 use crate::{
     audit::AuditLog,
     store::{NodeRef, StoreLock, journal},
@@ -131,6 +136,7 @@ struct Shared {
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     admission: Admission,
+    recorder: Option<Recorder>,
     /// Held for as long as the store is in use; a store that is no directory has none.
     _lock: Option<StoreLock>,
 }

@@ -139,8 +139,14 @@ impl Engine {
         Ok(item.node().read_link()?)
     }
 
-    /// Makes a directory; at the root of the mount, a bucket.
-    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+    /// What [`Engine::make_dir`] does.
+    pub(super) fn make_any_dir(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let birth = birth(caller, mode);
         if dir.is_root() {
@@ -168,8 +174,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(
+    /// What [`Engine::make_symlink`] does.
+    pub(super) fn put_symlink(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -182,8 +188,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Gives `item` a further name in a directory of the same bucket.
-    pub fn link(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
+    /// What [`Engine::link`] does.
+    pub(super) fn link_name(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
         self.require_writable()?;
         same_bucket(item, dir)?;
         let new = dir.usable_name(name)?;
@@ -192,8 +198,8 @@ impl Engine {
         self.attr_from(item, &stat)
     }
 
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::unlink`] does.
+    pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
         let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
@@ -202,8 +208,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_dir`] does.
+    pub(super) fn remove_any_dir(&self, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
             return self.shared.buckets.delete(&bucket_name(name)?);
@@ -212,9 +218,8 @@ impl Engine {
         Ok(dir.node().remove_dir(&name)?)
     }
 
-    /// Moves a name within its bucket. For the policy it is a read and a delete of the old name and a put of the new
-    /// one with the encryption that the object has; what is replaced is deleted.
-    pub fn rename(
+    /// What [`Engine::rename`] does.
+    pub(super) fn rename_name(
         &self,
         caller: &Caller,
         (dir, name): (&Item, &OsStr),

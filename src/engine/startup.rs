@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, admission::Admission, buckets::Buckets, live::Budget,
-    principals::Principals, table::ObjectTable,
+    Committer, Engine, Options, Shared, admission::Admission, audit::Recorder, buckets::Buckets,
+    live::Budget, principals::Principals, table::ObjectTable,
 };
 use crate::{
     crypto,
@@ -99,6 +99,7 @@ impl Engine {
             objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
+            recorder: options.audit.clone().map(Recorder::new),
             options,
             _lock: lock,
         });

@@ -143,8 +143,8 @@ impl Filesystem for Adapter {
         self.serve("unlink", || reply_empty(self.ops.unlink(&caller(req), parent.0, name), reply));
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.serve("rmdir", || reply_empty(self.ops.remove_dir(parent.0, name), reply));
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.serve("rmdir", || reply_empty(self.ops.remove_dir(&caller(req), parent.0, name), reply));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {

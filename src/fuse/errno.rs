@@ -26,7 +26,10 @@ fn errno_of(error: &EngineError) -> Errno {
         | EngineError::IdentityPolicy { .. }
         | EngineError::Key(..)
         | EngineError::BucketKey(..) => libc::EACCES,
-        EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
+        EngineError::Integrity { .. }
+        | EngineError::Bucket { .. }
+        | EngineError::Crypto(..)
+        | EngineError::Audit(..) => libc::EIO,
         EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
         EngineError::Name(..) | EngineError::Invalid(..) => libc::EINVAL,
         EngineError::ReadOnly(..) => libc::EROFS,
@@ -46,6 +49,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::BucketKey(..)
         | EngineError::Bucket { .. }
         | EngineError::Crypto(..)
+        | EngineError::Audit(..)
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)
