@@ -28,7 +28,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder for `log`.
+    /// One that writes to `log`.
     pub(super) fn new(log: Arc<AuditLog>) -> Self {
         Self { log, programs: Programs::default() }
     }
