@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::{
     audit::Audit, bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
-    mount::Mount, mount_helper::MountHelper, passwd::Passwd, status::Status, umount::Umount, verify::Verify,
+    inventory::ListInventory, mount::Mount, mount_helper::MountHelper, passwd::Passwd, reencrypt::Reencrypt,
+    rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -36,6 +37,9 @@ enum Command {
     Inspect(Inspect),
     Verify(Verify),
     Audit(Audit),
+    Inventory(ListInventory),
+    Rewrap(Rewrap),
+    Reencrypt(Reencrypt),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
@@ -66,6 +70,9 @@ impl Command {
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
             Self::Audit(command) => command.run(config),
+            Self::Inventory(command) => command.run(config),
+            Self::Rewrap(command) => command.run(config),
+            Self::Reencrypt(command) => command.run(config),
             Self::Passwd(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -17,12 +17,12 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{AuditFail, AuditSwitch, Config, LogOptions, RequestEncryption, Timeout},
+    config::{AuditFail, AuditSwitch, Config, LogOptions, RequestEncryption, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
     keys::Unlock,
-    store::raise_fd_limit,
+    store::{Holder, raise_fd_limit},
 };
 
 /// Mount a store as a drive
@@ -57,10 +57,16 @@ pub(super) struct Mount {
     /// open]
     #[arg(long, value_name = "open|closed", hide_possible_values = true)]
     audit_fail: Option<AuditFail>,
+    /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
+    ///
+    /// uring is FUSE over `io_uring`, which root switches on by writing Y to
+    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
+    transport: Option<Transport>,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, audit=A, audit-fail=F, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
-    /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, audit=A, audit-fail=F, idle-timeout=T, ttl=T,
+    /// threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -88,6 +94,7 @@ impl Mount {
         words.sse = self.sse.or(words.sse);
         words.audit = self.audit.or(words.audit);
         words.audit_fail = self.audit_fail.or(words.audit_fail);
+        words.transport = self.transport.or(words.transport);
         if self.unlock.is_given() {
             words.unlock = self.unlock.clone();
         }
@@ -120,6 +127,7 @@ impl Plan {
                 ttl: options.ttl.duration(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
+                transport: wanted(options.transport),
                 ..fuse::MountOptions::new(dir)
             },
             engine: engine_options(config, &options)?,
@@ -200,8 +208,21 @@ impl Plan {
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let options = engine::Options { audit, ..self.engine.clone() };
-        let engine = Engine::start(self.store.path(), keyring, &purpose, options)?;
-        Ok(Session::start(Arc::new(engine), &self.mount)?)
+        let engine = Arc::new(Engine::start(self.store.path(), keyring, &purpose, options)?);
+        let session = Session::start(Arc::clone(&engine), &self.mount)?;
+        let holder = Holder::this_process(purpose).over(session.transport());
+        if let Err(error) = engine.describe(&holder) {
+            ::log::warn!("`strongroom status` cannot tell the transport: {error}");
+        }
+        Ok(session)
+    }
+}
+
+fn wanted(transport: Transport) -> Option<fuse::Transport> {
+    match transport {
+        Transport::Auto => None,
+        Transport::Classic => Some(fuse::Transport::Classic),
+        Transport::Uring => Some(fuse::Transport::Uring),
     }
 }
 

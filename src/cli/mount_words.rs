@@ -9,7 +9,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::config::{
-    AuditFail, AuditOptions, AuditSwitch, MountOptions, RequestEncryption, Span, Threads, Timeout,
+    AuditFail, AuditOptions, AuditSwitch, MountOptions, RequestEncryption, Span, Threads, Timeout, Transport,
 };
 
 /// What a list of mount options asks for; what it does not name stays as it was.
@@ -31,6 +31,8 @@ pub(super) struct MountWords {
     pub(super) audit: Option<AuditSwitch>,
     /// `audit-fail=`.
     pub(super) audit_fail: Option<AuditFail>,
+    /// `transport=`.
+    pub(super) transport: Option<Transport>,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
@@ -71,6 +73,7 @@ impl MountWords {
             threads: self.threads.unwrap_or(options.threads),
             sse: self.sse.unwrap_or(options.sse),
             writeback: options.writeback,
+            transport: self.transport.unwrap_or(options.transport),
         }
     }
 
@@ -102,6 +105,7 @@ impl MountWords {
             "sse" => self.sse = Some(encryption(word, value)?),
             "audit" => self.audit = Some(chosen(word, value, "write `on`, `off` or `auto`")?),
             "audit-fail" => self.audit_fail = Some(chosen(word, value, "write `open` or `closed`")?),
+            "transport" => self.transport = Some(chosen(word, value, "write `auto`, `classic` or `uring`")?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -202,6 +206,7 @@ mod tests {
             ("sync", "mount option `sync`: unknown"),
             ("allow-others", "mount option `allow-others`: unknown"),
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
+            ("transport=fast", "write `auto`, `classic` or `uring`"),
             ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),
             ("idle-timeout=soon", "`soon` is not a time"),
             ("audit=yes", "write `on`, `off` or `auto`"),

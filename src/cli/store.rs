@@ -95,11 +95,7 @@ pub(super) enum Access {
 pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::Result<engine::Options> {
     Ok(engine::Options {
         read_only: mount.read_only,
-        encryption: match mount.sse {
-            RequestEncryption::Aes256 => Encryption::Aes256,
-            RequestEncryption::BucketDefault => Encryption::BucketDefault,
-            RequestEncryption::None => Encryption::Unnamed,
-        },
+        encryption: request_encryption(mount.sse),
         new_bucket: new_bucket(&config.bucket),
         access: access(config)?,
         limits: Limits {
@@ -112,6 +108,15 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
         },
         audit: None,
     })
+}
+
+/// The encryption that requests name.
+pub(super) fn request_encryption(sse: RequestEncryption) -> Encryption {
+    match sse {
+        RequestEncryption::Aes256 => Encryption::Aes256,
+        RequestEncryption::BucketDefault => Encryption::BucketDefault,
+        RequestEncryption::None => Encryption::Unnamed,
+    }
 }
 
 /// What buckets are made with under these options.

@@ -55,6 +55,8 @@ pub struct MountOptions {
     pub writeback: bool,
     /// Encryption that creations ask for.
     pub sse: RequestEncryption,
+    /// How requests come from the kernel.
+    pub transport: Transport,
 }
 
 /// What new buckets are like.
@@ -201,6 +203,18 @@ pub enum RequestEncryption {
     None,
 }
 
+/// How requests come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Over `io_uring` where the kernel offers it.
+    Auto,
+    /// Over `/dev/fuse` alone.
+    Classic,
+    /// Over `io_uring`, or not at all.
+    Uring,
+}
+
 /// Encryption of objects whose creation asked for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum DefaultEncryption {
@@ -256,6 +270,7 @@ impl Default for MountOptions {
             threads: Threads::Auto,
             writeback: false,
             sse: RequestEncryption::None,
+            transport: Transport::Auto,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     name::{BucketName, ObjectName},
-    policy::{Action, Context, Grant, Mode, Policies, PolicyDocument, Request, Resource},
+    policy::{Action, Context, Denial, Grant, Mode, Policies, PolicyDocument, Request, Resource},
 };
 
 /// A question about something in a bucket.
@@ -49,10 +49,15 @@ impl Admission {
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
     pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
+        self.judge(policy, ask)?.map_err(refused)
+    }
+
+    /// What would be decided about `ask`, for telling.
+    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Verdict> {
         let bucket = policy.bucket();
         let document = policy.document(ask.action)?;
         if document.is_none() && self.is_open() {
-            return Ok(Grant::without_policy(ask.action, bucket));
+            return Ok(Ok(Grant::without_policy(ask.action, bucket)));
         }
         let path = (ask.path)();
         let (prefix, object);
@@ -79,7 +84,7 @@ impl Admission {
         if document.is_none() && self.is_open() {
             return Ok(Grant::without_policy(action, bucket));
         }
-        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())
+        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())?.map_err(refused)
     }
 
     fn decide(
@@ -89,18 +94,24 @@ impl Admission {
         action: Action,
         resource: Resource<'_>,
         context: Context<'_>,
-    ) -> Result<Grant> {
+    ) -> Result<Verdict> {
         let principal = self.principals.of(caller);
         let identity = self.principals.policies_of(caller)?;
         let asker = Asker { pid: caller.pid };
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        policies.evaluate(&request).into_result().map_err(|denial| {
-            log::warn!("{denial}");
-            EngineError::Denied(Box::new(denial))
-        })
+        Ok(policies.evaluate(&request).into_result())
     }
+}
+
+/// What policies say about a request.
+pub(super) type Verdict = std::result::Result<Grant, Denial>;
+
+/// Logs a denial and makes the error of it.
+fn refused(denial: Denial) -> EngineError {
+    log::warn!("{denial}");
+    EngineError::Denied(Box::new(denial))
 }
 
 fn now() -> Context<'static> {

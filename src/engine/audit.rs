@@ -62,7 +62,7 @@ impl Engine {
         let event = |file: Option<&OpenFile>| {
             let mut event = self.event(name, caller, &object);
             event.details.more.insert("access", access(flags).into());
-            self.describe(&mut event, file, flags.truncate);
+            self.say_how(&mut event, file, flags.truncate);
             event
         };
         self.recorded(event, || self.open_file(caller, item, flags), |file| self.close(file))
@@ -79,7 +79,7 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         let event = |made: Option<&(Item, Attr, OpenFile)>| {
             let mut event = self.event(EventName::PutObject, caller, &Object { dir, name: Some(name) });
-            self.describe(&mut event, made.map(|made| &made.2), true);
+            self.say_how(&mut event, made.map(|made| &made.2), true);
             event
         };
         let create = || self.create_file(caller, dir, name, mode, flags);
@@ -91,7 +91,7 @@ impl Engine {
         let object = Object { dir: file.item(), name: None };
         let event = |done: Option<&()>| {
             let mut event = self.event(EventName::PutObject, caller, &object);
-            self.describe(&mut event, done.map(|()| file), true);
+            self.say_how(&mut event, done.map(|()| file), true);
             event
         };
         self.recorded(event, || self.truncate_file(caller, file), |()| {})
@@ -247,7 +247,7 @@ impl Engine {
     }
 
     /// Says how the open object is encrypted; `put` if that was decided by this very request.
-    fn describe(&self, event: &mut Event, file: Option<&OpenFile>, put: bool) {
+    fn say_how(&self, event: &mut Event, file: Option<&OpenFile>, put: bool) {
         let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
             return;
         };

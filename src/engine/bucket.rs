@@ -14,8 +14,9 @@ use super::{
     admission::{Admission, Ask, Headers},
     bucket_policy::BucketPolicy,
     clock,
-    crash_mark::{self, Crash},
+    crash_mark::{self, Crashes},
     item::Form,
+    plain::PlainOpens,
     request::Encryption,
     settings::{DefaultEncryption, Settings},
 };
@@ -48,12 +49,13 @@ pub struct Bucket {
     /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
     wrapping: Mutex<Option<Arc<BucketKey>>>,
     journal: Option<Journal>,
-    /// The last crash, which may have left files unfinished.
-    crashed: Option<Crash>,
+    /// The last crashes, which may have left files unfinished.
+    crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
+    plain_opens: PlainOpens,
 }
 
 /// What a new encrypted object starts with.
@@ -74,7 +76,7 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Crash>),
+        (journal, crashes): (Option<Journal>, Crashes),
         master: Arc<dyn MasterKey>,
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
@@ -88,9 +90,10 @@ impl Bucket {
             keys: BucketKeys::new(clock),
             wrapping: Mutex::new(None),
             journal,
-            crashed,
+            crashes,
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
+            plain_opens: PlainOpens::default(),
         })
     }
 
@@ -112,6 +115,30 @@ impl Bucket {
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Its reserved directory.
+    pub(super) fn private(&self) -> &NodeRef {
+        &self.private
+    }
+
+    /// Its plain files that are open.
+    pub(super) fn plain_opens(&self) -> &PlainOpens {
+        &self.plain_opens
+    }
+
+    /// The key that wraps its keys.
+    pub(super) fn master(&self) -> &dyn MasterKey {
+        &*self.master
+    }
+
+    /// Uses `key`, a stored bucket key wrapped anew, in place of its old form.
+    pub(super) fn renewed_key(&self, key: BucketKey) {
+        let key = self.keys.insert(key);
+        let mut wrapping = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrapping.as_ref().is_some_and(|current| current.id() == key.id()) {
+            *wrapping = Some(key);
+        }
     }
 
     /// The journal, where the bucket has one.
@@ -154,7 +181,12 @@ impl Bucket {
 
     /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
     pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
-        self.crashed.is_some_and(|crash| crash.covers(changed))
+        self.crashes.cover(changed)
+    }
+
+    /// The crashes that may have left files unfinished.
+    pub(super) fn crashes(&self) -> &Crashes {
+        &self.crashes
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
@@ -277,7 +309,7 @@ impl Bucket {
     }
 
     /// The bucket key that wraps new data keys: the one in use, else the newest stored one, else a new one.
-    fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
+    pub(super) fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
         let now = clock::now_secs();
         let current = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(key) = current.filter(|key| key.wraps_at(now)) {

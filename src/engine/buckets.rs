@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Options, Result, clock, crash_mark,
+    Bucket, EngineError, NewBucket, Options, Result, clock,
+    crash_mark::{self, Crashes},
     settings::{JournalMode, MAX_SETTINGS, Settings},
 };
 use crate::{
@@ -86,9 +87,9 @@ impl Buckets {
             Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
                 .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
-        let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
+        let crashes = if self.read_only { Crashes::default() } else { crash_mark::open(&private, &root)? };
         let clock = Arc::new(SystemClock::new());
-        Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)
+        Bucket::open(name.clone(), settings, private, (journal, crashes), self.master.clone(), clock)
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to
@@ -151,26 +152,12 @@ impl Buckets {
 
     /// Names of the buckets, sorted.
     pub(super) fn names(&self) -> Result<Vec<BucketName>> {
-        let mut names = Vec::new();
-        let mut entries = self.root.entries()?;
-        while let Some(entry) = entries.next()? {
-            let name = entry.name.to_str().and_then(|name| BucketName::parse(name).ok());
-            if let Some(name) = name
-                && self.is_bucket(&name)
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        names_in(&self.root)
     }
 
     /// Whether the directory called `name` has a bucket's reserved directory.
     pub(super) fn is_bucket(&self, name: &BucketName) -> bool {
-        self.root
-            .lookup(&file_name(name))
-            .and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)))
-            .is_ok_and(|(_, stat)| stat.kind == Kind::Directory)
+        is_bucket_in(&self.root, name)
     }
 
     /// Makes a bucket whose directory is born as `birth` says. With `adopt`, an existing directory becomes a bucket
@@ -218,7 +205,7 @@ impl Buckets {
             name,
             settings,
             reserved,
-            (None, None),
+            (None, Crashes::default()),
             self.master.clone(),
             Arc::new(SystemClock::new()),
         )?;
@@ -265,6 +252,24 @@ impl Buckets {
         }
         doomed.iter().try_for_each(|name| remove_tree(&store, name))
     }
+}
+
+/// Names of the buckets of the store at `root`, sorted.
+pub(super) fn names_in(root: &NodeRef) -> Result<Vec<BucketName>> {
+    let mut names = Vec::new();
+    let mut entries = root.entries()?;
+    while let Some(entry) = entries.next()? {
+        let name = entry.name.to_str().and_then(|name| BucketName::parse(name).ok());
+        names.extend(name.filter(|name| is_bucket_in(root, name)));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_bucket_in(root: &NodeRef, name: &BucketName) -> bool {
+    root.lookup(&file_name(name))
+        .and_then(|(dir, _)| dir.lookup(&fixed(BUCKET_DIR)))
+        .is_ok_and(|(_, stat)| stat.kind == Kind::Directory)
 }
 
 /// Removes a directory of ours and what is in it; bounded by the shape that a bucket's reserved directory has.

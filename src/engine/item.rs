@@ -3,10 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use super::{
@@ -30,8 +27,6 @@ struct Inner {
     bucket: Option<Arc<Bucket>>,
     is_bucket: bool,
     form: RwLock<Option<Form>>,
-    /// Opens that pass a plain file through.
-    plain_opens: AtomicUsize,
 }
 
 /// How a regular file is stored.
@@ -60,14 +55,7 @@ impl Item {
     }
 
     fn new(node: NodeRef, kind: Kind, bucket: Option<Arc<Bucket>>, is_bucket: bool) -> Self {
-        Self(Arc::new(Inner {
-            node,
-            kind,
-            bucket,
-            is_bucket,
-            form: RwLock::new(None),
-            plain_opens: AtomicUsize::new(0),
-        }))
+        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form: RwLock::new(None) }))
     }
 
     /// Identity of the stored file.
@@ -161,17 +149,21 @@ impl Item {
 
     /// Counts an open that passes the plain file through.
     pub(super) fn plain_opened(&self) {
-        self.0.plain_opens.fetch_add(1, Ordering::AcqRel);
+        if let Some(bucket) = &self.0.bucket {
+            bucket.plain_opens().opened(self.key());
+        }
     }
 
     /// Ends such an open.
     pub(super) fn plain_closed(&self) {
-        self.0.plain_opens.fetch_sub(1, Ordering::AcqRel);
+        if let Some(bucket) = &self.0.bucket {
+            bucket.plain_opens().closed(self.key());
+        }
     }
 
     /// A plain file that is written anew becomes an encrypted object; `EBUSY` while anybody has it open as plain.
     pub(super) fn become_encrypted(&self) -> Result<()> {
-        if self.0.plain_opens.load(Ordering::Acquire) > 0 {
+        if self.bucket()?.plain_opens().count(self.key()) > 0 {
             return Err(std::io::Error::from_raw_os_error(libc::EBUSY).into());
         }
         self.remember_form(Form::Encrypted);

@@ -19,11 +19,13 @@ mod defects;
 mod error;
 mod file;
 mod item;
+mod jobs;
 mod listing;
 mod live;
 mod lost_found;
 mod namespace;
 mod open;
+mod plain;
 mod policies;
 mod principals;
 mod process;
@@ -41,13 +43,16 @@ mod wreck;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
 pub use defects::Defects;
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
+pub use jobs::{
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+};
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Who, read_identity_policy};
@@ -137,8 +142,10 @@ struct Shared {
     budget: Arc<Budget>,
     admission: Admission,
     recorder: Option<Recorder>,
+    /// Held by the job that runs; taken before any other lock.
+    job: Mutex<()>,
     /// Held for as long as the store is in use; a store that is no directory has none.
-    _lock: Option<StoreLock>,
+    lock: Option<StoreLock>,
 }
 
 impl Engine {

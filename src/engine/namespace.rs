@@ -71,10 +71,34 @@ impl Engine {
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
             Form::Encrypted => {
                 let size = item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0);
-                if item.bucket()?.may_be_unfinished(stat.ctime) { committed_size(item, size) } else { size }
+                if item.bucket()?.may_be_unfinished(stat.ctime) {
+                    self.size_after_crash(item, size)
+                } else {
+                    size
+                }
             }
         };
         Ok(Attr::new(stat, size))
+    }
+
+    /// The size of an object that a crash may have left unfinished, at most that `derived` from the stored length. Without
+    /// a header it is empty; an append may have left the file longer than the header says; and what was never synced
+    /// must be looked through. Where that is no use, the length is as good as anything.
+    fn size_after_crash(&self, item: &Item, derived: u64) -> u64 {
+        let read = |file| Ok((is_unborn(&file)?, read_header(&file)?));
+        match item.node().open(Access::Read).and_then(read) {
+            Ok((true, _)) => 0,
+            Ok((_, Ok((_, header)))) if header.state.birth => self.opened_size(item).unwrap_or(derived),
+            Ok((_, Ok((_, header)))) => header.state.size.min(derived),
+            Ok(_) | Err(_) => derived,
+        }
+    }
+
+    fn opened_size(&self, item: &Item) -> Result<u64> {
+        let object = self.open_object(item, Access::Read)?;
+        let size = object.size();
+        self.release(item);
+        Ok(size)
     }
 
     /// Changes attributes; `open` is the file through which the change was asked for.
@@ -306,18 +330,6 @@ impl Engine {
     pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         Ok(item.node().remove_xattr(name)?)
-    }
-}
-
-/// The size that the header of an encrypted object names, where it has one and is at most `derived` from the stored
-/// length: an append that a crash interrupted leaves the stored file longer, and a first commit a file without a
-/// header, which is empty. As unauthentic as the length is.
-fn committed_size(item: &Item, derived: u64) -> u64 {
-    let read = |file| Ok((is_unborn(&file)?, read_header(&file)?));
-    match item.node().open(Access::Read).and_then(read) {
-        Ok((true, _)) => 0,
-        Ok((_, Ok((_, header)))) => header.state.size.min(derived),
-        Ok(_) | Err(_) => derived,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn},
+    live::{LiveObject, Opening, Sync, is_unborn},
     namespace::birth,
 };
 use crate::{
@@ -42,7 +42,14 @@ impl Engine {
             Form::Plain => Content::Plain(item.node().open(access)?),
             Form::Encrypted => Content::Encrypted(self.open_object(item, access)?),
         };
-        Ok(OpenFile::new(item.clone(), flags, content))
+        let file = OpenFile::new(item.clone(), flags, content);
+        if let Content::Plain(plain) = file.content()
+            && plain.stat()?.nlink == 0
+            && item.bucket()?.plain_opens().count(item.key()) == 1
+        {
+            return Err(replaced());
+        }
+        Ok(file)
     }
 
     pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
@@ -65,8 +72,12 @@ impl Engine {
 
     fn load(&self, item: &Item, access: Access) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
+        if file.stat()?.nlink == 0 {
+            return Err(replaced());
+        }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, opening, budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -214,4 +225,9 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
+}
+
+/// A file without a name that nobody has open: another took its place (`ESTALE`, and the kernel looks the name up again).
+fn replaced() -> EngineError {
+    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }

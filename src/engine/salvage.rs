@@ -246,7 +246,15 @@ fn open_bucket(
     private: &NodeRef,
 ) -> Result<Arc<Bucket>> {
     let (master, clock) = (engine.shared.buckets.master(), Arc::new(SystemClock::new()));
-    Bucket::open(name.clone(), settings, private.clone(), (None, None), master, clock).map(Arc::new)
+    Bucket::open(
+        name.clone(),
+        settings,
+        private.clone(),
+        (None, super::crash_mark::Crashes::default()),
+        master,
+        clock,
+    )
+    .map(Arc::new)
 }
 
 /// Whether the journal has nothing to replay, as far as it can be read.

@@ -72,6 +72,14 @@ impl Engine {
         Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
     }
 
+    /// Tells others who holds the store, once there is more to say than when it was opened.
+    pub fn describe(&self, holder: &Holder) -> Result<(), StoreError> {
+        match &self.shared.lock {
+            Some(lock) if !lock.is_read_only() => lock.describe(holder),
+            _ => Ok(()),
+        }
+    }
+
     /// Draws a first random value. The generator of a process gathers its entropy for that, which takes up to a tenth
     /// of a second: who serves requests lets a thread do this meanwhile.
     pub fn warm_up() {
@@ -101,7 +109,8 @@ impl Engine {
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
             recorder: options.audit.clone().map(Recorder::new),
             options,
-            _lock: lock,
+            job: std::sync::Mutex::default(),
+            lock,
         });
         let committer = Committer::start(&shared)?;
         Ok(Self { shared, committer })

@@ -89,6 +89,22 @@ impl ObjectTable {
         }
     }
 
+    /// Keeps everybody from opening the object until the claim ends; they wait. `None` where more than `mine` opens have
+    /// it, or something of it is not in place.
+    pub(super) fn claim(&self, key: NodeKey, mine: usize) -> Option<Claim<'_>> {
+        let shard = self.shard(key);
+        let mut slots = shard.lock();
+        let object = match slots.get(&key) {
+            None => None,
+            Some(Slot::Open { object, opens }) if *opens <= mine && object.is_settled() => {
+                (*opens > 0).then(|| object.clone())
+            }
+            Some(_) => return None,
+        };
+        slots.insert(key, Slot::Opening { awaited: false });
+        Some(Claim(Landing { shard, key, object }))
+    }
+
     /// Every open object.
     pub(super) fn all(&self) -> Vec<Arc<LiveObject>> {
         let mut all = Vec::new();
@@ -125,6 +141,16 @@ impl ObjectTable {
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeKey, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An object that nobody else can open ([`ObjectTable::claim`]). Dropped, it is as open as before.
+pub(super) struct Claim<'a>(Landing<'a>);
+
+impl Claim<'_> {
+    /// Forgets the object: what is opened from now on is opened anew.
+    pub(super) fn forget(mut self) {
+        self.0.object = None;
     }
 }
 

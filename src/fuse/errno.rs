@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 
 /// A positive `errno` value of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) i32);
+pub struct Errno(pub i32);
 
 impl From<EngineError> for Errno {
     fn from(error: EngineError) -> Self {
@@ -17,6 +17,11 @@ impl From<EngineError> for Errno {
         }
         errno
     }
+}
+
+/// The number that programs on the mount see for `error`.
+pub fn number_of(error: &EngineError) -> i32 {
+    errno_of(error).0
 }
 
 fn errno_of(error: &EngineError) -> Errno {

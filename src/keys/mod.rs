@@ -31,8 +31,8 @@ pub use keyring::{
 pub use master::{Binding, KeyError, MasterKey};
 pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};
 pub use providers::{
-    AwsKmsSettings, Endpoint, KeyProvider, Patience, Pkcs11Settings, ProviderError, ProviderSettings,
-    SecretSource, TransitSettings, built_providers, open_provider,
+    AwsKmsSettings, Endpoint, Patience, Pkcs11Settings, ProviderError, ProviderSettings, SecretSource,
+    TransitSettings, built_providers, open_provider, open_providers,
 };
 pub use service::KeyService;
 pub use state::KeyState;

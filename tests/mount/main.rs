@@ -17,3 +17,5 @@ mod policy;
 mod posix;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod transports;

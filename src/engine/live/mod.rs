@@ -15,8 +15,10 @@ mod logged;
 mod open;
 mod read;
 mod resize;
+mod rewrap;
 mod save;
 mod tags;
+mod unfinished;
 mod write;
 
 use std::{
@@ -28,7 +30,7 @@ use std::{
 
 pub(super) use blocks::Budget;
 pub(super) use commit::Sync;
-pub(super) use open::{is_unborn, read_header};
+pub(super) use open::{Opening, is_unborn, read_header};
 
 use self::{
     base::{Base, Promise},

@@ -17,6 +17,17 @@ use crate::{
     store::{Access, FileRef, NodeRef, Stat},
 };
 
+/// What for an object is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Opening {
+    /// To be read.
+    Reading,
+    /// To be read and written.
+    Writing,
+    /// To be found sound or not: nothing that a crash left is passed over.
+    Verifying,
+}
+
 impl LiveObject {
     /// A new, empty object in the empty `file`. Its header is stored at the end of its first commit.
     pub(crate) fn create(
@@ -61,7 +72,7 @@ impl LiveObject {
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
-        writable: bool,
+        opening: Opening,
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
@@ -75,7 +86,11 @@ impl LiveObject {
         let data_key = bucket.data_key(&header)?;
         let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
-        let excess = excess(&bucket, &node, &header, &stat)?;
+        let unsure = header.state.birth
+            && opening != Opening::Verifying
+            && bucket.may_be_unfinished(stat.ctime)
+            && !bucket.crashes().is_whole(&stat);
+        let excess = excess(&bucket, &node, &header, &stat, unsure)?;
         let geometry = header.identity.geometry;
         let base = match bucket.journal() {
             Some(_) => Base::committed(geometry.blocks(header.state.size)),
@@ -92,7 +107,7 @@ impl LiveObject {
             intent: None,
             attributes_unsynced: true,
             file,
-            writable,
+            writable: opening == Opening::Writing,
             tags: TagTable::new(Tags::stored(header.segment0, None), budget.clone()),
             identity: header.identity,
             state: header.state,
@@ -106,7 +121,12 @@ impl LiveObject {
         };
         let live =
             Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) };
-        if live.size() <= live.budget.limits().strict_open {
+        if unsure {
+            if !live.keep_sound()? {
+                return Ok(live);
+            }
+            live.bucket.crashes().note_whole(&stat);
+        } else if live.size() <= live.budget.limits().strict_open {
             live.check_freshness()?;
         }
         if excess > 0 {
@@ -169,10 +189,11 @@ impl LiveObject {
 }
 
 /// Bytes past the end of the last commit, which the next one cuts off: a crash in the middle of an append leaves them
-/// behind. Where there was no such crash, a length that the size does not have is damage.
-fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stat: &Stat) -> Result<u64> {
+/// behind. Where there was no such crash, a length that the size does not have is damage; so are missing bytes, unless the
+/// object `may_be_short`.
+fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stat: &Stat, may_be_short: bool) -> Result<u64> {
     let wanted = header.identity.geometry.stored_len(header.state.size);
-    if header.check_length(stat.size).is_ok() {
+    if header.check_length(stat.size).is_ok() || may_be_short && stat.size < wanted {
         return Ok(0);
     }
     if stat.size < wanted || !bucket.may_be_unfinished(stat.ctime) {

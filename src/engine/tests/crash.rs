@@ -84,6 +84,17 @@ impl History {
         self.versions.iter().skip(oldest.unwrap_or(0)).any(|version| version == content)
     }
 
+    /// Whether each block of `content` stood in its place at some time, as is to be expected of a file that was never
+    /// synced.
+    fn had(&self, content: &[u8]) -> bool {
+        let had = |start: usize, block: &[u8]| {
+            let range = start..start + block.len();
+            self.versions.iter().any(|version| version.get(range.clone()) == Some(block))
+        };
+        self.synced.is_none()
+            && (0..).step_by(4096).zip(content.chunks(4096)).all(|(at, block)| had(at, block))
+    }
+
     /// Whether it was made in this use, never synced, and not opened again.
     fn is_new(&self) -> bool {
         self.synced.is_none() && !self.reopened
@@ -114,6 +125,12 @@ impl End {
         }
     }
 
+    /// Whether it may take the header of an object that is written in place.
+    fn tears_pages(self) -> bool {
+        use CrashMode::{DestroyPage, DestroySector, Tear512};
+        matches!(self, Self::Cut(Tear512 | DestroySector(_) | DestroyPage(_)))
+    }
+
     fn mode(self) -> CrashMode {
         match self {
             Self::Cut(mode) => mode,
@@ -135,12 +152,11 @@ impl Named {
         self.now = file;
     }
 
-    /// Whether a file that was synced may have this content.
+    /// Whether only a file that was synced can have this content.
     fn synced_as(&self, content: &[u8], end: End) -> bool {
-        self.possible
-            .iter()
-            .flatten()
-            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content, end))
+        let mut fitting =
+            self.possible.iter().flatten().filter(|past| past.borrow().fits(content, end)).peekable();
+        fitting.peek().is_some() && fitting.all(|past| past.borrow().synced.is_some())
     }
 
     fn settles(&mut self) {
@@ -440,7 +456,10 @@ fn check(
     let never_synced = |past: &Past| past.borrow().synced.is_none();
     let mut possible = named.possible.iter().flatten();
     match content {
-        Ok(content) if possible.any(|past| past.borrow().fits(&content, end)) => Ok(Some(content)),
+        Ok(content) if possible.clone().any(|past| past.borrow().fits(&content, end)) => Ok(Some(content)),
+        Ok(content) if end != End::Kill && possible.any(|past| past.borrow().had(&content)) => {
+            Ok(Some(content))
+        }
         Ok(content) => {
             let known = named.possible.iter().flatten().map(|past| {
                 let past = past.borrow();
@@ -454,7 +473,7 @@ fn check(
                 content.len()
             ))
         }
-        Err(_) if end != End::Kill && possible.any(never_synced) => {
+        Err(_) if end.tears_pages() && possible.any(never_synced) => {
             let _ = item.pin();
             let removed = engine.unlink(&caller(), &bucket, OsStr::new(name));
             removed.map(|()| None).map_err(|error| format!("`{name}` cannot be removed: {error}"))

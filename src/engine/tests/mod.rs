@@ -7,6 +7,7 @@ mod model;
 mod repairing;
 mod salvaging;
 mod tampering;
+mod unfinished;
 
 use std::{ffi::OsStr, path::PathBuf};
 

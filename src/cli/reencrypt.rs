@@ -1,0 +1,62 @@
+//! `strongroom reencrypt`: new data keys.
+
+use std::path::PathBuf;
+
+use super::{
+    exit::Exit,
+    job::{FilterArgs, JobArgs},
+    store::{Access, StorePath, request_encryption},
+    unlock::UnlockArgs,
+};
+use crate::{
+    config::{Config, RequestEncryption},
+    engine,
+    name::BucketName,
+};
+
+/// Encrypt objects anew: S3's COPY of each object onto itself
+///
+/// Each gets a new data key, id, and modification time, by the encryption that is asked for or is the bucket's default;
+/// plain objects are encrypted. Owner, mode and extended attributes stay. An object that is encrypted so already is left
+/// as it is, unless `--force` is given. The new object is complete before it takes the place of the old one.
+///
+/// Can be stopped and run again at any time; after `--force`, go on with `--force --older-than TIME`. Objects with hard
+/// links, and objects that are open, are left as they are. The store must not be mounted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reencrypt {
+    /// The store
+    store: PathBuf,
+    /// The bucket
+    bucket: String,
+    /// The encryption of the new objects: AES256, or bucket-default
+    #[arg(long, value_name = "MODE", default_value = "bucket-default")]
+    sse: RequestEncryption,
+    /// Keep the access and modification times
+    #[arg(long)]
+    preserve: bool,
+    /// Also encrypt anew what is encrypted so already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+impl Reencrypt {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        let name = BucketName::parse(&self.bucket)?;
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
+        engine.bucket(&name).map_err(|error| super::bucket::explained(error, &name))?;
+        let job = engine::Reencrypt {
+            selection: self.job.selection(Some(name), self.filter.filter()),
+            encryption: request_encryption(self.sse),
+            preserve: self.preserve,
+            force: self.force,
+        };
+        self.job.follow(|watch| engine.reencrypt(&job, watch))
+    }
+}

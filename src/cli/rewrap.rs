@@ -1,0 +1,54 @@
+//! `strongroom rewrap`: new wraps of the same keys.
+
+use std::path::PathBuf;
+
+use super::{
+    exit::{Exit, Refusal},
+    job::{FilterArgs, JobArgs},
+    store::{Access, StorePath},
+    unlock::UnlockArgs,
+};
+use crate::{config::Config, engine, name::BucketName};
+
+/// Wrap keys again, under the newest version of their master key; content is not touched
+///
+/// For after a rotation. Without `--deep` only the few records of each bucket are wrapped again. With it, the header of
+/// each object is, too: its data key by the newest key of its bucket. Data key, size, inode number and modification time
+/// of an object stay, and what the drive shows of it.
+///
+/// Can be stopped and run again at any time. An old copy of a header still opens with the old keys: against who has one,
+/// only `strongroom reencrypt` helps. The store must not be mounted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rewrap {
+    /// The store
+    store: PathBuf,
+    /// Only this bucket
+    bucket: Option<String>,
+    /// Wrap the data key of each object again
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+impl Rewrap {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        if self.filter.needs_objects() && !self.deep {
+            let message = "--prefix, --mode and --older-than choose objects: add --deep";
+            return Err(Refusal::error(Exit::Usage, message));
+        }
+        let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
+        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
+        if let Some(name) = &bucket {
+            engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
+        }
+        let selection = self.job.selection(bucket, self.filter.filter());
+        let job = engine::Rewrap { selection, deep: self.deep };
+        self.job.follow(|watch| engine.rewrap(&job, watch))
+    }
+}

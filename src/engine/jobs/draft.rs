@@ -1,0 +1,177 @@
+//! A new object on its way: made and filled in the bucket's private directory, then put where it belongs.
+//!
+//! Until it is placed nobody can see it; a crash leaves it in `tmp`, from where the next job removes it.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use crate::{
+    engine::{
+        Bucket, Engine, EngineError, Item, OpenFile, OpenFlags, Result, bucket::Creation, file::Content,
+        item::Form, live::LiveObject, scratch,
+    },
+    envelope::Id,
+    name::FileName,
+    store::{
+        Birth, Kind, NodeRef, SetTime, Stat, XattrMode,
+        layout::{TMP_DIR, fixed},
+    },
+};
+
+/// An object in `tmp`. Removed when dropped, unless it was placed.
+pub(super) struct Draft<'a> {
+    engine: &'a Engine,
+    tmp: NodeRef,
+    pub(super) name: FileName,
+    pub(super) node: NodeRef,
+    file: Option<OpenFile>,
+    /// Whether `name` still stands in `tmp`.
+    pub(super) there: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins an empty object of `root`'s bucket, for its owner alone.
+    pub(super) fn new(engine: &'a Engine, root: &Item, creation: Creation) -> Result<Self> {
+        let bucket = root.bucket()?.clone();
+        let (tmp, owner) = bucket.private().lookup(&fixed(TMP_DIR))?;
+        let name = FileName::parse(format!("{PREFIX}{}", Id::random()?).as_ref())?;
+        let birth = Birth { mode: 0o600, umask: 0, uid: owner.uid, gid: owner.gid };
+        let (node, stat, file) = tmp.create_file(&name, &birth)?;
+        let item = root.child(node.clone(), stat.kind);
+        let content = match creation {
+            Creation::Plain => {
+                item.remember_form(Form::Plain);
+                Content::Plain(file)
+            }
+            Creation::Encrypted(new) => {
+                item.remember_form(Form::Encrypted);
+                let (shared, place) = (&engine.shared, node.clone());
+                let (budget, peers) = (shared.budget.clone(), Arc::downgrade(&shared.objects));
+                let live = || Ok(LiveObject::create(bucket, place, file, *new, budget, peers));
+                Content::Encrypted(shared.objects.acquire(stat.key, live)?)
+            }
+        };
+        let flags = OpenFlags { read: true, write: true, append: false, truncate: false };
+        Ok(Self { engine, tmp, name, node, file: Some(OpenFile::new(item, flags, content)), there: true })
+    }
+
+    pub(super) fn file(&self) -> &OpenFile {
+        self.file.as_ref().expect("taken at the end only")
+    }
+
+    /// Copies the content of `from`, holes as holes; the plaintext bytes.
+    pub(super) fn fill(&self, from: &OpenFile, size: u64) -> Result<u64> {
+        let to = self.file();
+        let mut at = from.seek(0, true)?.filter(|at| *at < size);
+        while let Some(start) = at {
+            let end = from.seek(start, false)?.map_or(size, |end| end.min(size));
+            copy(from, to, start, end)?;
+            at = from.seek(end, true)?.filter(|at| *at < size);
+        }
+        match to.content() {
+            Content::Plain(file) => file.set_len(size)?,
+            Content::Encrypted(object) => object.set_size(size)?,
+        }
+        Ok(size)
+    }
+
+    /// Takes over owner, mode and extended attributes, access lists among them, of `from`; its times too with `times`.
+    /// Then everything is made durable.
+    pub(super) fn finish(
+        &self,
+        from: &NodeRef,
+        stat: &Stat,
+        times: bool,
+        more: &[(&str, Vec<u8>)],
+    ) -> Result<()> {
+        self.file().flush()?;
+        self.node.set_owner(Some(stat.uid), Some(stat.gid))?;
+        for name in from.xattrs()? {
+            if !more.iter().any(|(own, _)| *own == name) {
+                self.node.set_xattr(&name, &from.xattr(&name)?, XattrMode::Set)?;
+            }
+        }
+        for (name, value) in more {
+            self.node.set_xattr(OsStr::new(name), value, XattrMode::Set)?;
+        }
+        self.node.set_mode(stat.mode)?;
+        if times {
+            self.set_times(stat)?;
+        }
+        self.file().sync(false)
+    }
+
+    fn set_times(&self, stat: &Stat) -> Result<()> {
+        if let Content::Encrypted(object) = self.file().content() {
+            object.note_mtime(stat.mtime);
+        }
+        Ok(self.node.set_times(SetTime::At(stat.atime), SetTime::At(stat.mtime))?)
+    }
+
+    /// The private directory that it stands in.
+    pub(super) fn tmp(&self) -> &NodeRef {
+        &self.tmp
+    }
+
+    /// It stands in `dir` as `name` now.
+    pub(super) fn placed(&mut self, dir: &NodeRef, name: &FileName) {
+        self.node.moved(dir, name);
+    }
+
+    /// Removes what stands in `tmp` under its name.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        self.there = false;
+        Ok(self.tmp.unlink(&self.name)?)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.engine.close(file);
+        }
+        if self.there
+            && let Err(error) = self.tmp.unlink(&self.name)
+        {
+            log::warn!("`{}` stays until the next job: {error}", self.node.path().display());
+        }
+    }
+}
+
+/// Removes what an earlier job left in `tmp`.
+pub(super) fn clear_leftovers(bucket: &Bucket) -> Result<()> {
+    let (tmp, _) = bucket.private().lookup(&fixed(TMP_DIR))?;
+    let mut entries = tmp.entries()?;
+    while let Some(entry) = entries.next()? {
+        let ours = entry.name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if ours && entry.kind.is_none_or(|kind| kind == Kind::File) {
+            tmp.unlink(&FileName::parse(&entry.name)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &OpenFile, to: &OpenFile, start: u64, end: u64) -> Result<()> {
+    scratch::with_plain(STEP, |buffer| {
+        let mut at = start;
+        while at < end {
+            let want = usize::try_from((end - at).min(STEP as u64)).expect("a step at most");
+            let got = from.read_at(at, buffer.get_mut(..want).expect("a step at most"))?;
+            if got == 0 {
+                // It was cut meanwhile, which the caller notices.
+                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY)));
+            }
+            let mut rest = buffer.get(..got).expect("reads are within the buffer");
+            while !rest.is_empty() {
+                let done = to.write_at(at, rest)?;
+                at += done as u64;
+                rest = rest.get(done..).unwrap_or_default();
+            }
+        }
+        Ok(())
+    })
+}
+
+/// How the names of drafts begin.
+const PREFIX: &str = "job-";
+/// Bytes copied at a time.
+const STEP: usize = 1 << 20;

@@ -1,0 +1,101 @@
+//! The few records of a bucket that its master keys wrap: its root secret and its bucket keys.
+//!
+//! Each is wrapped again under the newest version of its master key and replaced as a whole, after the new wrap was
+//! proven to open. The old wrap goes with the replacement. No object is touched.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    description::{KeyFiles, file_of, name_of},
+    report::Done,
+};
+use crate::{
+    engine::{
+        Bucket, EngineError, Result,
+        settings::{MAX_SETTINGS, Settings},
+    },
+    envelope::Id,
+    keys::{BucketKeyError, BucketRoot, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
+    store::{
+        layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, fixed},
+        small,
+    },
+};
+
+/// Where one of the records stands, and what became of it.
+pub(super) type Record = (PathBuf, Result<Done>);
+
+/// Wraps the records of `bucket` again that are not under the newest version of their master key, or says what would
+/// be. Without `key`, all of them; else those under this master key.
+pub(super) fn rewrap(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Vec<Record>> {
+    let root = Path::new(BUCKET_DIR).join(BUCKET_FILE);
+    let mut records = vec![(root, rewrap_root(bucket, key, dry_run))];
+    for id in KeyFiles::new(bucket.private())?.ids()? {
+        let path = Path::new(BUCKET_DIR).join(KEK_DIR).join(id.to_string());
+        records.push((path, rewrap_key(bucket, id, key, dry_run)));
+    }
+    Ok(records)
+}
+
+/// What is to be done with a record under version `old` of `name`, when a fresh wrap has version `new`.
+fn plan(name: &str, old: u32, new: u32, dry_run: bool) -> (bool, Done) {
+    if old == new {
+        return (false, Done::skipped(format!("already under version {new} of `{name}`")));
+    }
+    let what = format!("from version {old} to {new} of `{name}`");
+    if dry_run { (false, Done::planned(what)) } else { (true, Done::succeeded(what)) }
+}
+
+fn other_key(name: &str) -> Done {
+    Done::skipped(format!("under another key, `{name}`"))
+}
+
+fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done> {
+    let damaged = |reason: String| EngineError::Bucket { bucket: bucket.name().to_string(), reason };
+    let (private, master) = (bucket.private(), bucket.master());
+    let bytes = small::read(private, &fixed(BUCKET_FILE), MAX_SETTINGS)?;
+    let mut wrap = None;
+    let (settings, root) = Settings::decode(&bytes, |wrapped, id| {
+        wrap = Some(wrapped.clone());
+        BucketRoot::open(wrapped, id, master)
+    })
+    .map_err(|error| damaged(error.to_string()))?;
+    let old = wrap.ok_or_else(|| damaged("its root secret is not wrapped".to_owned()))?;
+    let name = name_of(&old);
+    if key.is_some_and(|key| key != name) {
+        return Ok(other_key(&name));
+    }
+    let new = root.wrap(master, &name, settings.id, &old.context)?;
+    let (go, done) = plan(&name, old.key_version, new.key_version, dry_run);
+    if go {
+        let bytes = settings.encode(&root, &new);
+        Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, master))
+            .map_err(|error| damaged(error.to_string()))?;
+        small::replace(private, &fixed(BUCKET_FILE), &bytes, 0o600)?;
+    }
+    Ok(done)
+}
+
+fn rewrap_key(bucket: &Bucket, id: Id, key: Option<&str>, dry_run: bool) -> Result<Done> {
+    let (dir, _) = bucket.private().lookup(&fixed(KEK_DIR))?;
+    let bytes = small::read(&dir, &file_of(id), MAX_BUCKET_KEY_RECORD)?;
+    let sealed = SealedBucketKey::decode(&bytes)?;
+    let name = name_of(&sealed.claims().wrapped);
+    if key.is_some_and(|key| key != name) {
+        return Ok(other_key(&name));
+    }
+    let old = sealed.open(id, bucket.id(), bucket.master())?;
+    let new = old.rewrapped(bucket.master(), &name)?;
+    let versions = [&old, &new].map(|key| key.record().wrapped.key_version);
+    let (go, done) = plan(&name, versions[0], versions[1], dry_run);
+    if go {
+        let bytes = new.encode_record();
+        let proven = SealedBucketKey::decode(&bytes)?.open(id, bucket.id(), bucket.master())?;
+        if proven.record() != new.record() {
+            return Err(BucketKeyError::Damaged { why: "the new record does not read back".into() }.into());
+        }
+        small::replace(&dir, &file_of(id), &bytes, 0o600)?;
+        bucket.renewed_key(new);
+    }
+    Ok(done)
+}

@@ -1,0 +1,40 @@
+//! New wraps for the data key of an open object; content, size and data key stay.
+
+use super::{LiveObject, Result};
+use crate::{
+    envelope::Id,
+    object::{Header, KeySection},
+};
+
+impl LiveObject {
+    /// The header as the next commit would write it, as far as it concerns keys and size.
+    pub(crate) fn header(&self) -> Header {
+        let inner = self.read_lock();
+        Header {
+            identity: inner.identity.clone(),
+            state: inner.state.clone(),
+            keys: inner.key_section.clone(),
+            segment0: inner.tags.segment0().segment.clone(),
+        }
+    }
+
+    /// Puts `new` in place of the wrapped keys `old`, for the next commit; whether they still were the object's. They are
+    /// not, once the object was written anew.
+    pub(crate) fn replace_keys(&self, old: &KeySection, new: KeySection) -> Result<bool> {
+        let mut inner = self.write_lock();
+        inner.require_writable()?;
+        if inner.key_section != *old {
+            return Ok(false);
+        }
+        inner.key_section = new;
+        inner.mark_unsaved();
+        Ok(true)
+    }
+
+    /// Id and commit number, if nothing is unsaved: the object is the same as long as these are.
+    pub(crate) fn settled_version(&self) -> Option<(Id, u64)> {
+        let inner = self.read_lock();
+        let settled = inner.unsaved_since.is_none() && inner.pending.is_empty();
+        settled.then_some((inner.identity.object, inner.state.generation))
+    }
+}
