@@ -30,6 +30,7 @@ mod output;
 mod passwd;
 mod reencrypt;
 mod rewrap;
+mod sse;
 mod status;
 mod store;
 mod umount;

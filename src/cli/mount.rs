@@ -13,11 +13,12 @@ use super::{
     log,
     mount_words::MountWords,
     output,
-    store::{StorePath, engine_options},
+    sse::{self, SseArgs},
+    store::{StorePath, engine_options, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{AuditFail, AuditSwitch, Config, LogOptions, RequestEncryption, Timeout, Transport},
+    config::{AuditFail, AuditSwitch, Config, LogOptions, MountOptions, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -47,9 +48,6 @@ pub(super) struct Mount {
     /// Unmount after this long without use, such as 30m; or never [default: as configured, else never]
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<Timeout>,
-    /// Encryption that each creation asks for: AES256, bucket-default or none [default: as configured, else none]
-    #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
-    sse: Option<RequestEncryption>,
     /// Audit log: on, off, or auto to continue one that was begun [default: as configured, else auto]
     #[arg(long, value_name = "on|off|auto", hide_possible_values = true)]
     audit: Option<AuditSwitch>,
@@ -57,16 +55,23 @@ pub(super) struct Mount {
     /// open]
     #[arg(long, value_name = "open|closed", hide_possible_values = true)]
     audit_fail: Option<AuditFail>,
+    /// Show programs EACCES where a key cannot be used, instead of ENOKEY and its like
+    #[arg(long)]
+    plain_errno: bool,
     /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
     ///
     /// uring is FUSE over `io_uring`, which root switches on by writing Y to
     /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
     #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
     transport: Option<Transport>,
+    #[command(flatten)]
+    sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, audit=A, audit-fail=F, idle-timeout=T, ttl=T,
-    /// threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
+    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A, audit-fail=F, idle-timeout=T, ttl=T,
+    /// threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is
+    /// given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -79,9 +84,11 @@ pub(super) struct Plan {
     store: StorePath,
     mount: fuse::MountOptions,
     engine: engine::Options,
+    options: MountOptions,
     unlock: UnlockArgs,
     log: LogOptions,
     audit: AuditPlan,
+    config: Config,
 }
 
 impl Mount {
@@ -91,10 +98,11 @@ impl Mount {
         words.read_only = self.read_only.then_some(true).or(words.read_only);
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
-        words.sse = self.sse.or(words.sse);
         words.audit = self.audit.or(words.audit);
         words.audit_fail = self.audit_fail.or(words.audit_fail);
         words.transport = self.transport.or(words.transport);
+        words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
+        words.sse = self.sse.clone().or(words.sse);
         if self.unlock.is_given() {
             words.unlock = self.unlock.clone();
         }
@@ -108,7 +116,7 @@ impl Plan {
     pub(super) fn new(store: &Path, dir: &Path, words: &MountWords, config: &Config) -> anyhow::Result<Self> {
         let store = StorePath::open(store)?;
         store.require_free()?;
-        let options = words.over(&config.mount);
+        let options = sse::anchored(words.over(&config.mount))?;
         let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
         refuse_overlap(&store, &dir)?;
         let audit = AuditPlan::new(store.path(), &words.audit_over(&config.audit))?;
@@ -128,11 +136,14 @@ impl Plan {
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
                 transport: wanted(options.transport),
+                plain_errno: options.plain_errno,
                 ..fuse::MountOptions::new(dir)
             },
             engine: engine_options(config, &options)?,
+            options,
             unlock: words.unlock.clone(),
             log: config.log.clone(),
+            config: config.clone(),
             store,
         })
     }
@@ -201,6 +212,8 @@ impl Plan {
         drop(unlock);
         let audit = self.audit.serve(&keyring)?;
         keyring.forget_root();
+        let keys = key_service(keyring, &self.config)?;
+        sse::read_customer_keys(&self.options, &self.engine.customer_keys)?;
         if !secrets_locked() {
             ::log::warn!(
                 "keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more"
@@ -208,7 +221,7 @@ impl Plan {
         }
         let purpose = self.mount.mountpoint.display().to_string();
         let options = engine::Options { audit, ..self.engine.clone() };
-        let engine = Arc::new(Engine::start(self.store.path(), keyring, &purpose, options)?);
+        let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, options)?);
         let session = Session::start(Arc::clone(&engine), &self.mount)?;
         let holder = Holder::this_process(purpose).over(session.transport());
         if let Err(error) = engine.describe(&holder) {

@@ -1,6 +1,9 @@
 //! Opening the store that a command names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 
@@ -8,13 +11,14 @@ use super::{
     audit_log::AuditPlan,
     exit::{Exit, Refusal},
     identities::access,
+    sse,
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, RequestEncryption},
-    engine::{self, Encryption, Engine, Limits, NewBucket},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{Keyring, Unlock},
+    keys::{KeyScope, KeyService, Keyring, Unlock, open_providers},
     store::{LocalStore, holder, layout},
 };
 
@@ -77,8 +81,9 @@ impl StorePath {
             Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
         };
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
+        let keys = key_service(keyring, config)?;
         let options = engine::Options { audit, ..engine_options(config, &mount)? };
-        Ok(Engine::start(&self.path, keyring, "strongroom", options)?)
+        Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
 
@@ -95,8 +100,9 @@ pub(super) enum Access {
 pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::Result<engine::Options> {
     Ok(engine::Options {
         read_only: mount.read_only,
-        encryption: request_encryption(mount.sse),
-        new_bucket: new_bucket(&config.bucket),
+        encryption: sse::requested(mount)?,
+        customer_keys: Arc::default(),
+        new_bucket: new_bucket(&config.bucket)?,
         access: access(config)?,
         limits: Limits {
             dirty_per_object: config.memory.dirty_per_object.bytes(),
@@ -110,28 +116,37 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
     })
 }
 
-/// The encryption that requests name.
-pub(super) fn request_encryption(sse: RequestEncryption) -> Encryption {
-    match sse {
-        RequestEncryption::Aes256 => Encryption::Aes256,
-        RequestEncryption::BucketDefault => Encryption::BucketDefault,
-        RequestEncryption::None => Encryption::Unnamed,
-    }
+/// The service for the keys of `keyring`, with the account and the providers of `config`. Contacts nobody.
+pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
+    let usual = KeyScope::default();
+    let scope = KeyScope::new(usual.region(), config.policy.account.as_str())?;
+    Ok(KeyService::new(keyring, open_providers(&config.provider)?, scope))
 }
 
 /// What buckets are made with under these options.
-pub(super) fn new_bucket(options: &BucketOptions) -> NewBucket {
-    NewBucket {
+pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
+    Ok(NewBucket {
         block_size: options.block_size,
-        default_encryption: match options.default_encryption {
-            DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
-            DefaultEncryption::None => engine::DefaultEncryption::None,
-        },
+        dual_layer: options.dual_layer,
+        default_encryption: default_encryption(options)?,
         journal: match options.journal {
             JournalSwitch::On => engine::JournalMode::On,
             JournalSwitch::Off => engine::JournalMode::Off,
         },
-    }
+    })
+}
+
+fn default_encryption(options: &BucketOptions) -> anyhow::Result<engine::DefaultEncryption> {
+    let kind = match options.default_encryption {
+        DefaultEncryption::Aes256 => EncryptionType::Aes256,
+        DefaultEncryption::Kms => EncryptionType::Kms,
+        DefaultEncryption::DualKms => EncryptionType::DualKms,
+        DefaultEncryption::None => EncryptionType::None,
+    };
+    let key = Some(&options.kms_key).filter(|key| !key.is_empty()).map(|key| key.parse()).transpose()?;
+    let bucket_key = (kind == EncryptionType::Kms).then_some(options.bucket_key.is_on());
+    engine::DefaultEncryption::new(kind, key, bucket_key)
+        .map_err(|error| Refusal::error(Exit::Usage, error.to_string()))
 }
 
 #[cfg(test)]

@@ -7,15 +7,16 @@
 //!
 //! [`Fail::Closed`]: crate::audit::Fail::Closed
 
-use std::{ffi::OsStr, io::ErrorKind, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsStr, io::ErrorKind, sync::Arc};
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, NewBucket, OpenDir, OpenFile, OpenFlags, Result, file::Content,
-    programs::Programs,
+    Attr, Bucket, Caller, Encryption, Engine, EngineError, Item, NewBucket, OpenDir, OpenFile, OpenFlags,
+    Options, Result, file::Content, live::LiveObject, programs::Programs,
 };
 use crate::{
     audit::{Actor, AuditLog, Decision, Event, EventName, Failure, SseApplied},
-    keys::KeyError,
+    envelope::{EncryptionContext, RecordType},
+    keys::{BucketKeyError, KeyError, KeyService, KeyUse, Witness},
     name::BucketName,
     object::SseMode,
     store::RenameMode,
@@ -248,17 +249,82 @@ impl Engine {
 
     /// Says how the open object is encrypted; `put` if that was decided by this very request.
     fn say_how(&self, event: &mut Event, file: Option<&OpenFile>, put: bool) {
+        if put {
+            self.say_what_was_named(event, file);
+        }
         let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
             return;
         };
         let (mode, id) = object.mode_and_id();
         event.details.object = Some(id.to_string());
         if put {
-            let default = file.item().bucket().ok().map(|bucket| bucket.settings().default_encryption);
-            let header = default.and_then(|default| self.shared.options.encryption.header(default));
-            event.request.encryption = header.map(str::to_owned);
-            event.details.applied = Some(applied(mode, header.is_some()));
+            event.details.applied =
+                Some(applied(mode, self.shared.options.encryption != Encryption::Unnamed));
         }
+        if let (SseMode::Kms | SseMode::DualKms, Ok(bucket)) = (mode, file.item().bucket()) {
+            say_key(event, bucket, object);
+        }
+    }
+
+    fn say_what_was_named(&self, event: &mut Event, file: Option<&OpenFile>) {
+        let header = match &self.shared.options.encryption {
+            Encryption::Unnamed => None,
+            Encryption::BucketDefault => {
+                let bucket = file.and_then(|file| file.item().bucket().ok());
+                bucket.and_then(|bucket| bucket.settings().encryption.default.header())
+            }
+            Encryption::Named(named) => {
+                event.request.kms_key = named.key.as_ref().map(ToString::to_string);
+                named.kind.header()
+            }
+        };
+        event.request.encryption = header.map(str::to_owned);
+    }
+}
+
+/// Says which KMS key protects an object, as far as its records tell.
+fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
+    let (identity, section) = object.identity_and_keys();
+    let Some(record) = section.find(RecordType::DataKey1) else { return };
+    let master = section.find(RecordType::EmbeddedBucketKey).unwrap_or(record);
+    event.details.bucket_key = Some(identity.bucket_key);
+    event.details.key_version = Some(master.key_version);
+    event.details.context = texts(&record.context);
+    if let Ok(Some(key)) = bucket.wraps().master_of(&section) {
+        let arn = bucket.wraps().service().arn(&key);
+        event.details.key_arn = Some(arn.clone());
+        event.keys.push(arn);
+    }
+}
+
+fn texts(context: &EncryptionContext) -> BTreeMap<String, String> {
+    context.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Key uses are recorded as what the program does by itself: the request that needed them has its own line, and a bucket
+/// key serves many.
+impl Witness for Recorder {
+    fn used(&self, used: &KeyUse<'_>) -> std::result::Result<(), String> {
+        let name = if used.wraps { EventName::GenerateDataKey } else { EventName::Decrypt };
+        let mut event = Event::new(name, Actor::service());
+        event.request.context = texts(used.context);
+        event.details.key_arn.clone_from(&used.key);
+        event.details.key_version = used.version;
+        event.keys.extend(used.key.clone());
+        event.failure = used.failure.map(|error| Failure {
+            code: key_code(error),
+            message: error.to_string(),
+            errno: None,
+        });
+        self.log.check().and_then(|()| self.log.emit(event)).map_err(|error| error.to_string())
+    }
+}
+
+/// `keys` with their uses recorded, where `options` name a log.
+pub(super) fn watched(keys: KeyService, options: &Options) -> KeyService {
+    match options.audit.clone() {
+        Some(log) => keys.watched_by(Arc::new(Recorder::new(log))),
+        None => keys,
     }
 }
 
@@ -291,19 +357,26 @@ fn applied(mode: SseMode, named: bool) -> SseApplied {
 /// Says why a request failed, and whether that was a refusal.
 fn blame(event: &mut Event, error: &EngineError) {
     let code = match error {
-        EngineError::Denied(_) | EngineError::ReadOnly(_) | EngineError::Reserved(_) => "AccessDenied",
-        EngineError::Key(error) => key_code(error),
+        EngineError::Denied(_)
+        | EngineError::IdentityPolicy { .. }
+        | EngineError::Blocked { .. }
+        | EngineError::ReadOnly(_)
+        | EngineError::Reserved(_) => "AccessDenied",
+        EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error)) => key_code(error),
         EngineError::Store(error) => match error.kind() {
             ErrorKind::NotFound => "NoSuchKey",
             ErrorKind::DirectoryNotEmpty => "BucketNotEmpty",
             _ => "InternalError",
         },
-        EngineError::Name(_) | EngineError::Invalid(_) | EngineError::Unsupported => "InvalidRequest",
+        EngineError::Name(_)
+        | EngineError::Invalid(_)
+        | EngineError::Request(_)
+        | EngineError::Unsupported => "InvalidRequest",
         _ => "InternalError",
     };
     let errno = match error {
         EngineError::Store(error) => error.raw_os_error(),
-        EngineError::Denied(_) => Some(libc::EACCES),
+        EngineError::Denied(_) | EngineError::Blocked { .. } => Some(libc::EACCES),
         EngineError::ReadOnly(_) => Some(libc::EROFS),
         _ => None,
     };
@@ -314,7 +387,9 @@ fn blame(event: &mut Event, error: &EngineError) {
                 .as_ref()
                 .map(|by| by.sid.clone().unwrap_or_else(|| format!("Statement[{}]", by.index))),
         },
-        EngineError::ReadOnly(_) => Decision::Deny { statement: None },
+        EngineError::ReadOnly(_) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
+            Decision::Deny { statement: None }
+        }
         _ => Decision::Allow,
     };
     event.failure = Some(Failure { code, message: error.to_string(), errno });

@@ -95,7 +95,7 @@ impl Engine {
     }
 
     fn opened_size(&self, item: &Item) -> Result<u64> {
-        let object = self.open_object(item, Access::Read)?;
+        let object = self.acquire(item, Access::Read, None)?;
         let size = object.size();
         self.release(item);
         Ok(size)
@@ -226,7 +226,8 @@ impl Engine {
     pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
+        let _granted =
+            self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &|| dir.path_of(name))?;
         dir.node().unlink(&gone)?;
         dir.bucket()?.give_space_back();
         Ok(())
@@ -262,7 +263,7 @@ impl Engine {
                 self.admit_move(caller, (to, to_name), (dir, name))?;
             } else if to.node().lookup(&new).is_ok() {
                 let _granted =
-                    self.admit(caller, to, Action::DeleteObject, Form::Plain, &|| to.path_of(to_name))?;
+                    self.admit(caller, to.bucket()?, Action::DeleteObject, None, &|| to.path_of(to_name))?;
             }
         }
         Ok(dir.node().rename(&old, to.node(), &new, mode)?)
@@ -277,7 +278,7 @@ impl Engine {
         let (moving, _) = self.lookup(dir, name)?;
         let (old, new) = (|| dir.path_of(name), || to.path_of(to_name));
         self.admit_copy(caller, &moving, &old, to, &new)?;
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &old)?;
+        let _granted = self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &old)?;
         Ok(())
     }
 
@@ -300,8 +301,9 @@ impl Engine {
         if item.kind() == Kind::Directory {
             return Ok(());
         }
-        let _read = self.admit(caller, item, Action::GetObject, form, old)?;
-        let _put = self.admit(caller, dir, Action::PutObject, form, new)?;
+        let of = (form == Form::Encrypted).then_some(item);
+        let _read = self.admit(caller, item.bucket()?, Action::GetObject, of, old)?;
+        let _put = self.admit(caller, dir.bucket()?, Action::PutObject, of, new)?;
         Ok(())
     }
 

@@ -3,13 +3,18 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, admission::Admission, audit::Recorder, buckets::Buckets,
-    live::Budget, principals::Principals, table::ObjectTable,
+    Committer, Engine, Options, Shared,
+    admission::Admission,
+    audit::{Recorder, watched},
+    buckets::Buckets,
+    live::Budget,
+    principals::Principals,
+    table::ObjectTable,
 };
 use crate::{
     crypto,
     envelope::Id,
-    keys::{Keyring, KeyringError, MasterKey, NewSlot},
+    keys::{KeyService, Keyring, KeyringError, NewSlot},
     store::{Holder, LocalStore, NodeRef, StoreError, StoreLock, layout},
 };
 
@@ -49,19 +54,20 @@ pub fn create_store(path: &Path, slots: &[NewSlot]) -> Result<(), StartError> {
 }
 
 impl Engine {
-    /// Opens the store at `path` with its unlocked `keyring`; `purpose` tells others who holds it.
+    /// Opens the store at `path` with its `keys`: an unlocked keyring, or a service that has one; `purpose` tells others
+    /// who holds it.
     ///
     /// Read-only, whatever `options` say, where the file system of the store is. Starts a thread: fork before, not after.
     pub fn start(
         path: &Path,
-        keyring: Keyring,
+        keys: impl Into<KeyService>,
         purpose: &str,
         mut options: Options,
     ) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
-        let store = LocalStore::open(path).map_err(io)?;
+        let (keys, store) = (watched(keys.into(), &options), LocalStore::open(path).map_err(io)?);
         let id = layout::open_store(&store.root())?;
-        if id.as_bytes() != keyring.store_id().as_bytes() {
+        if id.as_bytes() != keys.store_id().as_bytes() {
             return Err(StartError::ForeignKeyring);
         }
         let lock = StoreLock::acquire(path, &Holder::this_process(purpose))?;
@@ -69,7 +75,7 @@ impl Engine {
             log::warn!("`{}` lies on a read-only file system: nothing can be changed", path.display());
             options.read_only = true;
         }
-        Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
+        Self::assemble(store.root(), Arc::new(keys), Some(lock), options).map_err(io)
     }
 
     /// Tells others who holds the store, once there is more to say than when it was opened.
@@ -91,11 +97,11 @@ impl Engine {
     /// An engine for the store at `root`, whose buckets are recovered first.
     pub(super) fn assemble(
         root: NodeRef,
-        master: Arc<dyn MasterKey>,
+        keys: Arc<KeyService>,
         lock: Option<StoreLock>,
         options: Options,
     ) -> std::io::Result<Self> {
-        let buckets = Buckets::new(root.clone(), master, &options);
+        let buckets = Buckets::new(root.clone(), keys, &options);
         if !options.read_only {
             buckets.clear_leftovers();
         }

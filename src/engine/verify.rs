@@ -204,7 +204,7 @@ impl Engine {
         let file = item.node().open(Access::Read)?;
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
-        LiveObject::open(bucket.clone(), item.node().clone(), file, Opening::Verifying, budget, peers)
+        LiveObject::open(bucket.clone(), item.node().clone(), file, (Opening::Verifying, None), budget, peers)
     }
 }
 

@@ -38,6 +38,8 @@ pub struct MountOptions {
     pub writeback: bool,
     /// How requests come from the kernel; `None` takes the fastest way that there is.
     pub transport: Option<Transport>,
+    /// Show programs `EACCES` where a key cannot be used, instead of the numbers that only keys have.
+    pub plain_errno: bool,
 }
 
 impl MountOptions {
@@ -58,6 +60,7 @@ impl MountOptions {
             idle_timeout: None,
             writeback: false,
             transport: None,
+            plain_errno: false,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::Activity,
     adapter::Adapter,
+    errno,
     mount::{self, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
@@ -119,6 +120,7 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
+        errno::show_plain(options.plain_errno);
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;

@@ -6,6 +6,8 @@
 
 mod bucket;
 mod clock;
+mod customer;
+mod customer_source;
 mod derive;
 #[cfg(test)]
 mod fake;
@@ -18,12 +20,15 @@ mod service;
 mod state;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use bucket::{
     BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
     SealedBucketKey,
 };
 pub use clock::{Clock, SystemClock};
+pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
+pub use customer_source::CustomerKeyError;
 pub use keyring::{
     Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
     SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,
@@ -36,3 +41,4 @@ pub use providers::{
 };
 pub use service::KeyService;
 pub use state::KeyState;
+pub use witness::{KeyUse, Witness};

@@ -256,6 +256,8 @@ pub trait Node: Any + Send + Sync {
     fn entries(&self) -> io::Result<Box<dyn Entries>>;
     /// Makes the names in this directory durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Makes everything on the file system below durable, all files and names of it (`syncfs`).
+    fn sync_store(&self) -> io::Result<()>;
 }
 
 /// A listing in progress.

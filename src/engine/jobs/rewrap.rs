@@ -23,7 +23,7 @@ use crate::{
         live::{LiveObject, Sync},
     },
     envelope::RecordType,
-    keys::KeyError,
+    keys::{BucketKey, KeyError},
     object::{Header, KeySection, ObjectKeys, SseMode},
     store::{Access, Kind, NodeRef},
 };
@@ -155,7 +155,7 @@ impl Deep<'_> {
             return Ok(Step::Done(Done::planned("its data key would be wrapped by the newest bucket key")));
         }
         let item = self.root.child(found.node, Kind::File);
-        let object = self.engine.open_object(&item, Access::ReadWrite)?;
+        let object = self.engine.acquire(&item, Access::ReadWrite, None)?;
         match self.renew(&object) {
             Ok(Some(what)) => Ok(Step::Logged(Box::new(Logged { path: found.path, item, object, what }))),
             Ok(None) => {
@@ -205,13 +205,18 @@ fn refusal(sealing: &Sealing) -> Option<&'static str> {
 }
 
 impl Bucket {
+    /// The bucket key that wraps new data keys under the master key that these records depend on.
+    fn newest_key_for(&self, keys: &KeySection) -> Result<Arc<BucketKey>> {
+        let unknown = || KeyError::Unknown { key: "(no master key in the header)".into() };
+        let master = self.wraps().master_of(keys)?.ok_or_else(unknown)?;
+        self.wraps().wrapping_key(&master)
+    }
+
     /// Whether the data key is wrapped by the newest bucket key, and the header carries the newest form of that.
     fn is_wrapped_newest(&self, keys: &KeySection) -> Result<bool> {
-        let newest = self.wrapping_key()?;
-        let by_newest = keys
-            .find(RecordType::DataKey1)
-            .and_then(crate::keys::BucketKey::named_by)
-            .is_some_and(|id| id == newest.id());
+        let newest = self.newest_key_for(keys)?;
+        let by_newest =
+            keys.find(RecordType::DataKey1).and_then(BucketKey::named_by).is_some_and(|id| id == newest.id());
         Ok(by_newest && keys.find(RecordType::EmbeddedBucketKey) == Some(&newest.embedded()))
     }
 
@@ -220,17 +225,18 @@ impl Bucket {
         if self.is_wrapped_newest(&header.keys)? {
             return Ok(None);
         }
-        let (newest, object) = (self.wrapping_key()?, header.identity.object);
-        let data_key = self.data_key(header)?;
+        let (newest, object) = (self.newest_key_for(&header.keys)?, header.identity.object);
+        let asker = self.asker(&PathBuf::new, None);
+        let data_keys = self.wraps().data_keys(&header.identity, &header.keys, &asker)?;
         let context =
             header.keys.find(RecordType::DataKey1).map(|record| record.context.clone()).unwrap_or_default();
-        let wrapped = newest.wrap_data_key(object, &data_key, &context, clock::now_secs())?;
+        let wrapped = newest.wrap_data_key(object, &data_keys.first, &context, clock::now_secs())?;
         let back = newest.unwrap_data_key(&wrapped, object)?;
         let rejected = || EngineError::from(KeyError::Rejected { key: newest.id().to_string() });
-        if !crypto::equal(back.expose(), data_key.expose()) {
+        if !crypto::equal(back.expose(), data_keys.first.expose()) {
             return Err(rejected());
         }
-        ObjectKeys::open(&back, &header.identity).map_err(|_| rejected())?;
+        ObjectKeys::open(&data_keys, &header.identity).map_err(|_| rejected())?;
         let replaced = [RecordType::DataKey1, RecordType::EmbeddedBucketKey];
         let others = header.keys.records.iter().filter(|record| !replaced.contains(&record.kind)).cloned();
         let records = [wrapped, newest.embedded()].into_iter().chain(others).collect();

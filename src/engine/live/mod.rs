@@ -7,6 +7,7 @@
 //! Lock order: object table shard, then [`LiveObject::turn`], then [`LiveObject::inner`]. No key-service call is made
 //! under any, and no flush of a disk under `inner` but one that keeps a commit from starving.
 
+mod access;
 mod base;
 mod blocks;
 mod commit;
@@ -33,6 +34,7 @@ pub(super) use commit::Sync;
 pub(super) use open::{Opening, is_unborn, read_header};
 
 use self::{
+    access::KeyAccess,
     base::{Base, Promise},
     blocks::DirtyBlocks,
     logged::Pending,
@@ -53,6 +55,7 @@ pub(crate) struct LiveObject {
     budget: Arc<Budget>,
     /// The other open objects, for making room in the journal.
     peers: Weak<ObjectTable>,
+    access: KeyAccess,
     /// Held for a whole commit, so that commits come one after another.
     turn: Mutex<()>,
     inner: RwLock<Inner>,

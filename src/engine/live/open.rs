@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     Budget, Inner, LiveObject, Result,
+    access::KeyAccess,
     base::{Base, Promise},
     blocks::DirtyBlocks,
     tags::{TagTable, Tags, read_tags},
 };
 use crate::{
-    engine::{Bucket, bucket::NewObject, item::damaged, table::ObjectTable},
+    engine::{Bucket, item::damaged, table::ObjectTable, wraps::NewObject},
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
     store::{Access, FileRef, NodeRef, Stat},
 };
@@ -38,7 +39,7 @@ impl LiveObject {
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Self {
-        let geometry = new.identity.geometry;
+        let (geometry, access) = (new.identity.geometry, KeyAccess::proven_in(new.generation));
         let segment0 = Segment::blank(&geometry, 0);
         let mut inner = Inner {
             file,
@@ -64,15 +65,25 @@ impl LiveObject {
             mtime: None,
         };
         inner.touch();
-        Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) }
+        Self {
+            bucket,
+            node,
+            geometry,
+            budget,
+            peers,
+            access,
+            turn: Mutex::new(()),
+            inner: RwLock::new(inner),
+        }
     }
 
-    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
+    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages. `uid` is
+    /// the user whose customer keys may be used; without one, those of all.
     pub(crate) fn open(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
-        opening: Opening,
+        (opening, uid): (Opening, Option<u32>),
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
@@ -83,8 +94,11 @@ impl LiveObject {
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
         }
-        let data_key = bucket.data_key(&header)?;
-        let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
+        let access = KeyAccess::proven_in(bucket.wraps().follow());
+        let path = || node.path().iter().skip(1).collect();
+        let data_keys =
+            bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, uid))?;
+        let keys = ObjectKeys::open(&data_keys, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
         let unsure = header.state.birth
             && opening != Opening::Verifying
@@ -119,8 +133,16 @@ impl LiveObject {
             unsaved_since: None,
             mtime: None,
         };
-        let live =
-            Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) };
+        let live = Self {
+            bucket,
+            node,
+            geometry,
+            budget,
+            peers,
+            access,
+            turn: Mutex::new(()),
+            inner: RwLock::new(inner),
+        };
         if unsure {
             if !live.keep_sound()? {
                 return Ok(live);
@@ -183,6 +205,7 @@ impl LiveObject {
         inner.identity = new.identity;
         inner.key_section = new.key_section;
         inner.keys = new.keys;
+        self.access.prove_in(new.generation);
         inner.touch();
         Ok(())
     }

@@ -18,6 +18,7 @@ impl LiveObject {
 
     /// Sets the size if `wanted(current, size)` still holds once the object is ours alone.
     fn set_size_with(&self, size: u64, wanted: impl Fn(u64, u64) -> bool) -> Result<()> {
+        self.require_key()?;
         if size > self.geometry.max_size() {
             return Err(EngineError::TooLarge);
         }

@@ -31,13 +31,15 @@ impl Recorded {
         Engine::start(&store, keyring, "test", options).unwrap()
     }
 
-    /// The events of `act`, by name, without those of the log itself.
+    /// The events of users in `act`.
     fn events(&self, act: impl FnOnce(&Engine)) -> Vec<Value> {
         let before = self.all().len();
         let engine = self.engine();
         act(&engine);
         drop(engine);
-        self.all().split_off(before)
+        let mut events = self.all().split_off(before);
+        events.retain(|event| event["userIdentity"]["type"] == "IAMUser");
+        events
     }
 
     fn all(&self) -> Vec<Value> {
@@ -47,7 +49,6 @@ impl Recorded {
             Ok::<_, AuditError>(())
         });
         assert!(matches!(read, Ok(()) | Err(AuditError::NoLog(_))));
-        all.retain(|event: &Value| event["eventName"] != "CreateTrail");
         all
     }
 }
@@ -155,7 +156,7 @@ fn a_denial_names_the_statement_and_a_failure_its_errno() {
 #[test]
 fn a_named_encryption_shows_as_such() {
     let mut recorded = Recorded::new();
-    recorded.fixture.encryption = Encryption::Aes256;
+    recorded.fixture.encryption = aes256();
     let events = recorded.events(|engine| {
         let file = create(engine, "a");
         file.write_at(0, b"x").unwrap();
@@ -167,6 +168,53 @@ fn a_named_encryption_shows_as_such() {
         assert_eq!(event["additionalEventData"]["SSEApplied"], "SSE_S3");
     }
     assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn kms_keys_show_with_every_object_and_with_every_use_of_their_own() {
+    let mut recorded = Recorded::new();
+    let headers = EncryptionHeaders {
+        encryption: Some("aws:kms".into()),
+        kms_key: Some("alias/aws/s3".into()),
+        context: [("team".to_owned(), "blue".to_owned())].into(),
+        ..EncryptionHeaders::default()
+    };
+    recorded.fixture.encryption = headers.check().unwrap();
+    let objects = recorded.events(|engine| {
+        for name in ["a", "b", "c"] {
+            let file = create(engine, name);
+            file.write_at(0, b"x").unwrap();
+            engine.close(file);
+            engine.close(open(engine, name, READ).unwrap());
+        }
+    });
+    let arn = objects[0]["additionalEventData"]["keyArn"].as_str().unwrap();
+    assert!(arn.starts_with("arn:aws:kms:"), "{arn}");
+    for event in &objects {
+        let more = &event["additionalEventData"];
+        assert_eq!((&more["keyArn"], &more["keyVersion"]), (&arn.into(), &1.into()));
+        assert_eq!(
+            (&more["bucketKeyEnabled"], &more["encryptionContext"]["team"]),
+            (&true.into(), &"blue".into())
+        );
+        assert_eq!(event["resources"][2]["ARN"], arn);
+    }
+    assert_eq!(objects[0]["additionalEventData"]["SSEApplied"], "SSE_KMS");
+    assert_eq!(
+        objects[0]["requestParameters"]["x-amz-server-side-encryption-aws-kms-key-id"],
+        "alias/aws/s3"
+    );
+    let uses: Vec<_> = recorded
+        .all()
+        .into_iter()
+        .filter(|event| {
+            event["eventSource"] == "kms.amazonaws.com" && event["additionalEventData"]["keyArn"] == arn
+        })
+        .collect();
+    assert_eq!(said(&uses, &["eventName"]), ["GenerateDataKey"], "one bucket key for all objects");
+    assert!(
+        uses[0]["requestParameters"]["encryptionContext"].as_object().is_some_and(|pairs| !pairs.is_empty())
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     engine::defects::Defect,
-    keys::MasterKey,
+    keys::KeyService,
     store::{
         RenameMode,
         journal::Settings as JournalSettings,
@@ -26,12 +26,13 @@ use crate::{
 };
 
 /// One keyring serves every trace: opening one is slow, and it is not what is tested here.
-static MASTER: LazyLock<Arc<dyn MasterKey>> = LazyLock::new(|| {
+static KEYS: LazyLock<Arc<KeyService>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
     create_key_file(&key).unwrap();
     let id = crate::envelope::Id::random().unwrap();
-    Arc::new(Keyring::create(dir.path(), id, &[NewSlot::new("test", Unlock::KeyFile(key))]).unwrap())
+    let slot = NewSlot::new("test", Unlock::KeyFile(key));
+    Arc::new(Keyring::create(dir.path(), id, &[slot]).unwrap().into())
 });
 
 /// A fresh store with an empty bucket `data`, all of it durable.
@@ -56,12 +57,13 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        customer_keys: Arc::default(),
         new_bucket: bucket_of(4096),
         access: Access::default(),
         limits,
         audit: None,
     };
-    Engine::assemble(disk.root(), MASTER.clone(), None, options)
+    Engine::assemble(disk.root(), KEYS.clone(), None, options)
 }
 
 /// The contents that a file had.
@@ -610,6 +612,20 @@ fn a_kill_at_every_single_page_of_every_save_leaves_a_readable_file() {
                 .unwrap_or_else(|what| panic!("killed at operation {nth} after {pages} pages: {what}"));
         }
     }
+}
+
+#[test]
+fn a_power_cut_after_a_clean_end_loses_nothing_at_all() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let world = World::start(EMPTY.power_cycle(&mut rng, CrashMode::KeepAll), Defects::default());
+    let file = create(&world.engine, "never synced");
+    file.write_at(0, &[7; 300_000]).unwrap();
+    world.engine.close(file);
+    drop(world.engine);
+    let after = world.disk.power_cycle(&mut rng, CrashMode::DropAll);
+    let engine = start(&after, Defects::default()).unwrap();
+    let file = open(&engine, "never synced", READ).unwrap();
+    assert_eq!(read_all(&file, 300_001).unwrap(), [7; 300_000]);
 }
 
 /// Does `ops` on an empty store; the `nth` operation of the disk, of which some pages come through, ends it.

@@ -99,6 +99,9 @@ pub enum KeyringError {
         "key `{0}` is the key of `alias/aws/s3`, which cannot be disabled, deleted or given another rotation: use a key of your own where you need that"
     )]
     Managed(KeyId),
+    /// Not a provider's name for a key.
+    #[error("`{}` is no provider's name for a key: it has 1 to 2048 bytes without control characters", .0.escape_debug())]
+    Reference(String),
     /// Not a description.
     #[error("a description has at most 8192 bytes and no control characters")]
     Description,
