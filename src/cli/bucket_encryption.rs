@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     bucket::explained,
     output,
-    store::{StorePath, default_encryption},
+    store::{StorePath, default_encryption, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
@@ -119,7 +119,7 @@ impl OfBucket {
     /// Needs no lock of the store: who serves it follows the change.
     fn keys(&self, config: &Config) -> anyhow::Result<KeyService> {
         let store = StorePath::open(&self.store)?;
-        store.keys(&self.unlock.unlock(store.path())?, config)
+        key_service(store.keyring(&self.unlock.unlock(store.path())?)?, config)
     }
 
     fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {

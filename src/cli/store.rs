@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     identities::access,
     sse,
@@ -54,11 +55,6 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// The keys of the store, as `config` has them.
-    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
-        key_service(self.keyring(unlock)?, config)
-    }
-
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
     pub(super) fn require_free(&self) -> anyhow::Result<()> {
         let Some(holder) = holder(&self.path)? else { return Ok(()) };
@@ -79,9 +75,15 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let audit = match access {
+            Access::Read => None,
+            Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
+        };
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
+        let keys = key_service(keyring, config)?;
+        let options = engine::Options { audit, ..engine_options(config, &mount)? };
+        Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
 
@@ -110,6 +112,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+        audit: None,
     })
 }
 

@@ -9,6 +9,7 @@
 
 mod admission;
 mod attributes;
+mod audit;
 mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
@@ -32,6 +33,7 @@ mod plain;
 mod policies;
 mod principals;
 mod process;
+mod programs;
 mod repair;
 mod request;
 mod retained;
@@ -77,10 +79,11 @@ pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
-    table::ObjectTable, uploads::Uploads,
+    admission::Admission, attributes::Explicit, audit::Recorder, buckets::Buckets, committer::Committer,
+    live::Budget, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
+    audit::AuditLog,
     keys::CustomerKeys,
     store::{NodeRef, StoreLock, journal},
 };
@@ -137,6 +140,8 @@ pub struct Options {
     pub access: Access,
     /// Memory and saving.
     pub limits: Limits,
+    /// Where requests are recorded, if they are.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// A store in use.
@@ -154,6 +159,7 @@ struct Shared {
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     admission: Admission,
+    recorder: Option<Recorder>,
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
     uploads: Uploads,

@@ -161,8 +161,14 @@ impl Engine {
         Ok(item.node().read_link()?)
     }
 
-    /// Makes a directory; at the root of the mount, a bucket.
-    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+    /// What [`Engine::make_dir`] does.
+    pub(super) fn make_any_dir(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let birth = birth(caller, mode);
         if dir.is_root() {
@@ -193,8 +199,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(
+    /// What [`Engine::make_symlink`] does.
+    pub(super) fn put_symlink(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -208,8 +214,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::unlink`] does.
+    pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
         let _granted =
@@ -223,8 +229,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_dir`] does.
+    pub(super) fn remove_any_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
             let name = bucket_name(name)?;

@@ -4,6 +4,8 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod failures;

@@ -61,6 +61,7 @@ fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
         new_bucket: bucket_of(4096),
         access: Access::default(),
         limits,
+        audit: None,
     };
     Engine::assemble(disk.root(), KEYS.clone(), None, options)
 }
