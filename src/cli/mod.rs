@@ -4,7 +4,9 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod bucket_retention;
 mod completions;
@@ -31,6 +33,7 @@ mod policy;
 mod policy_explain;
 mod policy_lint;
 mod policy_simulate;
+mod put;
 mod reencrypt;
 mod rewrap;
 mod sse;

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use super::{
-    Caller, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals, process::Asker,
+    Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals,
+    process::Asker,
 };
 use crate::{
     name::{BucketName, ObjectName},
@@ -45,6 +46,11 @@ impl Admission {
     /// Whether nobody but a bucket's own policy can deny anything.
     pub(super) fn is_open(&self) -> bool {
         self.mode == Mode::Open && !self.principals.have_policies()
+    }
+
+    /// What every request of `caller` asks for, if an administrator says so.
+    pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
+        self.principals.profile(caller)
     }
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.

@@ -8,7 +8,9 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod attributes;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
@@ -51,6 +53,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
 pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
@@ -61,7 +64,7 @@ pub use jobs::{
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
-pub use principals::{Access, Who, read_identity_policy};
+pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
@@ -74,8 +77,8 @@ pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable,
-    uploads::Uploads,
+    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
+    table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     keys::CustomerKeys,
@@ -155,6 +158,7 @@ struct Shared {
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
     uploads: Uploads,
+    explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.
     lock: Option<StoreLock>,
 }

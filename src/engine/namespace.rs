@@ -12,7 +12,7 @@ use super::{
 use crate::{
     name::BucketName,
     policy::Action,
-    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat, XattrMode},
+    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat},
 };
 
 impl Engine {
@@ -173,6 +173,7 @@ impl Engine {
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
+        self.inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
@@ -240,28 +241,6 @@ impl Engine {
     /// Space of the file system below.
     pub fn space(&self, item: &Item) -> Result<Space> {
         Ok(item.node().space()?)
-    }
-
-    /// The value of an extended attribute.
-    pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
-        Ok(item.node().xattr(name)?)
-    }
-
-    /// Sets an extended attribute. Its value is stored in clear.
-    pub fn set_xattr(&self, item: &Item, name: &OsStr, value: &[u8], mode: XattrMode) -> Result<()> {
-        self.require_writable()?;
-        Ok(item.node().set_xattr(name, value, mode)?)
-    }
-
-    /// Names of the extended attributes.
-    pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
-        Ok(item.node().xattrs()?)
-    }
-
-    /// Removes an extended attribute.
-    pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
-        self.require_writable()?;
-        Ok(item.node().remove_xattr(name)?)
     }
 }
 

@@ -164,7 +164,7 @@ impl Engine {
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
@@ -205,7 +205,7 @@ impl Engine {
     /// Truncates an open file to nothing: a new PUT.
     pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         match (file.content(), creation) {
             (Content::Plain(file), _) => Ok(file.set_len(0)?),
             (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
@@ -225,7 +225,8 @@ impl Engine {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
         let path = || dir.path_of(name);
-        let creation = self.admit_put(caller, dir, &path)?;
+        let requested = self.requested_in(caller, dir.node())?;
+        let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, &requested)?;
         let readable = !flags.read || self.may_read(caller, dir, &path)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
@@ -243,6 +244,7 @@ impl Engine {
             }
         };
         self.shared.uploads.begin(stat.key, caller.uid);
+        self.shared.explicit.forget(stat.key);
         let attr = Attr::new(&stat, 0);
         Ok((item.clone(), attr, OpenFile::new(item, flags, content).creating().readable(readable)))
     }
@@ -254,14 +256,14 @@ impl Engine {
         dir: &Item,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let shared = &self.shared;
-        let judged = dir.bucket()?.judge_put(&shared.admission, caller, path, &shared.options.encryption)?;
-        Ok(judged.0)
+        let requested = self.requested_in(caller, dir.node())?;
+        Ok(dir.bucket()?.judge_put(&self.shared.admission, caller, path, &requested)?.0)
     }
 
-    fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
-        let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.admission, caller, path, &shared.options.encryption)
+    /// Asks whether `item` may be written anew.
+    fn admit_put(&self, caller: &Caller, item: &Item) -> Result<Creation> {
+        let requested = self.requested_for(caller, item)?;
+        item.bucket()?.admit_put(&self.shared.admission, caller, &|| item.path(), &requested)
     }
 
     /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
@@ -280,7 +282,7 @@ impl Engine {
     }
 
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
-    fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
+    pub(super) fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
         let bucket = item.bucket()?;
         let (identity, section) = match self.shared.objects.peek(item.key()) {
             Some(object) => object.identity_and_keys(),
