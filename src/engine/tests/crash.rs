@@ -202,13 +202,14 @@ fn a_power_cut_after_a_clean_end_loses_nothing_at_all() {
     let mut rng = StdRng::seed_from_u64(9);
     let world = World::start(EMPTY.power_cycle(&mut rng, CrashMode::KeepAll), Defects::default());
     let file = create(&world.engine, "never synced");
-    file.write_at(0, &[7; 300_000]).unwrap();
+    let content = vec![7; 300_000];
+    file.write_at(0, &content).unwrap();
     world.engine.close(file);
     drop(world.engine);
     let after = world.disk.power_cycle(&mut rng, CrashMode::DropAll);
     let engine = start(&after, Defects::default()).unwrap();
     let file = open(&engine, "never synced", READ).unwrap();
-    assert_eq!(read_all(&file, 300_001).unwrap(), [7; 300_000]);
+    assert_eq!(read_all(&file, 300_001).unwrap(), content);
 }
 
 /// Does `ops` on an empty store; the `nth` operation of the disk, of which some pages come through, ends it.
