@@ -97,7 +97,8 @@ pub struct Limits {
     pub dirty_total: u64,
     /// Bytes of tag pages kept for all open objects together; each may keep eight pages in any case.
     pub tag_cache: u64,
-    /// Objects up to this size have all their tag pages checked when opened.
+    /// Objects up to this size have all their tag pages checked when opened; after a crash those that were never synced
+    /// have all their blocks checked.
     pub strict_open: u64,
     /// Unsaved changes are saved after at most this long.
     pub commit_interval: std::time::Duration,
