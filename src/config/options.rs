@@ -28,6 +28,8 @@ pub struct Config {
     pub principals: BTreeMap<Identity, String>,
     /// Files with the policies of users and groups.
     pub identity_policies: BTreeMap<Identity, PathBuf>,
+    /// What the requests of users, groups and programs ask for.
+    pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
     /// How stores are unlocked.
@@ -120,6 +122,20 @@ pub struct PolicyOptions {
     pub account: AccountId,
     /// What decides where no policy does.
     pub mode: PolicyMode,
+}
+
+/// What the requests of somebody ask for, as the options of the same names in [`MountOptions`].
+#[allow(missing_docs, reason = "described there")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub sse: RequestEncryption,
+    #[serde(default)]
+    pub sse_kms_key: String,
+    #[serde(default)]
+    pub sse_context: BTreeMap<String, String>,
+    #[serde(default)]
+    pub sse_bucket_key: RequestBucketKey,
 }
 
 /// What decides where no policy does.
@@ -227,10 +243,11 @@ pub enum DefaultEncryption {
 }
 
 /// What each creation says about bucket keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestBucketKey {
     /// Nothing: the bucket's default decides.
+    #[default]
     Default,
     /// Use one.
     On,
