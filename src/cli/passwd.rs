@@ -74,6 +74,7 @@ struct Change {
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
 #[derive(Debug, Default, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub(super) struct NewUnlock {
     /// Read the new passphrase from FILE (`-`: stdin)
     #[arg(
