@@ -102,6 +102,24 @@ mod tests {
     }
 
     #[test]
+    fn row_f3_a_key_is_taken_from_the_kernel_as_bytes_or_as_text_of_them() {
+        let ring = KeyRing::from_special_id(KeyRingIdentifier::User, true).unwrap();
+        let name = |what: &str| format!("strongroom-test-{what}-{}", std::process::id());
+        for (what, payload, usable) in [
+            ("raw", vec![7; 32], true),
+            ("hex", "07".repeat(32).into_bytes(), true),
+            ("short", vec![7; 31], false),
+        ] {
+            let key = ring.add_key(&name(what), &payload).unwrap();
+            let read = CustomerKey::read_kernel(&name(what));
+            key.invalidate().unwrap();
+            assert_eq!(read.is_ok(), usable, "{what}");
+        }
+        let missing = CustomerKey::read_kernel(&name("none"));
+        assert!(matches!(missing, Err(CustomerKeyError::Kernel { .. })));
+    }
+
+    #[test]
     fn row_f2_a_file_that_others_can_read_and_a_line_that_is_no_key_are_refused() {
         let key = "11".repeat(32);
         let (_dir, path) = file(&key, 0o640);

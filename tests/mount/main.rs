@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
