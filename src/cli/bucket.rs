@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     bucket_encryption::EncryptionCommand,
     bucket_policy::PolicyCommand,
+    bucket_retention::RetentionCommand,
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath, new_bucket},
@@ -36,6 +37,8 @@ enum Action {
     Encryption(EncryptionCommand),
     #[command(subcommand)]
     Policy(PolicyCommand),
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 }
 
 /// Make a bucket
@@ -122,6 +125,7 @@ impl Bucket {
             Action::Delete(delete) => delete.run(config)?,
             Action::Encryption(encryption) => encryption.run(config)?,
             Action::Policy(policy) => policy.run()?,
+            Action::Retention(retention) => retention.run(config)?,
         }
         Ok(Exit::Done)
     }

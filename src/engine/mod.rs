@@ -8,6 +8,7 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod attributes;
 mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
@@ -24,6 +25,7 @@ mod jobs;
 mod listing;
 mod live;
 mod lost_found;
+mod moving;
 mod namespace;
 mod open;
 mod plain;
@@ -32,12 +34,15 @@ mod principals;
 mod process;
 mod repair;
 mod request;
+mod retained;
+mod retention;
 mod salvage;
 mod scratch;
 mod sealing;
 mod settings;
 mod startup;
 mod table;
+mod uploads;
 mod verify;
 mod wraps;
 mod wreck;
@@ -61,9 +66,11 @@ pub use jobs::{
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
-pub use principals::{Access, Who, read_identity_policy};
+pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
+pub use retained::RetentionError;
+pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
 pub use settings::{
     BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
@@ -71,7 +78,10 @@ pub use settings::{
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
+use self::{
+    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
+    table::ObjectTable, uploads::Uploads,
+};
 use crate::{
     keys::CustomerKeys,
     store::{NodeRef, StoreLock, journal},
@@ -148,6 +158,8 @@ struct Shared {
     admission: Admission,
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
+    uploads: Uploads,
+    explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.
     lock: Option<StoreLock>,
 }

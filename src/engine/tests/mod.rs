@@ -183,10 +183,10 @@ fn buckets_are_made_listed_and_deleted_only_when_empty() {
     assert_eq!(names, ["data", "photos"]);
     assert!(engine.make_dir(&caller(), &root, OsStr::new("Photos"), 0o755).is_err());
     engine.close(create(&engine, "x"));
-    let refused = engine.remove_dir(&root, OsStr::new("data")).unwrap_err();
+    let refused = engine.remove_dir(&caller(), &root, OsStr::new("data")).unwrap_err();
     assert!(matches!(refused, EngineError::Store(e) if e.raw_os_error() == Some(libc::ENOTEMPTY)));
     engine.unlink(&caller(), &data(&engine), OsStr::new("x")).unwrap();
-    engine.remove_dir(&root, OsStr::new("data")).unwrap();
+    engine.remove_dir(&caller(), &root, OsStr::new("data")).unwrap();
     assert!(engine.lookup(&root, OsStr::new("data")).is_err());
     let left: Vec<_> = std::fs::read_dir(fixture.store().join(".strongroom"))
         .unwrap()
