@@ -57,7 +57,9 @@ use std::sync::{Arc, Mutex};
 pub use bucket::Bucket;
 pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
-pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
+pub use encryption::{
+    Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
+};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};

@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
