@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::{
     Attr, Caller, Engine, Item, OpenFile, Result, SetAttr,
+    attributes::inherit,
     buckets::not_found,
     file::Content,
     item::Form,
@@ -179,7 +180,7 @@ impl Engine {
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
-        self.inherit(dir.node(), &node)?;
+        inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
