@@ -61,7 +61,7 @@ pub(super) struct Mount {
     /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
     ///
     /// uring is FUSE over `io_uring`, which root switches on by writing Y to
-    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    /// `/sys/module/fuse/parameters/enable_uring`; auto takes it where it is.
     #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
     transport: Option<Transport>,
     #[command(flatten)]
