@@ -13,3 +13,5 @@ mod damage;
 mod program;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[path = "cli/unlocking.rs"]
+mod unlocking;

@@ -4,10 +4,13 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
 mod audit;
 mod audit_log;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
+mod bucket_retention;
 mod completions;
 mod csv;
 pub mod exit;
@@ -28,6 +31,11 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod policy;
+mod policy_explain;
+mod policy_lint;
+mod policy_simulate;
+mod put;
 mod reencrypt;
 mod rewrap;
 mod sse;

@@ -68,10 +68,10 @@ pub(super) struct Mount {
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
-    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A, audit-fail=F, idle-timeout=T, ttl=T,
-    /// threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is
-    /// given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
+    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno,
+    /// audit=A, audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no
+    /// effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]

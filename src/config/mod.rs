@@ -14,7 +14,7 @@ pub use identity::Identity;
 pub use options::{
     AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
     EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode,
-    PolicyOptions, RequestBucketKey, RequestEncryption, Switch, Threads, Transport,
+    PolicyOptions, Profile, RequestBucketKey, RequestEncryption, Switch, Threads, Transport, UnlockOptions,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};

@@ -8,8 +8,10 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod attributes;
 mod audit;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
@@ -24,6 +26,7 @@ mod jobs;
 mod listing;
 mod live;
 mod lost_found;
+mod moving;
 mod namespace;
 mod open;
 mod plain;
@@ -33,12 +36,15 @@ mod process;
 mod programs;
 mod repair;
 mod request;
+mod retained;
+mod retention;
 mod salvage;
 mod scratch;
 mod sealing;
 mod settings;
 mod startup;
 mod table;
+mod uploads;
 mod verify;
 mod wraps;
 mod wreck;
@@ -49,6 +55,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
 pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
@@ -59,9 +66,11 @@ pub use jobs::{
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
-pub use principals::{Access, Who, read_identity_policy};
+pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
+pub use retained::RetentionError;
+pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
 pub use settings::{
     BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
@@ -70,8 +79,8 @@ pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    admission::Admission, audit::Recorder, buckets::Buckets, committer::Committer, live::Budget,
-    table::ObjectTable,
+    admission::Admission, attributes::Explicit, audit::Recorder, buckets::Buckets, committer::Committer,
+    live::Budget, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     audit::AuditLog,
@@ -153,6 +162,8 @@ struct Shared {
     recorder: Option<Recorder>,
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
+    uploads: Uploads,
+    explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.
     lock: Option<StoreLock>,
 }

@@ -5,11 +5,13 @@ use std::{path::Path, sync::Arc};
 use super::{
     Committer, Engine, Options, Shared,
     admission::Admission,
+    attributes::Explicit,
     audit::{Recorder, watched},
     buckets::Buckets,
     live::Budget,
     principals::Principals,
     table::ObjectTable,
+    uploads::Uploads,
 };
 use crate::{
     crypto,
@@ -113,6 +115,8 @@ impl Engine {
             objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
+            uploads: Uploads::default(),
+            explicit: Explicit::default(),
             recorder: options.audit.clone().map(Recorder::new),
             options,
             job: std::sync::Mutex::default(),

@@ -57,7 +57,9 @@ fn errno_of(error: &EngineError) -> Errno {
         | EngineError::Bucket { .. }
         | EngineError::Crypto(..)
         | EngineError::Audit(..) => libc::EIO,
-        EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
+        EngineError::Reserved(..) | EngineError::RootHoldsBuckets | EngineError::Retained { .. } => {
+            libc::EPERM
+        }
         EngineError::Name(..)
         | EngineError::Invalid(..)
         | EngineError::Request(..)
@@ -101,6 +103,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)
+        | EngineError::Retained { .. }
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)
