@@ -55,6 +55,11 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
+    /// The keys of the store, as `config` has them.
+    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
+        key_service(self.keyring(unlock)?, config)
+    }
+
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
     pub(super) fn require_free(&self) -> anyhow::Result<()> {
         let Some(holder) = holder(&self.path)? else { return Ok(()) };

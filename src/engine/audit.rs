@@ -63,7 +63,8 @@ impl Engine {
         let event = |file: Option<&OpenFile>| {
             let mut event = self.event(name, caller, &object);
             event.details.more.insert("access", access(flags).into());
-            self.say_how(&mut event, file, flags.truncate);
+            let named = || self.requested_for(caller, item);
+            self.say_how(&mut event, file, flags.truncate.then_some(&named));
             event
         };
         self.recorded(event, || self.open_file(caller, item, flags), |file| self.close(file))
@@ -80,7 +81,8 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         let event = |made: Option<&(Item, Attr, OpenFile)>| {
             let mut event = self.event(EventName::PutObject, caller, &Object { dir, name: Some(name) });
-            self.say_how(&mut event, made.map(|made| &made.2), true);
+            let named = || self.requested_in(caller, dir.node());
+            self.say_how(&mut event, made.map(|made| &made.2), Some(&named));
             event
         };
         let create = || self.create_file(caller, dir, name, mode, flags);
@@ -92,7 +94,8 @@ impl Engine {
         let object = Object { dir: file.item(), name: None };
         let event = |done: Option<&()>| {
             let mut event = self.event(EventName::PutObject, caller, &object);
-            self.say_how(&mut event, done.map(|()| file), true);
+            let named = || self.requested_for(caller, file.item());
+            self.say_how(&mut event, done.map(|()| file), Some(&named));
             event
         };
         self.recorded(event, || self.truncate_file(caller, file), |()| {})
@@ -246,39 +249,44 @@ impl Engine {
         }
     }
 
-    /// Says how the open object is encrypted; `put` if that was decided by this very request.
-    fn say_how(&self, event: &mut Event, file: Option<&OpenFile>, put: bool) {
-        if put {
-            self.say_what_was_named(event, file);
+    /// Says how the open object is encrypted. `put` tells the encryption that the request names, if this very request
+    /// decided it.
+    fn say_how(
+        &self,
+        event: &mut Event,
+        file: Option<&OpenFile>,
+        put: Option<&dyn Fn() -> Result<Encryption>>,
+    ) {
+        // A request whose encryption makes no sense has failed for that, and says so.
+        let named = put.and_then(|named| named().ok());
+        if let Some(named) = &named {
+            say_what_was_named(event, file, named);
         }
         let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
             return;
         };
         let (mode, id) = object.mode_and_id();
         event.details.object = Some(id.to_string());
-        if put {
-            event.details.applied =
-                Some(applied(mode, self.shared.options.encryption != Encryption::Unnamed));
-        }
+        event.details.applied = named.map(|named| applied(mode, named != Encryption::Unnamed));
         if let (SseMode::Kms | SseMode::DualKms, Ok(bucket)) = (mode, file.item().bucket()) {
             say_key(event, bucket, object);
         }
     }
+}
 
-    fn say_what_was_named(&self, event: &mut Event, file: Option<&OpenFile>) {
-        let header = match &self.shared.options.encryption {
-            Encryption::Unnamed => None,
-            Encryption::BucketDefault => {
-                let bucket = file.and_then(|file| file.item().bucket().ok());
-                bucket.and_then(|bucket| bucket.settings().encryption.default.header())
-            }
-            Encryption::Named(named) => {
-                event.request.kms_key = named.key.as_ref().map(ToString::to_string);
-                named.kind.header()
-            }
-        };
-        event.request.encryption = header.map(str::to_owned);
-    }
+fn say_what_was_named(event: &mut Event, file: Option<&OpenFile>, named: &Encryption) {
+    let header = match named {
+        Encryption::Unnamed => None,
+        Encryption::BucketDefault => {
+            let bucket = file.and_then(|file| file.item().bucket().ok());
+            bucket.and_then(|bucket| bucket.settings().encryption.default.header())
+        }
+        Encryption::Named(named) => {
+            event.request.kms_key = named.key.as_ref().map(ToString::to_string);
+            named.kind.header()
+        }
+    };
+    event.request.encryption = header.map(str::to_owned);
 }
 
 /// Says which KMS key protects an object, as far as its records tell.
@@ -359,6 +367,7 @@ fn blame(event: &mut Event, error: &EngineError) {
         EngineError::Denied(_)
         | EngineError::IdentityPolicy { .. }
         | EngineError::Blocked { .. }
+        | EngineError::Retained { .. }
         | EngineError::ReadOnly(_)
         | EngineError::Reserved(_) => "AccessDenied",
         EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error)) => key_code(error),
@@ -377,6 +386,7 @@ fn blame(event: &mut Event, error: &EngineError) {
         EngineError::Store(error) => error.raw_os_error(),
         EngineError::Denied(_) | EngineError::Blocked { .. } => Some(libc::EACCES),
         EngineError::ReadOnly(_) => Some(libc::EROFS),
+        EngineError::Retained { .. } => Some(libc::EPERM),
         _ => None,
     };
     event.decision = match error {
@@ -386,9 +396,10 @@ fn blame(event: &mut Event, error: &EngineError) {
                 .as_ref()
                 .map(|by| by.sid.clone().unwrap_or_else(|| format!("Statement[{}]", by.index))),
         },
-        EngineError::ReadOnly(_) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
-            Decision::Deny { statement: None }
-        }
+        EngineError::ReadOnly(_)
+        | EngineError::IdentityPolicy { .. }
+        | EngineError::Retained { .. }
+        | EngineError::Blocked { .. } => Decision::Deny { statement: None },
         _ => Decision::Allow,
     };
     event.failure = Some(Failure { code, message: error.to_string(), errno });

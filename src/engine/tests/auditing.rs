@@ -211,7 +211,7 @@ fn kms_keys_show_with_every_object_and_with_every_use_of_their_own() {
             event["eventSource"] == "kms.amazonaws.com" && event["additionalEventData"]["keyArn"] == arn
         })
         .collect();
-    assert_eq!(said(&uses, &["eventName"]), ["GenerateDataKey"], "one bucket key for all objects");
+    assert_eq!(said(&uses, &["eventName"]), ["GenerateDataKey", "Decrypt"], "one bucket key for all objects");
     assert!(
         uses[0]["requestParameters"]["encryptionContext"].as_object().is_some_and(|pairs| !pairs.is_empty())
     );

@@ -183,7 +183,10 @@ impl Keyring {
         let parsed = Document::parse(bytes, Kind::Keyring);
         let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
         let root = slot::open_any(&document.slots, &document.store_id, unlock)?;
-        let (krk, root) = (krk_of(&root), Root::new(root));
+        let krk = krk_of(&root);
+        // In older keyrings the slots seal the key-ring key itself, which then is the root as well.
+        let krk = if document.belongs_to(&krk) { krk } else { root.duplicate() };
+        let root = Root::new(root);
         let contents = document.open(&krk).map_err(|damage| damaged(&place, path, damage))?;
         let clock = Arc::new(SystemClock::new());
         Ok(Self { place, krk, root, clock, contents: RwLock::new(contents) })

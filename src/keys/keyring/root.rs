@@ -2,7 +2,8 @@
 //!
 //! The key-ring key is needed for as long as the keyring is open, the root only while slots are made. Whoever serves
 //! requests forgets it, and with it the only way to the secret of the audit log: nobody who takes over that process can
-//! rewrite what was logged before.
+//! rewrite what was logged before. In a keyring from before there was a root, the key-ring key takes its place until the
+//! keyring is renewed, and serving forgets nothing.
 
 use super::KeyringError;
 use crate::{crypto::Secret, keys::derive::hkdf};
