@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use super::{
     bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
     inventory::ListInventory, mount::Mount, mount_helper::MountHelper, passwd::Passwd, reencrypt::Reencrypt,
-    rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
+    replicate::Replicate, rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -39,6 +39,7 @@ enum Command {
     Inventory(ListInventory),
     Rewrap(Rewrap),
     Reencrypt(Reencrypt),
+    Replicate(Replicate),
     Passwd(Passwd),
     Status(Status),
     Completions(Completions),
@@ -71,6 +72,7 @@ impl Command {
             Self::Inventory(command) => command.run(config),
             Self::Rewrap(command) => command.run(config),
             Self::Reencrypt(command) => command.run(config),
+            Self::Replicate(command) => command.run(config),
             Self::Passwd(command) => command.run(),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),

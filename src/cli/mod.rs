@@ -22,6 +22,7 @@ mod mounts;
 mod output;
 mod passwd;
 mod reencrypt;
+mod replicate;
 mod rewrap;
 mod status;
 mod store;

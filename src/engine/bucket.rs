@@ -15,6 +15,7 @@ use super::{
     bucket_policy::BucketPolicy,
     clock,
     crash_mark::{self, Crash},
+    ctime::KeptTimes,
     item::Form,
     plain::PlainOpens,
     request::Encryption,
@@ -56,6 +57,7 @@ pub struct Bucket {
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
     plain_opens: PlainOpens,
+    kept_times: KeptTimes,
 }
 
 /// What a new encrypted object starts with.
@@ -81,6 +83,7 @@ impl Bucket {
         clock: Arc<dyn crate::keys::Clock>,
     ) -> Result<Self> {
         let policy = BucketPolicy::open(name.clone(), private.clone())?;
+        let kept_times = KeptTimes::open(private.clone())?;
         Ok(Self {
             name,
             settings,
@@ -94,6 +97,7 @@ impl Bucket {
             failed: AtomicBool::new(false),
             short: AtomicBool::new(false),
             plain_opens: PlainOpens::default(),
+            kept_times,
         })
     }
 
@@ -127,6 +131,11 @@ impl Bucket {
         &self.plain_opens
     }
 
+    /// The change times that its objects show instead of what a rewrap stamped.
+    pub(super) fn kept_times(&self) -> &KeptTimes {
+        &self.kept_times
+    }
+
     /// The key that wraps its keys.
     pub(super) fn master(&self) -> &dyn MasterKey {
         &*self.master
@@ -139,6 +148,12 @@ impl Bucket {
         if wrapping.as_ref().is_some_and(|current| current.id() == key.id()) {
             *wrapping = Some(key);
         }
+    }
+
+    /// Wraps new data keys with `key` from now on.
+    #[cfg(test)]
+    pub(super) fn wrap_with(&self, key: Arc<BucketKey>) {
+        *self.wrapping.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
     /// The journal, where the bucket has one.

@@ -14,9 +14,11 @@ mod buckets;
 mod clock;
 mod committer;
 mod crash_mark;
+mod ctime;
 mod defects;
 mod error;
 mod file;
+mod hidden;
 mod item;
 mod jobs;
 mod listing;
@@ -49,7 +51,8 @@ pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use jobs::{
-    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
+    Watch,
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};

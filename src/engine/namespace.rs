@@ -9,6 +9,7 @@ use super::{
     Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr,
     buckets::not_found,
     file::Content,
+    hidden,
     item::Form,
     live::{Sync, is_unborn, read_header},
 };
@@ -59,9 +60,10 @@ impl Engine {
         if stat.kind != Kind::File || item.is_root() {
             return Ok(Attr::new(stat, stat.size));
         }
+        let ctime = item.bucket()?.kept_times().shown(item.node(), stat);
         if let Some(object) = self.shared.objects.peek(stat.key) {
             let (size, mtime) = object.size_and_mtime();
-            let mut attr = Attr::new(stat, size);
+            let mut attr = Attr { ctime, ..Attr::new(stat, size) };
             attr.mtime = mtime.unwrap_or(attr.mtime);
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
@@ -74,7 +76,7 @@ impl Engine {
                 if item.bucket()?.may_be_unfinished(stat.ctime) { committed_size(item, size) } else { size }
             }
         };
-        Ok(Attr::new(stat, size))
+        Ok(Attr { ctime, ..Attr::new(stat, size) })
     }
 
     /// Changes attributes; `open` is the file through which the change was asked for.
@@ -283,23 +285,34 @@ impl Engine {
 
     /// The value of an extended attribute.
     pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
+        if hidden::is_hidden(name) {
+            return Err(std::io::Error::from_raw_os_error(libc::ENODATA).into());
+        }
         Ok(item.node().xattr(name)?)
     }
 
     /// Sets an extended attribute. Its value is stored in clear.
     pub fn set_xattr(&self, item: &Item, name: &OsStr, value: &[u8], mode: XattrMode) -> Result<()> {
         self.require_writable()?;
+        if hidden::is_hidden(name) {
+            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
+        }
         Ok(item.node().set_xattr(name, value, mode)?)
     }
 
     /// Names of the extended attributes.
     pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
-        Ok(item.node().xattrs()?)
+        let mut names = item.node().xattrs()?;
+        names.retain(|name| !hidden::is_hidden(name));
+        Ok(names)
     }
 
     /// Removes an extended attribute.
     pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
+        if hidden::is_hidden(name) {
+            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
+        }
         Ok(item.node().remove_xattr(name)?)
     }
 }

@@ -12,6 +12,7 @@ use super::{
     filter::Selection,
     pace::Pace,
     report::{Done, Log, Totals, Watch},
+    version::Version,
     walk::{Found, Walk},
 };
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
         Bucket, Caller, Encryption, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock,
         file::Content, item::damaged, live::Sync, plain::PlainClaim, table::Claim,
     },
-    envelope::Id,
     object::SseMode,
     store::{Kind, NodeRef, RenameMode, Stat},
 };
@@ -178,7 +178,10 @@ impl Run<'_> {
             self.bucket.admit_put(&self.engine.shared.admission, caller, path, self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;
         let bytes = draft.fill(source, before.size)?;
-        draft.finish(&found.node, &before.stat, self.job.preserve, &[])?;
+        draft.finish(&found.node, &before.stat)?;
+        if self.job.preserve {
+            draft.keep_times(&Stat { atime: found.stat.atime, ..before.stat })?;
+        }
         let claims = self.claim(source, found)?;
         if !Version::of(source)?.is(&before) {
             return Err(Stop::Skip("it was changed meanwhile: run the job again".to_owned()));
@@ -242,33 +245,4 @@ fn target(encryption: Encryption, bucket: &Bucket) -> Result<&'static str> {
         bucket: bucket.name().to_string(),
         reason: "it has no default encryption: name one with `--sse`".to_owned(),
     })
-}
-
-/// What tells one state of an object from the next.
-struct Version {
-    size: u64,
-    stat: Stat,
-    commit: Option<(Id, u64)>,
-}
-
-impl Version {
-    /// That of an open file with nothing unsaved.
-    fn of(file: &OpenFile) -> Result<Self> {
-        Ok(match file.content() {
-            Content::Plain(plain) => {
-                let stat = plain.stat()?;
-                Self { stat, size: stat.size, commit: None }
-            }
-            Content::Encrypted(object) => {
-                object.commit(Sync::Settled)?;
-                Self { stat: object.stat()?, size: object.size(), commit: object.settled_version() }
-            }
-        })
-    }
-
-    /// Whether nothing was changed in between; reading is no change.
-    fn is(&self, other: &Self) -> bool {
-        let facts = |it: &Self| (it.size, it.commit, it.stat.nlink, it.stat.mtime, it.stat.ctime);
-        facts(self) == facts(other)
-    }
 }

@@ -18,14 +18,14 @@ use super::{
 use crate::{
     crypto,
     engine::{
-        Bucket, Engine, EngineError, Item, Result, clock,
+        Bucket, Engine, EngineError, Item, Result, clock, ctime,
         item::damaged,
         live::{LiveObject, Sync},
     },
     envelope::RecordType,
     keys::KeyError,
     object::{Header, KeySection, ObjectKeys, SseMode},
-    store::{Access, Kind, NodeRef},
+    store::{Access, Kind, NodeRef, Stat},
 };
 
 /// What to rewrap.
@@ -43,6 +43,8 @@ struct Logged {
     item: Item,
     object: Arc<LiveObject>,
     what: String,
+    /// What the object showed before, and its commit number after, where nobody else had changed anything.
+    before: Option<(Stat, u64)>,
 }
 
 impl Engine {
@@ -88,6 +90,9 @@ impl Deep<'_> {
         let (filter, now) = (&self.job.selection.filter, clock::now_secs());
         let mut keys = KeyFiles::new(self.bucket.private())?;
         let mut batch = Vec::new();
+        if !self.job.selection.dry_run {
+            self.bucket.kept_times().begin()?;
+        }
         for found in Walk::new(dir, &filter.prefix)? {
             if log.is_cancelled() {
                 break;
@@ -122,18 +127,29 @@ impl Deep<'_> {
                 Err(error) => log.note(self.bucket.name(), &path, Err(error))?,
             }
         }
-        self.settle(&mut batch, log)
+        self.settle(&mut batch, log)?;
+        if self.job.selection.dry_run { Ok(()) } else { self.bucket.kept_times().end() }
     }
 
     /// Makes the logged headers durable, with one flush for all, and stores them in place.
     fn settle(&self, batch: &mut Vec<Logged>, log: &mut Log<'_>) -> Result<()> {
-        for Logged { path, item, object, what } in batch.drain(..) {
+        for Logged { path, item, object, what, before } in batch.drain(..) {
             let settled = object.commit(Sync::Settled);
+            let kept = before.is_some_and(|(stat, commit)| self.keep_ctime(&item, &object, &stat, commit));
             drop(object);
             self.engine.release(&item);
+            let what = if kept { what } else { format!("{what}; its ctime is another now") };
             log.note(self.bucket.name(), &path, settled.map(|()| Done::succeeded(what)))?;
         }
         Ok(())
+    }
+
+    /// Lets the object show the change time that it had; not where somebody changed something meanwhile.
+    fn keep_ctime(&self, item: &Item, object: &LiveObject, before: &Stat, commit: u64) -> bool {
+        let facts = |it: &Stat| (it.mode, it.uid, it.gid, it.nlink, it.mtime);
+        object.settled_generation() == Some(commit)
+            && item.node().stat().is_ok_and(|now| facts(&now) == facts(before))
+            && ctime::keep(item.node(), before.ctime)
     }
 
     fn one(&self, found: Found, description: Description) -> Result<Step> {
@@ -157,7 +173,9 @@ impl Deep<'_> {
         let item = self.root.child(found.node, Kind::File);
         let object = self.engine.open_object(&item, Access::ReadWrite)?;
         match self.renew(&object) {
-            Ok(Some(what)) => Ok(Step::Logged(Box::new(Logged { path: found.path, item, object, what }))),
+            Ok(Some((what, before))) => {
+                Ok(Step::Logged(Box::new(Logged { path: found.path, item, object, what, before })))
+            }
             Ok(None) => {
                 self.engine.release(&item);
                 Ok(Step::skip(CURRENT))
@@ -170,17 +188,28 @@ impl Deep<'_> {
     }
 
     /// Gives the object new wraps and logs its header; nothing where they are the newest already.
-    fn renew(&self, object: &LiveObject) -> Result<Option<String>> {
+    fn renew(&self, object: &LiveObject) -> Result<Option<(String, Option<(Stat, u64)>)>> {
         for _ in 0..ATTEMPTS {
+            let before = self.shown(object)?;
             let header = object.header();
             let Some(keys) = self.bucket.rewrapped(&header)? else { return Ok(None) };
             let rewraps = keys.rewraps;
             if object.replace_keys(&header.keys, keys)? {
                 object.commit(Sync::Store)?;
-                return Ok(Some(format!("rewrap {rewraps}")));
+                let before = before.map(|stat| (stat, header.state.generation + 1));
+                return Ok(Some((format!("rewrap {rewraps}"), before)));
             }
         }
         Err(std::io::Error::from_raw_os_error(libc::EBUSY).into())
+    }
+}
+
+impl Deep<'_> {
+    /// What an object shows that has nothing unsaved.
+    fn shown(&self, object: &LiveObject) -> Result<Option<Stat>> {
+        let stat = object.stat()?;
+        let ctime = self.bucket.kept_times().shown(object.node(), &stat);
+        Ok(object.settled_generation().map(|_| Stat { ctime, ..stat }))
     }
 }
 

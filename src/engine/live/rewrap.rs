@@ -1,10 +1,7 @@
 //! New wraps for the data key of an open object; content, size and data key stay.
 
 use super::{LiveObject, Result};
-use crate::{
-    envelope::Id,
-    object::{Header, KeySection},
-};
+use crate::object::{Header, KeySection};
 
 impl LiveObject {
     /// The header as the next commit would write it, as far as it concerns keys and size.
@@ -31,10 +28,9 @@ impl LiveObject {
         Ok(true)
     }
 
-    /// Id and commit number, if nothing is unsaved: the object is the same as long as these are.
-    pub(crate) fn settled_version(&self) -> Option<(Id, u64)> {
+    /// Commit number, if nothing is unsaved: the object is the same as long as this is.
+    pub(crate) fn settled_generation(&self) -> Option<u64> {
         let inner = self.read_lock();
-        let settled = inner.unsaved_since.is_none() && inner.pending.is_empty();
-        settled.then_some((inner.identity.object, inner.state.generation))
+        (inner.unsaved_since.is_none() && inner.pending.is_empty()).then_some(inner.state.generation)
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 mod crash;
+mod jobs;
 mod model;
 mod repairing;
 mod salvaging;
