@@ -27,6 +27,11 @@ pub(super) struct Rewrap {
     /// Wrap the data key of each object again
     #[arg(long)]
     deep: bool,
+    /// Give each bucket a new key first, so that no data key stays under the one that wraps it now
+    ///
+    /// To go on after a stop, leave this out: else one more key is made.
+    #[arg(long, requires = "deep")]
+    new_bucket_key: bool,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -48,7 +53,7 @@ impl Rewrap {
             engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
         let selection = self.job.selection(bucket, self.filter.filter());
-        let job = engine::Rewrap { selection, deep: self.deep };
+        let job = engine::Rewrap { selection, deep: self.deep, new_bucket_key: self.new_bucket_key };
         self.job.follow(|watch| engine.rewrap(&job, watch))
     }
 }

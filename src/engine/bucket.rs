@@ -151,7 +151,6 @@ impl Bucket {
     }
 
     /// Wraps new data keys with `key` from now on.
-    #[cfg(test)]
     pub(super) fn wrap_with(&self, key: Arc<BucketKey>) {
         *self.wrapping.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }

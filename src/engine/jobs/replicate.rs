@@ -25,12 +25,10 @@ use super::{
     walk::{Found, Walk},
 };
 use crate::{
-    engine::{
-        Encryption, Engine, EngineError, Item, OpenFile, OpenFlags, Result, buckets, clock, item::damaged,
-    },
+    engine::{Encryption, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock, item::damaged},
     name::{BucketName, FileName},
     object::SseMode,
-    store::{Birth, Kind, NodeKey, NodeRef, RenameMode, Stat, XattrMode},
+    store::{Birth, Kind, NodeKey, NodeRef, RenameMode, Stat},
 };
 
 /// What to replicate.

@@ -35,6 +35,8 @@ pub struct Rewrap {
     pub selection: Selection,
     /// The headers of the objects, too.
     pub deep: bool,
+    /// Each bucket gets a new bucket key first, so that `deep` wraps every data key by another key than before.
+    pub new_bucket_key: bool,
 }
 
 /// An object whose new header is logged and not yet in place.
@@ -62,6 +64,9 @@ impl Engine {
                 records::rewrap(&bucket, job.selection.filter.key.as_deref(), job.selection.dry_run)?
             {
                 log.note(&name, &path, done)?;
+            }
+            if job.new_bucket_key && !job.selection.dry_run {
+                bucket.wrap_with(bucket.make_key(clock::now_secs())?);
             }
             if job.deep && !log.is_cancelled() {
                 Deep {

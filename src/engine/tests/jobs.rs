@@ -8,7 +8,6 @@ use std::{
 use super::*;
 use crate::{
     envelope::RecordType,
-    keys::BucketKey,
     object::{Header, SseMode},
     store::{SetTime, Timestamp},
 };
@@ -116,15 +115,25 @@ fn a_deep_rewrap_changes_the_header_page_alone_and_nothing_that_the_drive_shows(
     put(&engine, "a", &content);
     let (item, _) = engine.lookup(&data(&engine), OsStr::new("a")).unwrap();
     item.node().set_times(SetTime::Keep, SetTime::At(then)).unwrap();
+    drop(item);
     drop(engine);
     rotate(&fixture);
     let (bytes, old) = (stored(&fixture, "a"), header(&fixture, "a"));
     let engine = fixture.engine();
-    let attr = engine.lookup(&data(&engine), OsStr::new("a")).unwrap().1;
+    let (item, attr) = engine.lookup(&data(&engine), OsStr::new("a")).unwrap();
     let (_, seen) = rewrap(&engine, &deep());
     assert_eq!(seen.of("a"), (Outcome::Succeeded, "rewrap 1"));
     let after = engine.lookup(&data(&engine), OsStr::new("a")).unwrap().1;
     assert_eq!((after.key, after.size, after.mtime), (attr.key, attr.size, then));
+    assert_eq!(after.ctime, attr.ctime, "the change time that backup programs look at");
+    item.node().set_mode(0o600).unwrap();
+    let changed = engine.lookup(&data(&engine), OsStr::new("a")).unwrap().1;
+    assert!(changed.ctime > attr.ctime, "a real change shows");
+    assert_eq!(
+        engine.xattrs(&item).unwrap(),
+        Vec::<std::ffi::OsString>::new(),
+        "the drive shows nothing of it"
+    );
     assert_eq!(
         rewrap(&engine, &deep()).1.of("a"),
         (Outcome::Skipped, "already wrapped by the newest bucket key")
@@ -374,11 +383,7 @@ fn nothing_is_lost_and_nothing_is_stale_while_jobs_run() {
                 assert_eq!(totals.failed, 0, "{:?}", seen.lines);
                 renewed += totals.succeeded;
             } else {
-                // A new newest bucket key, so that there is something to do.
-                let bucket = engine.bucket(&BucketName::parse("data").unwrap()).unwrap();
-                let key: std::sync::Arc<BucketKey> = bucket.make_key(clock::now_secs()).unwrap();
-                bucket.wrap_with(key);
-                let (totals, seen) = rewrap(&engine, &deep());
+                let (totals, seen) = rewrap(&engine, &Rewrap { new_bucket_key: true, ..deep() });
                 assert_eq!(totals.failed, 0, "{:?}", seen.lines);
                 renewed += totals.succeeded;
             }
@@ -421,4 +426,84 @@ fn the_inventory_tells_how_each_object_is_encrypted_without_a_key() {
     assert_eq!((sealed.bucket_key_status, sealed.rewraps), (Some("ENABLED"), Some(0)));
     assert_eq!(sealed.policy, "allowed");
     assert!(std::fs::metadata(fixture.store().join("data/sealed")).unwrap().size() > 4096);
+}
+
+fn replicate(from: &Engine, to: &Engine, job: &Replicate) -> (Totals, Seen) {
+    let mut seen = Seen::default();
+    let totals = from.replicate(to, job, &mut seen).unwrap();
+    (totals, seen)
+}
+
+#[test]
+fn a_replica_has_keys_of_its_own_and_everything_else_of_its_source() {
+    let (source, target) = (Fixture::with_bucket(4096), Fixture::with_bucket(65536));
+    let from = source.engine();
+    let (bucket, me) = (data(&from), caller());
+    from.make_dir(&me, &bucket, OsStr::new("deep"), 0o751).unwrap();
+    put(&from, "a", &b"content".repeat(50_000));
+    let (item, _) = from.lookup(&bucket, OsStr::new("a")).unwrap();
+    let (deep, _) = from.lookup(&bucket, OsStr::new("deep")).unwrap();
+    from.link(&me, &item, &deep, OsStr::new("again")).unwrap();
+    from.make_symlink(&me, &deep, OsStr::new("soft"), OsStr::new("/nowhere")).unwrap();
+    item.node().set_xattr(OsStr::new("user.note"), b"kept", crate::store::XattrMode::Set).unwrap();
+    let then = Timestamp { sec: 1_000_000_000, nsec: 77 };
+    for item in [&item, &deep] {
+        item.node().set_times(SetTime::At(then), SetTime::At(then)).unwrap();
+    }
+    let to = target.engine();
+    let (totals, seen) = replicate(&from, &to, &Replicate::default());
+    assert_eq!((totals.failed, totals.succeeded), (0, 3), "{:?}", seen.lines);
+    assert_eq!(get(&to, "a"), b"content".repeat(50_000));
+    let (copy, attr) = to.lookup(&data(&to), OsStr::new("a")).unwrap();
+    assert_eq!((attr.mtime, attr.nlink, attr.mode), (then, 2, 0o644));
+    assert_eq!(to.xattrs(&copy).unwrap(), [OsStr::new("user.note")]);
+    let (copied, attr) = to.lookup(&data(&to), OsStr::new("deep")).unwrap();
+    assert_eq!((attr.mtime, attr.mode), (then, 0o751));
+    let (soft, _) = to.lookup(&copied, OsStr::new("soft")).unwrap();
+    assert_eq!(to.read_link(&soft).unwrap(), "/nowhere");
+    assert_ne!(header(&source, "a").identity.object, header(&target, "a").identity.object);
+    let (totals, seen) = replicate(&from, &to, &Replicate::default());
+    assert_eq!((totals.succeeded, totals.failed, totals.bytes), (0, 0, 0), "{:?}", seen.lines);
+}
+
+#[test]
+fn a_changed_source_or_replica_is_copied_again_and_a_rewrapped_one_is_not() {
+    let (source, target) = (Fixture::with_bucket(4096), Fixture::with_bucket(4096));
+    let (from, to) = (source.engine(), target.engine());
+    for name in ["same", "rewrapped", "changed", "replica", "mode"] {
+        put(&from, name, b"content");
+    }
+    assert_eq!(replicate(&from, &to, &Replicate::default()).0.succeeded, 5);
+    let prefix = Filter { prefix: "rewrapped".into(), ..Filter::default() };
+    let selection = Selection { filter: prefix, ..Selection::default() };
+    rewrap(&from, &Rewrap { selection, new_bucket_key: true, ..deep() });
+    for (engine, name) in [(&from, "changed"), (&to, "replica")] {
+        let file = open(engine, name, WRITE).unwrap();
+        file.write_at(0, b"CONTENT").unwrap();
+        engine.close(file);
+    }
+    from.lookup(&data(&from), OsStr::new("mode")).unwrap().0.node().set_mode(0o600).unwrap();
+    let (totals, seen) = replicate(&from, &to, &Replicate::default());
+    assert_eq!((totals.failed, totals.bytes), (0, 14), "{:?}", seen.lines);
+    for name in ["same", "rewrapped"] {
+        assert_eq!(seen.of(name).0, Outcome::Skipped, "{name}");
+    }
+    assert_eq!(seen.of("mode"), (Outcome::Succeeded, "attributes"));
+    assert_eq!(get(&to, "changed"), b"CONTENT");
+    assert_eq!(get(&to, "replica"), b"content");
+}
+
+#[test]
+fn a_plain_source_takes_the_default_of_the_target_and_a_missing_bucket_is_made() {
+    let (mut source, target) = (Fixture::new(), Fixture::new());
+    let new = NewBucket { default_encryption: DefaultEncryption::None, ..bucket_of(4096) };
+    source.engine().create_bucket(&BucketName::parse("data").unwrap(), new, false).unwrap();
+    source.encryption = Encryption::Unnamed;
+    let (from, to) = (source.engine(), target.engine());
+    put(&from, "plain", b"content");
+    let (totals, seen) = replicate(&from, &to, &Replicate::default());
+    assert_eq!((totals.failed, totals.succeeded), (0, 1), "{:?}", seen.lines);
+    assert!(crate::object::is_object(&stored(&target, "plain")));
+    assert_eq!(get(&to, "plain"), b"content");
+    assert_eq!(replicate(&from, &to, &Replicate::default()).0.skipped, 1);
 }

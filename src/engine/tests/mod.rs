@@ -3,6 +3,7 @@
 
 mod crash;
 mod jobs;
+mod jobs_crash;
 mod model;
 mod repairing;
 mod salvaging;
