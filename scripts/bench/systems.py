@@ -180,6 +180,7 @@ class Strongroom(Mounted):
     name = "strongroom"
     title = "strongroom"
     bucket_options = ()
+    transport = "auto"
 
     @property
     def work(self):
@@ -200,7 +201,7 @@ class Strongroom(Mounted):
         return self.programs / "strongroom"
 
     def command(self):
-        options = ["--config", self.config, "--key-file", self.key, "--foreground"]
+        options = ["--config", self.config, "--key-file", self.key, "--foreground", "--transport", self.transport]
         return [self.program, "mount", *options, self.stored, self.point]
 
 
@@ -210,11 +211,19 @@ class StrongroomWithoutJournal(Strongroom):
     bucket_options = ("--journal", "off")
 
 
+class StrongroomOverDevFuse(Strongroom):
+    name = "classic"
+    title = "strongroom over /dev/fuse"
+    transport = "classic"
+
+
 def all_systems(scratch, programs, wanted, images):
     """The systems to measure; without a journal only where the program has one to turn off."""
     kinds = [System, Gocryptfs, Passthrough, Strongroom]
     if "--journal" in run([programs / "strongroom", "bucket", "create", "--help"], STEP):
         kinds.append(StrongroomWithoutJournal)
+    if "--transport" in run([programs / "strongroom", "mount", "--help"], STEP):
+        kinds.append(StrongroomOverDevFuse)
     unknown = set(wanted) - {kind.name for kind in kinds}
     if unknown:
         raise SystemExit(f"No system is called {', '.join(sorted(unknown))}.")

@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 
 use super::{
     bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
-    inventory::ListInventory, mount::Mount, mount_helper::MountHelper, passwd::Passwd, reencrypt::Reencrypt,
-    replicate::Replicate, rewrap::Rewrap, status::Status, umount::Umount, verify::Verify,
+    inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper, passwd::Passwd,
+    reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap, status::Status, umount::Umount,
+    verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -32,6 +33,7 @@ pub(super) struct Cli {
 enum Command {
     Init(Init),
     Bucket(Bucket),
+    Key(Key),
     Mount(Mount),
     Umount(Umount),
     Inspect(Inspect),
@@ -65,6 +67,7 @@ impl Command {
         match self {
             Self::Init(command) => command.run(),
             Self::Bucket(command) => command.run(config),
+            Self::Key(command) => command.run(config),
             Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),

@@ -1,6 +1,6 @@
 //! `strongroom bucket`: buckets made, listed and deleted.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{collections::BTreeSet, io::ErrorKind, path::PathBuf};
 
 use serde::Serialize;
 
@@ -12,8 +12,8 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, parse_block_size},
-    engine::{self, Engine, EngineError},
+    config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, Switch, parse_block_size},
+    engine::{self, EncryptionType, Engine, EngineError},
     envelope::Id,
     name::BucketName,
     object::BlockSize,
@@ -47,6 +47,15 @@ struct Create {
     /// How objects are stored whose creation asks for nothing [default: as configured, else AES256]
     #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true, long_help = DEFAULT_ENCRYPTION)]
     default_encryption: Option<DefaultEncryption>,
+    /// KMS key of that default: its id, an alias, or the ARN of either [default: as configured, else alias/aws/s3]
+    #[arg(long, value_name = "KEY")]
+    kms_key: Option<String>,
+    /// Use bucket keys with `aws:kms`: on, or off to ask the key service for each object [default: as configured, else on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    bucket_key: Option<Switch>,
+    /// Room for two layers of encryption (`aws:kms:dsse`); fixed for good, and costs twice the space for tags
+    #[arg(long)]
+    dual_layer: bool,
     /// Block size: 4KiB, 8KiB ... 1MiB; fixed for good [default: as configured, else 4KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     block_size: Option<BlockSize>,
@@ -88,7 +97,13 @@ struct Delete {
 struct Report {
     name: String,
     id: Id,
-    default_encryption: engine::DefaultEncryption,
+    default_encryption: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket_key: Option<bool>,
+    blocked_encryption: BTreeSet<EncryptionType>,
+    dual_layer: bool,
     plaintext_allowed: bool,
     block_size: u64,
     journal: engine::JournalMode,
@@ -115,9 +130,13 @@ impl Create {
             block_size: self.block_size.unwrap_or(config.bucket.block_size),
             default_encryption: self.default_encryption.unwrap_or(config.bucket.default_encryption),
             journal: self.journal.unwrap_or(config.bucket.journal),
+            kms_key: self.kms_key.clone().unwrap_or_else(|| config.bucket.kms_key.clone()),
+            bucket_key: self.bucket_key.unwrap_or(config.bucket.bucket_key),
+            dual_layer: self.dual_layer || config.bucket.dual_layer,
         };
+        let new = new_bucket(&options)?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        let created = engine.create_bucket(&name, new_bucket(&options), self.adopt);
+        let created = engine.create_bucket(&name, new, self.adopt);
         created.map_err(|error| explained(error, &name))?;
         output::line(format!("Bucket {name} made"))
     }
@@ -150,10 +169,20 @@ impl Report {
     fn new(engine: &Engine, name: &BucketName) -> anyhow::Result<Self> {
         let bucket = engine.bucket(name).map_err(|error| explained(error, name))?;
         let settings = bucket.settings();
+        let default = &settings.encryption.default;
+        let bucket_key = if let engine::DefaultEncryption::Kms { bucket_key, .. } = default {
+            Some(*bucket_key)
+        } else {
+            None
+        };
         Ok(Self {
             name: name.to_string(),
             id: settings.id,
-            default_encryption: settings.default_encryption,
+            default_encryption: default.header().unwrap_or("none"),
+            kms_key: default.key().map(ToString::to_string),
+            bucket_key,
+            blocked_encryption: settings.encryption.blocked.clone(),
+            dual_layer: settings.geometry.wide(),
             plaintext_allowed: settings.plaintext_allowed,
             block_size: settings.geometry.block_size(),
             journal: settings.journal,
@@ -162,7 +191,7 @@ impl Report {
     }
 
     fn row(&self) -> [String; 4] {
-        let encryption = self.default_encryption.header().unwrap_or("none").to_owned();
+        let encryption = self.default_encryption.to_owned();
         let policy = if self.policy { "yes" } else { "no" }.to_owned();
         [self.name.clone(), encryption, ByteSize::new(self.block_size).to_string(), policy]
     }
@@ -191,4 +220,4 @@ pub(super) fn explained(error: EngineError, name: &BucketName) -> anyhow::Error 
     Refusal::error(Exit::Failure, message)
 }
 
-const DEFAULT_ENCRYPTION: &str = "How objects are stored whose creation asks for nothing: AES256 (encrypted with keys of this store), or none (plain files) [default: as configured, else AES256]";
+const DEFAULT_ENCRYPTION: &str = "How objects are stored whose creation asks for nothing: AES256 (encrypted with keys of this store), aws:kms (with a KMS key), aws:kms:dsse (in two layers), or none (plain files) [default: as configured, else AES256]";

@@ -12,16 +12,17 @@ use super::{
     log,
     mount_words::MountWords,
     output,
+    sse::{self, SseArgs},
     store::{StorePath, engine_options},
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{Config, LogOptions, RequestEncryption, Timeout},
+    config::{AccountId, Config, LogOptions, MountOptions, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
     keys::Unlock,
-    store::raise_fd_limit,
+    store::{Holder, raise_fd_limit},
 };
 
 /// Mount a store as a drive
@@ -46,13 +47,23 @@ pub(super) struct Mount {
     /// Unmount after this long without use, such as 30m; or never [default: as configured, else never]
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<Timeout>,
-    /// Encryption that each creation asks for: AES256, bucket-default or none [default: as configured, else none]
-    #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
-    sse: Option<RequestEncryption>,
+    /// Show programs EACCES where a key cannot be used, instead of ENOKEY and its like
+    #[arg(long)]
+    plain_errno: bool,
+    /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
+    ///
+    /// uring is FUSE over `io_uring`, which root switches on by writing Y to
+    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
+    transport: Option<Transport>,
+    #[command(flatten)]
+    sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, idle-timeout=T, ttl=T, threads=N, [no]exec, [no]suid,
-    /// [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
+    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, idle-timeout=T, ttl=T, threads=N,
+    /// transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is
+    /// given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -65,8 +76,10 @@ pub(super) struct Plan {
     store: StorePath,
     mount: fuse::MountOptions,
     engine: engine::Options,
+    options: MountOptions,
     unlock: UnlockArgs,
     log: LogOptions,
+    account: AccountId,
 }
 
 impl Mount {
@@ -76,7 +89,9 @@ impl Mount {
         words.read_only = self.read_only.then_some(true).or(words.read_only);
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
-        words.sse = self.sse.or(words.sse);
+        words.transport = self.transport.or(words.transport);
+        words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
+        words.sse = self.sse.clone().or(words.sse);
         if self.unlock.is_given() {
             words.unlock = self.unlock.clone();
         }
@@ -90,7 +105,7 @@ impl Plan {
     pub(super) fn new(store: &Path, dir: &Path, words: &MountWords, config: &Config) -> anyhow::Result<Self> {
         let store = StorePath::open(store)?;
         store.require_free()?;
-        let options = words.over(&config.mount);
+        let options = sse::anchored(words.over(&config.mount))?;
         let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
         refuse_overlap(&store, &dir)?;
         Ok(Self {
@@ -106,11 +121,15 @@ impl Plan {
                 ttl: options.ttl.duration(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
+                transport: wanted(options.transport),
+                plain_errno: options.plain_errno,
                 ..fuse::MountOptions::new(dir)
             },
             engine: engine_options(config, &options)?,
+            options,
             unlock: words.unlock.clone(),
             log: config.log.clone(),
+            account: config.policy.account.clone(),
             store,
         })
     }
@@ -173,15 +192,29 @@ impl Plan {
         if let Err(error) = raise_fd_limit() {
             ::log::warn!("the limit on open files stays as it is: {error}");
         }
-        let keyring = self.store.keyring(unlock)?;
+        let keys = self.store.keys(unlock, &self.account)?;
+        sse::read_customer_keys(&self.options, &self.engine.customer_keys)?;
         if !secrets_locked() {
             ::log::warn!(
                 "keys may reach swap space: raise the limit on locked memory (`ulimit -l`) to 16 KiB or more"
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Engine::start(self.store.path(), keyring, &purpose, self.engine.clone())?;
-        Ok(Session::start(Arc::new(engine), &self.mount)?)
+        let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?);
+        let session = Session::start(Arc::clone(&engine), &self.mount)?;
+        let holder = Holder::this_process(purpose).over(session.transport());
+        if let Err(error) = engine.describe(&holder) {
+            ::log::warn!("`strongroom status` cannot tell the transport: {error}");
+        }
+        Ok(session)
+    }
+}
+
+fn wanted(transport: Transport) -> Option<fuse::Transport> {
+    match transport {
+        Transport::Auto => None,
+        Transport::Classic => Some(fuse::Transport::Classic),
+        Transport::Uring => Some(fuse::Transport::Uring),
     }
 }
 

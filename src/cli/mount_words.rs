@@ -2,13 +2,12 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr};
 
-use clap::ValueEnum;
-
 use super::{
     exit::{Exit, Refusal},
+    sse::SseArgs,
     unlock::UnlockArgs,
 };
-use crate::config::{MountOptions, RequestEncryption, Span, Threads, Timeout};
+use crate::config::{MountOptions, Span, Threads, Timeout, Transport};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +22,12 @@ pub(super) struct MountWords {
     pub(super) ttl: Option<Span>,
     /// `threads=`.
     pub(super) threads: Option<Threads>,
-    /// `sse=`.
-    pub(super) sse: Option<RequestEncryption>,
+    /// `transport=`.
+    pub(super) transport: Option<Transport>,
+    /// `plain-errno`.
+    pub(super) plain_errno: Option<bool>,
+    /// `sse=`, `sse-kms-key=` and so on.
+    pub(super) sse: SseArgs,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
     /// `key-file=` and `passphrase-file=`.
@@ -57,14 +60,16 @@ impl MountWords {
 
     /// The mount options that result from `options` and these words.
     pub(super) fn over(&self, options: &MountOptions) -> MountOptions {
+        let options = self.sse.over(options.clone());
         MountOptions {
             read_only: self.read_only.unwrap_or(options.read_only),
             allow_other: self.allow_other.unwrap_or(options.allow_other),
             idle_timeout: self.idle_timeout.unwrap_or(options.idle_timeout),
             ttl: self.ttl.unwrap_or(options.ttl),
             threads: self.threads.unwrap_or(options.threads),
-            sse: self.sse.unwrap_or(options.sse),
-            writeback: options.writeback,
+            transport: self.transport.unwrap_or(options.transport),
+            plain_errno: self.plain_errno.unwrap_or(options.plain_errno),
+            ..options
         }
     }
 
@@ -77,6 +82,9 @@ impl MountWords {
     }
 
     fn take_value(&mut self, word: &str, name: &str, value: &str) -> anyhow::Result<()> {
+        if let Some(taken) = self.sse.take(name, value) {
+            return taken.map_err(|why| refused(word, &why));
+        }
         match name {
             "key-file" => self.unlock.key_file = Some(value.into()),
             "passphrase-file" => self.unlock.passphrase_file = Some(value.into()),
@@ -84,7 +92,7 @@ impl MountWords {
             "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
             "ttl" => self.ttl = Some(parsed(word, value)?),
             "threads" => self.threads = Some(parsed(word, value)?),
-            "sse" => self.sse = Some(encryption(word, value)?),
+            "transport" => self.transport = Some(transport(word, value)?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -98,6 +106,7 @@ impl MountWords {
             "suid" | "nosuid" => self.suid = Some(word == "suid"),
             "dev" | "nodev" => self.dev = Some(word == "dev"),
             "exec" | "noexec" => self.exec = Some(word == "exec"),
+            "plain-errno" | "plain_errno" => self.plain_errno = Some(true),
             "noatime" | "atime" => self.noatime = Some(word == "noatime"),
             dropped if DROPPED.contains(&dropped) || dropped.starts_with("x-") => {}
             _ => return Err(unknown(word)),
@@ -110,9 +119,9 @@ fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T
     value.parse().map_err(|why| refused(word, &why))
 }
 
-fn encryption(word: &str, value: &str) -> anyhow::Result<RequestEncryption> {
-    RequestEncryption::from_str(value, false)
-        .map_err(|_| refused(word, &"write `AES256`, `bucket-default` or `none`"))
+fn transport(word: &str, value: &str) -> anyhow::Result<Transport> {
+    <Transport as clap::ValueEnum>::from_str(value, false)
+        .map_err(|_| refused(word, &"write `auto`, `classic` or `uring`"))
 }
 
 fn refused(word: &str, why: &impl Display) -> anyhow::Error {
@@ -148,6 +157,7 @@ const DROPPED: [&str; 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RequestEncryption;
 
     #[test]
     fn an_fstab_line_is_understood() {
@@ -181,7 +191,8 @@ mod tests {
             ("sync", "mount option `sync`: unknown"),
             ("allow-others", "mount option `allow-others`: unknown"),
             ("keyfile=/etc/k", "mount option `keyfile=/etc/k`: unknown"),
-            ("sse=aes256", "write `AES256`, `bucket-default` or `none`"),
+            ("transport=fast", "write `auto`, `classic` or `uring`"),
+            ("sse=aes256", "write `AES256`, `aws:kms`"),
             ("idle-timeout=soon", "`soon` is not a time"),
             ("threads=900", "`900` is not a number of threads"),
         ] {

@@ -52,6 +52,12 @@ pub(super) fn path(path: &Path) -> String {
     path.to_str().map_or_else(|| path.as_os_str().as_bytes().escape_ascii().to_string(), str::to_owned)
 }
 
+/// A time in seconds since 1970, as people read it.
+pub(super) fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    time.map_or_else(|| "unknown".to_owned(), |time| time.to_string())
+}
+
 /// An error and its causes in one line, without what its message repeats of them.
 pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();

@@ -69,7 +69,7 @@ struct Change {
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
 #[derive(Debug, Default, clap::Args)]
-struct NewUnlock {
+pub(super) struct NewUnlock {
     /// Read the new passphrase from FILE (`-`: stdin)
     #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
     new_passphrase_file: Option<PathBuf>,
@@ -163,7 +163,8 @@ fn label_to_keep(slot: &SlotInfo) -> Option<&str> {
 }
 
 impl NewUnlock {
-    fn slot(&self, label: Option<&str>) -> anyhow::Result<NewSlot> {
+    /// The slot to be made; asks for a passphrase where nothing was given.
+    pub(super) fn slot(&self, label: Option<&str>) -> anyhow::Result<NewSlot> {
         let (kind, unlock) = match (&self.new_passphrase_file, &self.new_key_file) {
             (Some(file), _) => (PASSPHRASE, Unlock::Passphrase(unlock::read_passphrase(file)?)),
             (None, Some(file)) => {
@@ -192,8 +193,7 @@ impl From<SlotInfo> for SlotReport {
 
 impl SlotReport {
     fn row(&self) -> [String; 4] {
-        let created = i64::try_from(self.created).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-        let created = created.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
+        let created = output::time(self.created);
         [self.slot.to_string(), self.kind.to_owned(), created, self.label.clone()]
     }
 }

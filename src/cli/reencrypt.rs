@@ -5,14 +5,11 @@ use std::path::PathBuf;
 use super::{
     exit::Exit,
     job::{FilterArgs, JobArgs},
-    store::{Access, StorePath, request_encryption},
+    sse::{self, SseArgs},
+    store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{
-    config::{Config, RequestEncryption},
-    engine,
-    name::BucketName,
-};
+use crate::{config::Config, engine, name::BucketName};
 
 /// Encrypt objects anew: S3's COPY of each object onto itself
 ///
@@ -28,15 +25,14 @@ pub(super) struct Reencrypt {
     store: PathBuf,
     /// The bucket
     bucket: String,
-    /// The encryption of the new objects: AES256, or bucket-default
-    #[arg(long, value_name = "MODE", default_value = "bucket-default")]
-    sse: RequestEncryption,
     /// Keep the access and modification times
     #[arg(long)]
     preserve: bool,
     /// Also encrypt anew what is encrypted so already
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sse: SseArgs,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -53,7 +49,7 @@ impl Reencrypt {
         engine.bucket(&name).map_err(|error| super::bucket::explained(error, &name))?;
         let job = engine::Reencrypt {
             selection: self.job.selection(Some(name), self.filter.filter()),
-            encryption: request_encryption(self.sse),
+            encryption: sse::requested(&self.sse.over(config.mount.clone()))?,
             preserve: self.preserve,
             force: self.force,
         };

@@ -10,11 +10,12 @@ use super::{
     store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{config::Config, engine, name::BucketName, store::layout::STORE_DIR};
+use crate::{config::Config, engine, keys::KeyName, name::BucketName, store::layout::STORE_DIR};
 
 /// Copy objects into another store, encrypted anew by its keys
 ///
-/// An object without encryption takes the default of the target's bucket; one with SSE-S3 keeps its mode. Times, owners,
+/// An object without encryption takes the default of the target's bucket; one with SSE-S3 keeps its mode; one with a
+/// KMS key is copied only with `--replica-key`. Times, owners,
 /// modes, extended attributes, links and directories are kept. Every copy is read back and compared before it takes its
 /// name. What is there already and current is left; what the source has no more stays in the target.
 ///
@@ -25,6 +26,9 @@ pub(super) struct Replicate {
     source: PathBuf,
     /// The target: a store, or a bucket of one, which is made if it is missing
     target: PathBuf,
+    /// Also copy KMS objects, under this key of the target (id, alias, or ARN), which is tried first
+    #[arg(long, value_name = "KEY")]
+    replica_key: Option<KeyName>,
     /// Unlock the source with a passphrase file (`-`: stdin)
     #[arg(long, value_name = "FILE", conflicts_with = "src_key_file", help_heading = "Unlocking")]
     src_passphrase_file: Option<PathBuf>,
@@ -68,7 +72,7 @@ impl Replicate {
             from.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
         let selection = self.job.selection(bucket, self.filter.filter());
-        let job = engine::Replicate { selection, target: to };
+        let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
         self.job.follow(|watch| from.replicate(&into, &job, watch))
     }
 }

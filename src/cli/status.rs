@@ -46,10 +46,13 @@ impl Status {
 impl Report {
     fn print(&self) -> anyhow::Result<()> {
         let free = || "nobody".to_owned();
-        output::fields(&[
+        let mut fields = vec![
             ("store", self.store.display().to_string()),
             ("store id", self.store_id.to_string()),
             ("in use by", self.holder.as_ref().map_or_else(free, ToString::to_string)),
-        ])
+        ];
+        let transport = self.holder.as_ref().and_then(|holder| holder.transport.clone());
+        fields.extend(transport.map(|transport| ("transport", transport)));
+        output::fields(&fields)
     }
 }

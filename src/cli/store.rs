@@ -1,19 +1,24 @@
 //! Opening the store that a command names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
     identities::access,
+    sse,
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, RequestEncryption},
-    engine::{self, Encryption, Engine, Limits, NewBucket},
+    config::{self, BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{Keyring, Unlock},
+    keys::{KeyScope, KeyService, Keyring, Unlock},
     store::{LocalStore, holder, layout},
 };
 
@@ -50,6 +55,11 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
+    /// The keys of the store, which `account` owns.
+    pub(super) fn keys(&self, unlock: &Unlock, account: &config::AccountId) -> anyhow::Result<KeyService> {
+        key_service(self.keyring(unlock)?, account)
+    }
+
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
     pub(super) fn require_free(&self) -> anyhow::Result<()> {
         let Some(holder) = holder(&self.path)? else { return Ok(()) };
@@ -70,9 +80,9 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let keys = self.keys(&unlock.unlock(&self.path)?, &config.policy.account)?;
         let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keyring, "strongroom", engine_options(config, &mount)?)?)
+        Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
     }
 }
 
@@ -89,8 +99,9 @@ pub(super) enum Access {
 pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::Result<engine::Options> {
     Ok(engine::Options {
         read_only: mount.read_only,
-        encryption: request_encryption(mount.sse),
-        new_bucket: new_bucket(&config.bucket),
+        encryption: sse::requested(mount)?,
+        customer_keys: Arc::default(),
+        new_bucket: new_bucket(&config.bucket)?,
         access: access(config)?,
         limits: Limits {
             dirty_per_object: config.memory.dirty_per_object.bytes(),
@@ -103,28 +114,37 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
     })
 }
 
-/// The encryption that requests name.
-pub(super) fn request_encryption(sse: RequestEncryption) -> Encryption {
-    match sse {
-        RequestEncryption::Aes256 => Encryption::Aes256,
-        RequestEncryption::BucketDefault => Encryption::BucketDefault,
-        RequestEncryption::None => Encryption::Unnamed,
-    }
+/// The service for the keys of `keyring`, which `account` owns.
+pub(super) fn key_service(keyring: Keyring, account: &config::AccountId) -> anyhow::Result<KeyService> {
+    let usual = KeyScope::default();
+    let scope = KeyScope::new(usual.region(), account.as_str())?;
+    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
 }
 
 /// What buckets are made with under these options.
-pub(super) fn new_bucket(options: &BucketOptions) -> NewBucket {
-    NewBucket {
+pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
+    Ok(NewBucket {
         block_size: options.block_size,
-        default_encryption: match options.default_encryption {
-            DefaultEncryption::Aes256 => engine::DefaultEncryption::Aes256,
-            DefaultEncryption::None => engine::DefaultEncryption::None,
-        },
+        dual_layer: options.dual_layer,
+        default_encryption: default_encryption(options)?,
         journal: match options.journal {
             JournalSwitch::On => engine::JournalMode::On,
             JournalSwitch::Off => engine::JournalMode::Off,
         },
-    }
+    })
+}
+
+fn default_encryption(options: &BucketOptions) -> anyhow::Result<engine::DefaultEncryption> {
+    let kind = match options.default_encryption {
+        DefaultEncryption::Aes256 => EncryptionType::Aes256,
+        DefaultEncryption::Kms => EncryptionType::Kms,
+        DefaultEncryption::DualKms => EncryptionType::DualKms,
+        DefaultEncryption::None => EncryptionType::None,
+    };
+    let key = Some(&options.kms_key).filter(|key| !key.is_empty()).map(|key| key.parse()).transpose()?;
+    let bucket_key = (kind == EncryptionType::Kms).then_some(options.bucket_key.is_on());
+    engine::DefaultEncryption::new(kind, key, bucket_key)
+        .map_err(|error| Refusal::error(Exit::Usage, error.to_string()))
 }
 
 #[cfg(test)]

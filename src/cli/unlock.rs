@@ -114,7 +114,7 @@ fn take(from: impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
 }
 
 /// A pipe or terminal is as private as its maker wants; a file that others can read is a mistake.
-fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
+pub(super) fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
     let meta = file.metadata().with_context(|| format!("cannot look at `{}`", path.display()))?;
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & 0o077 != 0 {
@@ -125,7 +125,8 @@ fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
+/// Asks for a passphrase.
+pub(super) fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
     Ok(Passphrase::new(ask_bytes(prompt)?)?)
 }
 

@@ -14,7 +14,8 @@ use super::{
     bucket::explained,
     exit::{Exit, Refusal},
     output,
-    store::{StorePath, engine_options},
+    sse::{self, CustomerKeyArgs},
+    store::{StorePath, engine_options, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct Verify {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    customer: CustomerKeyArgs,
     #[command(flatten)]
     unlock: UnlockArgs,
 }
@@ -131,7 +134,11 @@ impl Verify {
             }
         };
         let mount = MountOptions { read_only: !self.repair, ..config.mount.clone() };
-        Ok(Engine::start(store.path(), keyring, "strongroom", engine_options(config, &mount)?)?)
+        let keys = key_service(keyring, &config.policy.account)?;
+        let mount = sse::anchored(self.customer.over(mount))?;
+        let options = engine_options(config, &mount)?;
+        sse::read_customer_keys(&mount, &options.customer_keys)?;
+        Ok(Engine::start(store.path(), keys, "strongroom", options)?)
     }
 
     /// A bucket that cannot be used can still be salvaged.

@@ -51,8 +51,22 @@ pub struct MountOptions {
     pub threads: Threads,
     /// Let the kernel gather writes.
     pub writeback: bool,
+    /// Show `EACCES` where a key cannot be used.
+    pub plain_errno: bool,
     /// Encryption that creations ask for.
     pub sse: RequestEncryption,
+    /// How requests come from the kernel.
+    pub transport: Transport,
+    /// The KMS key they name; empty for none.
+    pub sse_kms_key: String,
+    /// The encryption context they bring.
+    pub sse_context: BTreeMap<String, String>,
+    /// What they say about bucket keys.
+    pub sse_bucket_key: RequestBucketKey,
+    /// File of customer keys; empty for none.
+    pub sse_c_key_file: PathBuf,
+    /// Customer key in the kernel's keyring; empty for none.
+    pub sse_c_keyring: String,
 }
 
 /// What new buckets are like.
@@ -64,6 +78,12 @@ pub struct BucketOptions {
     pub block_size: BlockSize,
     /// Default encryption.
     pub default_encryption: DefaultEncryption,
+    /// Its KMS key; empty for `alias/aws/s3`.
+    pub kms_key: String,
+    /// Whether `aws:kms` uses bucket keys.
+    pub bucket_key: Switch,
+    /// Room for two layers.
+    pub dual_layer: bool,
     /// Whether synced data is protected by a journal.
     pub journal: JournalSwitch,
 }
@@ -137,6 +157,18 @@ pub enum RequestEncryption {
     #[serde(rename = "AES256")]
     #[value(name = "AES256")]
     Aes256,
+    /// Ask for `aws:kms`.
+    #[serde(rename = "aws:kms")]
+    #[value(name = "aws:kms")]
+    Kms,
+    /// Ask for `aws:kms:dsse`.
+    #[serde(rename = "aws:kms:dsse")]
+    #[value(name = "aws:kms:dsse")]
+    DualKms,
+    /// Bring the customer's own key (SSE-C).
+    #[serde(rename = "customer")]
+    #[value(name = "customer")]
+    Customer,
     /// Ask for what the bucket has as its default.
     #[serde(rename = "bucket-default")]
     #[value(name = "bucket-default")]
@@ -147,6 +179,18 @@ pub enum RequestEncryption {
     None,
 }
 
+/// How requests come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Over `io_uring` where the kernel offers it.
+    Auto,
+    /// Over `/dev/fuse` alone.
+    Classic,
+    /// Over `io_uring`, or not at all.
+    Uring,
+}
+
 /// Encryption of objects whose creation asked for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum DefaultEncryption {
@@ -154,10 +198,40 @@ pub enum DefaultEncryption {
     #[serde(rename = "AES256")]
     #[value(name = "AES256")]
     Aes256,
+    /// `aws:kms` (SSE-KMS).
+    #[serde(rename = "aws:kms")]
+    #[value(name = "aws:kms")]
+    Kms,
+    /// `aws:kms:dsse` (DSSE-KMS).
+    #[serde(rename = "aws:kms:dsse")]
+    #[value(name = "aws:kms:dsse")]
+    DualKms,
     /// Plain files.
     #[serde(rename = "none")]
     #[value(name = "none")]
     None,
+}
+
+/// What each creation says about bucket keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestBucketKey {
+    /// Nothing: the bucket's default decides.
+    Default,
+    /// Use one.
+    On,
+    /// Ask the key service for each object.
+    Off,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
 }
 
 /// Whether a bucket has a journal.
@@ -201,7 +275,14 @@ impl Default for MountOptions {
             ttl: Span::seconds(1),
             threads: Threads::Auto,
             writeback: false,
+            plain_errno: false,
             sse: RequestEncryption::None,
+            transport: Transport::Auto,
+            sse_kms_key: String::new(),
+            sse_context: BTreeMap::new(),
+            sse_bucket_key: RequestBucketKey::Default,
+            sse_c_key_file: PathBuf::new(),
+            sse_c_keyring: String::new(),
         }
     }
 }
@@ -211,6 +292,9 @@ impl Default for BucketOptions {
         Self {
             block_size: BlockSize::DEFAULT,
             default_encryption: DefaultEncryption::Aes256,
+            kms_key: String::new(),
+            bucket_key: Switch::On,
+            dual_layer: false,
             journal: JournalSwitch::On,
         }
     }
@@ -260,6 +344,19 @@ impl TryFrom<String> for AccountId {
 impl From<AccountId> for String {
     fn from(account: AccountId) -> Self {
         account.0
+    }
+}
+
+impl Switch {
+    /// Whether it is on.
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+impl From<Switch> for RequestBucketKey {
+    fn from(switch: Switch) -> Self {
+        if switch.is_on() { Self::On } else { Self::Off }
     }
 }
 

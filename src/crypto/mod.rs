@@ -1,8 +1,8 @@
 //! The one room that names cryptographic primitives.
 //!
 //! Everything here is a thin, misuse-resistant face over `aws-lc-rs` (bulk AES-256-GCM, HMAC, randomness),
-//! `aes-gcm` (key wrapping: an implementation independent of the one that seals blocks), `argon2`, `blake3`
-//! and `crc32c`. No other room may import those crates.
+//! `aes-gcm` (key wrapping and the outer of two layers: an implementation independent of the one that seals blocks),
+//! `argon2`, `blake3` and `crc32c`. No other room may import those crates.
 //! It must never print a key, and never hand out bytes that failed authentication.
 
 mod aead;
@@ -21,7 +21,7 @@ pub use harden::harden_process;
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;
-pub use wrap::{WRAP_OVERHEAD, open_wrap, seal_wrap};
+pub use wrap::{OuterCipher, WRAP_OVERHEAD, open_wrap, seal_wrap};
 pub use zeroize::Zeroizing;
 
 /// A cryptographic operation was refused.

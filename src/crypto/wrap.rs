@@ -1,12 +1,13 @@
-//! Sealing small secrets (keys) with AES-256-GCM from `RustCrypto`, an implementation independent of the bulk one.
+//! AES-256-GCM from `RustCrypto`, an implementation independent of the bulk one: it seals small secrets (keys), and the
+//! outer layer of objects that have two.
 
 use aes_gcm::{
-    Aes256Gcm, KeyInit,
-    aead::{Aead, Payload},
+    Aes256Gcm, KeyInit, Nonce, Tag,
+    aead::{Aead, AeadInOut, Payload},
 };
 use zeroize::Zeroizing;
 
-use super::{CryptoError, Secret};
+use super::{CryptoError, NONCE_LEN, Secret, TAG_LEN};
 
 /// Bytes that sealing adds: the GCM tag.
 pub const WRAP_OVERHEAD: usize = 16;
@@ -29,4 +30,42 @@ pub fn open_wrap(
         .decrypt(nonce.into(), Payload { msg: sealed, aad })
         .map(Zeroizing::new)
         .map_err(|_| CryptoError::Authentication)
+}
+
+/// A block key of the outer layer, with its key schedule, which is wiped when dropped.
+pub struct OuterCipher(Aes256Gcm);
+
+impl OuterCipher {
+    /// Prepares `key` for sealing and opening.
+    pub fn new(key: &Secret<32>) -> Self {
+        Self(Aes256Gcm::new(key.expose().into()))
+    }
+
+    /// Encrypts `buf` in place and returns the tag. The nonce must be fresh for this key.
+    pub fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        let tag = self.0.encrypt_inout_detached(&Nonce::from(nonce), aad, buf.into());
+        tag.expect("a block is far below the GCM message limit").into()
+    }
+
+    /// Decrypts `buf` in place. When the tag does not match, `buf` is zeroed.
+    pub fn open(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        tag: &[u8; TAG_LEN],
+        buf: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        let opened =
+            self.0.decrypt_inout_detached(&Nonce::from(nonce), aad, (&mut *buf).into(), &Tag::from(*tag));
+        opened.map_err(|_| {
+            buf.fill(0);
+            CryptoError::Authentication
+        })
+    }
+}
+
+impl std::fmt::Debug for OuterCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OuterCipher(redacted)")
+    }
 }

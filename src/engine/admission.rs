@@ -16,14 +16,19 @@ pub(super) struct Ask<'a> {
     pub(super) action: Action,
     /// Path in the bucket of the object, or of the directory to be listed; asked for only where a policy needs it.
     pub(super) path: &'a dyn Fn() -> PathBuf,
-    pub(super) headers: Headers<'a>,
+    /// The encryption that the policies see; asked for only where there are any.
+    pub(super) encryption: &'a dyn Fn() -> Result<SeenEncryption>,
 }
 
-/// The encryption that a request names, or that the object has which it is about.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Headers<'a> {
+/// What policies see of the encryption of a request, or of the object that it is about.
+#[derive(Debug, Default)]
+pub(super) struct SeenEncryption {
     /// `x-amz-server-side-encryption`, literally.
-    pub(super) encryption: Option<&'a str>,
+    pub(super) header: Option<&'static str>,
+    /// The ARN of the effective KMS key, also where it is the default's.
+    pub(super) kms_key: Option<String>,
+    /// Whether it is a customer key.
+    pub(super) customer: bool,
 }
 
 /// Who decides besides the policy of the bucket: the policies of users and groups, and the mode.
@@ -55,11 +60,11 @@ impl Admission {
             return Ok(Ok(Grant::without_policy(ask.action, bucket)));
         }
         let path = (ask.path)();
-        let (prefix, object);
+        let (prefix, object, encryption);
         let (resource, context) = if ask.action.is_about_objects() {
             object = ObjectName::parse(path.as_os_str())?;
-            let headers = ask.headers;
-            (Resource::Object(bucket, &object), now().encryption(headers.encryption))
+            encryption = (ask.encryption)()?;
+            (Resource::Object(bucket, &object), with_encryption(now(), &encryption))
         } else {
             prefix = listed_prefix(&path);
             (Resource::Bucket(bucket), now().listing(&prefix, "/"))
@@ -108,6 +113,16 @@ fn refused(denial: Denial) -> EngineError {
     log::warn!("{denial}");
     EngineError::Denied(Box::new(denial))
 }
+
+fn with_encryption<'a>(context: Context<'a>, encryption: &'a SeenEncryption) -> Context<'a> {
+    context
+        .encryption(encryption.header)
+        .kms_key(encryption.kms_key.as_deref())
+        .customer_algorithm(encryption.customer.then_some(CUSTOMER_ALGORITHM))
+}
+
+/// The only algorithm of customer keys.
+const CUSTOMER_ALGORITHM: &str = "AES256";
 
 fn now() -> Context<'static> {
     Context::at(SystemTime::now())

@@ -4,36 +4,34 @@ use std::{
     io::ErrorKind,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use super::{
     Caller, EngineError, Result,
-    admission::{Admission, Ask, Headers},
+    admission::{Admission, Ask, SeenEncryption},
     bucket_policy::BucketPolicy,
-    clock,
-    crash_mark::{self, Crash},
+    crash_mark::{self, Crashes},
     ctime::KeptTimes,
+    encryption::{Encryption, EncryptionType},
     item::Form,
     plain::PlainOpens,
-    request::Encryption,
-    settings::{DefaultEncryption, Settings},
+    sealing::{Place, Sealing},
+    settings::{MAX_SETTINGS, Settings},
+    wraps::{Asker, KeySources, NewObject, Wraps},
 };
 use crate::{
-    crypto::Secret,
-    envelope::{DataKey, EncryptionContext, Id, RecordType},
-    keys::{
-        BucketKey, BucketKeyError, BucketKeys, MAX_BUCKET_KEY_RECORD, MasterKey, SERVICE_KEY, SealedBucketKey,
-    },
-    name::{BucketName, FileName},
-    object::{Geometry, Header, Identity, KeySection, ObjectKeys, SseMode},
+    envelope::Id,
+    keys::BucketRoot,
+    name::BucketName,
+    object::Geometry,
     policy::{Action, Grant},
     store::{
-        NodeRef, Timestamp,
+        NodeKey, NodeRef, Timestamp,
         journal::Journal,
-        layout::{KEK_DIR, fixed},
+        layout::{BUCKET_FILE, fixed},
         small,
     },
 };
@@ -41,31 +39,29 @@ use crate::{
 /// A bucket that is in use.
 pub struct Bucket {
     name: BucketName,
-    settings: Settings,
+    id: Id,
+    geometry: Geometry,
+    /// As last read, and of which file.
+    settings: RwLock<(Arc<Settings>, Option<FileStamp>)>,
     /// The reserved directory.
     private: NodeRef,
     policy: BucketPolicy,
-    master: Arc<dyn MasterKey>,
-    keys: BucketKeys,
-    /// The bucket key that wraps new data keys; the lock is held to pick or publish one, never across a key call.
-    wrapping: Mutex<Option<Arc<BucketKey>>>,
+    wraps: Wraps,
     journal: Option<Journal>,
-    /// The last crash, which may have left files unfinished.
-    crashed: Option<Crash>,
+    /// The last crashes, which may have left files unfinished.
+    crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
     failed: AtomicBool,
+    /// Set when something was stored that no flush of the bucket's covers.
+    unsynced: AtomicBool,
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
     plain_opens: PlainOpens,
     kept_times: KeptTimes,
 }
 
-/// What a new encrypted object starts with.
-pub(super) struct NewObject {
-    pub(super) identity: Identity,
-    pub(super) key_section: KeySection,
-    pub(super) keys: ObjectKeys,
-}
+/// What tells one content of a small file from the next: its file, size and time.
+type FileStamp = (NodeKey, u64, Timestamp);
 
 /// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
 pub(super) enum Creation {
@@ -78,23 +74,24 @@ impl Bucket {
         name: BucketName,
         settings: Settings,
         private: NodeRef,
-        (journal, crashed): (Option<Journal>, Option<Crash>),
-        master: Arc<dyn MasterKey>,
-        clock: Arc<dyn crate::keys::Clock>,
+        (journal, crashes): (Option<Journal>, Crashes),
+        sources: KeySources,
     ) -> Result<Self> {
+        let (id, geometry) = (settings.id, settings.geometry);
         let policy = BucketPolicy::open(name.clone(), private.clone())?;
         let kept_times = KeptTimes::open(private.clone())?;
         Ok(Self {
             name,
-            settings,
+            id,
+            geometry,
+            settings: RwLock::new((Arc::new(settings), None)),
+            wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
             policy,
-            master,
-            keys: BucketKeys::new(clock),
-            wrapping: Mutex::new(None),
             journal,
-            crashed,
+            crashes,
             failed: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
             short: AtomicBool::new(false),
             plain_opens: PlainOpens::default(),
             kept_times,
@@ -108,17 +105,22 @@ impl Bucket {
 
     /// Its identity.
     pub fn id(&self) -> Id {
-        self.settings.id
+        self.id
     }
 
     /// The layout of its objects.
     pub fn geometry(&self) -> Geometry {
-        self.settings.geometry
+        self.geometry
     }
 
-    /// Its settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// Its settings, as last read.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// The keys of its objects.
+    pub(super) fn wraps(&self) -> &Wraps {
+        &self.wraps
     }
 
     /// Its reserved directory.
@@ -134,25 +136,6 @@ impl Bucket {
     /// The change times that its objects show instead of what a rewrap stamped.
     pub(super) fn kept_times(&self) -> &KeptTimes {
         &self.kept_times
-    }
-
-    /// The key that wraps its keys.
-    pub(super) fn master(&self) -> &dyn MasterKey {
-        &*self.master
-    }
-
-    /// Uses `key`, a stored bucket key wrapped anew, in place of its old form.
-    pub(super) fn renewed_key(&self, key: BucketKey) {
-        let key = self.keys.insert(key);
-        let mut wrapping = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner);
-        if wrapping.as_ref().is_some_and(|current| current.id() == key.id()) {
-            *wrapping = Some(key);
-        }
-    }
-
-    /// Wraps new data keys with `key` from now on.
-    pub(super) fn wrap_with(&self, key: Arc<BucketKey>) {
-        *self.wrapping.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
     /// The journal, where the bucket has one.
@@ -195,7 +178,17 @@ impl Bucket {
 
     /// Whether a file last changed at `changed` may be as a crash left it, unfinished.
     pub(super) fn may_be_unfinished(&self, changed: Timestamp) -> bool {
-        self.crashed.is_some_and(|crash| crash.covers(changed))
+        self.crashes.cover(changed)
+    }
+
+    /// The crashes that may have left files unfinished.
+    pub(super) fn crashes(&self) -> &Crashes {
+        &self.crashes
+    }
+
+    /// Notes that something was stored without a flush.
+    pub(super) fn note_unsynced(&self) {
+        self.unsynced.store(true, Ordering::Release);
     }
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
@@ -204,6 +197,10 @@ impl Bucket {
             journal.checkpoint()?;
         }
         self.require_sound()?;
+        if self.unsynced.load(Ordering::Acquire) {
+            // From then on the bucket does not count as crashed, so that nothing may be missing.
+            self.private.sync_store()?;
+        }
         crash_mark::close(&self.private)
     }
 
@@ -225,6 +222,41 @@ impl Bucket {
         &self.policy
     }
 
+    fn stamp(&self, name: &'static str) -> Result<Option<FileStamp>> {
+        match self.private.lookup(&fixed(name)) {
+            Ok((_, stat)) => Ok(Some((stat.key, stat.size, stat.mtime))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The settings, read again if they are others than before.
+    fn follow_settings(&self) -> Result<Arc<Settings>> {
+        let stamp = self.stamp(BUCKET_FILE)?;
+        {
+            let (settings, read) = &*self.settings.read().unwrap_or_else(PoisonError::into_inner);
+            if *read == stamp {
+                return Ok(settings.clone());
+            }
+        }
+        let fresh = Arc::new(self.read_settings()?);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (fresh.clone(), stamp);
+        Ok(fresh)
+    }
+
+    fn read_settings(&self) -> Result<Settings> {
+        let refused = |reason: String| EngineError::Bucket { bucket: self.name.to_string(), reason };
+        let bytes = small::read(&self.private, &fixed(BUCKET_FILE), MAX_SETTINGS)?;
+        let service = &**self.wraps.service();
+        let decoded = Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, service));
+        let (fresh, ..) = decoded.map_err(|error| refused(error.to_string()))?;
+        let known = self.settings();
+        if (fresh.id, fresh.geometry, fresh.journal) != (known.id, known.geometry, known.journal) {
+            return Err(refused("its settings are those of another bucket: put its own back".to_owned()));
+        }
+        Ok(fresh)
+    }
+
     /// Decides whether `ask` may be done; the grant for it, or a denial that was logged.
     pub(super) fn admit(&self, admission: &Admission, ask: &Ask<'_>) -> Result<Grant> {
         if ask.action == Action::PutObject {
@@ -240,133 +272,89 @@ impl Bucket {
         admission: &Admission,
         caller: &Caller,
         path: &dyn Fn() -> PathBuf,
-        requested: Encryption,
+        requested: &Encryption,
     ) -> Result<Creation> {
-        let encryption = requested.header(self.settings.default_encryption);
-        let headers = Headers { encryption };
-        let grant = self.admit(admission, &Ask { caller, action: Action::PutObject, path, headers })?;
-        self.creation(grant, encryption)
+        self.wraps.follow();
+        let settings = self.follow_settings()?;
+        let place = Place {
+            bucket: &self.name,
+            geometry: &self.geometry,
+            encryption: &settings.encryption,
+            path: &|| path().to_string_lossy().into_owned(),
+        };
+        let service = self.wraps.service();
+        let decision = requested.decide(&place, &|name| service.resolve(name))?;
+        let seen = || {
+            Ok(SeenEncryption {
+                header: decision.header,
+                kms_key: decision.sealing.kms_key().map(|key| service.arn(key)),
+                customer: decision.sealing == Sealing::Customer,
+            })
+        };
+        let ask = Ask { caller, action: Action::PutObject, path, encryption: &seen };
+        let grant = self.admit(admission, &ask)?;
+        self.require_unblocked(&settings, decision.sealing.kind())?;
+        self.creation(grant, &decision.sealing, caller, path)
     }
 
-    /// What an allowed PUT creates: the requested encryption, else the bucket's default.
+    /// Refuses writing to a stored object of a kind that the bucket does not take (any more).
+    pub(super) fn require_writable_kind(&self, kind: EncryptionType) -> Result<()> {
+        self.require_unblocked(&*self.follow_settings()?, kind)
+    }
+
+    fn require_unblocked(&self, settings: &Settings, kind: EncryptionType) -> Result<()> {
+        if !settings.encryption.blocked.contains(&kind) {
+            return Ok(());
+        }
+        Err(EngineError::Blocked { bucket: self.name.to_string(), kind })
+    }
+
+    /// What an allowed PUT creates.
     #[allow(clippy::needless_pass_by_value, reason = "a grant is used up by what it allows")]
-    fn creation(&self, grant: Grant, header: Option<&str>) -> Result<Creation> {
+    fn creation(
+        &self,
+        grant: Grant,
+        sealing: &Sealing,
+        caller: &Caller,
+        path: &dyn Fn() -> PathBuf,
+    ) -> Result<Creation> {
         if !grant.covers(Action::PutObject, &self.name) {
             return Err(EngineError::Invalid("a grant for something else"));
         }
-        match (header, self.settings.default_encryption) {
-            (None, DefaultEncryption::None) => Ok(Creation::Plain),
-            _ => Ok(Creation::Encrypted(Box::new(self.new_object()?))),
+        if *sealing == Sealing::Plain {
+            return Ok(Creation::Plain);
         }
+        let asker = self.asker(path, Some(caller.uid));
+        Ok(Creation::Encrypted(Box::new(self.wraps.new_object(sealing, &asker)?)))
     }
 
-    /// Fresh keys and identity for an object of this bucket.
+    /// Keys and identity of an object that the bucket's own service key protects.
     pub(super) fn new_object(&self) -> Result<NewObject> {
-        let bucket_key = self.wrapping_key()?;
-        let data_key: DataKey = Secret::random()?;
-        let mut identity =
-            Identity::fresh(self.settings.geometry, SseMode::S3, self.settings.id, clock::now_nanos())?;
-        let user = EncryptionContext::default();
-        let wrapped = bucket_key.wrap_data_key(identity.object, &data_key, &user, clock::now_secs())?;
-        let key_section = KeySection { rewraps: 0, records: vec![wrapped, bucket_key.embedded()] };
-        let keys = ObjectKeys::create(&data_key, &mut identity);
-        Ok(NewObject { identity, key_section, keys })
+        self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, None))
     }
 
-    /// Unwraps the data key of a stored object; whether it is the right one, its commitment tells.
-    pub(super) fn data_key(&self, header: &Header) -> Result<DataKey> {
-        let unknown = || crate::keys::KeyError::Unknown { key: "(no data-key record in the header)".into() };
-        let record = header.keys.find(RecordType::DataKey1).ok_or_else(unknown)?;
-        let id = BucketKey::named_by(record).ok_or_else(unknown)?;
-        let key = self.keys.get(id, || self.load_key(id, record.key_version, &header.keys))?;
-        Ok(key.unwrap_data_key(record, header.identity.object)?)
-    }
-
-    /// Reads a bucket key from its file, or from the copy that an object's header carries.
-    fn load_key(
-        &self,
-        id: Id,
-        version: u32,
-        section: &KeySection,
-    ) -> std::result::Result<BucketKey, BucketKeyError> {
-        let from_file = self.read_key_file(id);
-        match (from_file, section.find(RecordType::EmbeddedBucketKey)) {
-            (Ok(Some(sealed)), _) => sealed.open(id, self.settings.id, &*self.master),
-            (Err(error), None) => Err(error),
-            (file, Some(embedded)) => {
-                let why = file.err().map_or("missing".to_owned(), |e| e.to_string());
-                log::warn!("bucket `{}`: key file {id}: {why}; using the copy in an object", self.name);
-                Ok(BucketKey::from_embedded(embedded, (id, version), self.settings.id, &*self.master)?)
-            }
-            (Ok(None), None) => {
-                Err(BucketKeyError::Damaged { why: format!("the file of key {id} is missing") })
-            }
-        }
-    }
-
-    fn read_key_file(&self, id: Id) -> std::result::Result<Option<SealedBucketKey>, BucketKeyError> {
-        let name = FileName::parse(id.to_string().as_ref()).expect("hex digits are a file name");
-        let read = self
-            .private
-            .lookup(&fixed(KEK_DIR))
-            .and_then(|(dir, _)| small::read(&dir, &name, MAX_BUCKET_KEY_RECORD));
-        match read {
-            Ok(bytes) => SealedBucketKey::decode(&bytes).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(BucketKeyError::Damaged { why: error.to_string() }),
-        }
-    }
-
-    /// The bucket key that wraps new data keys: the one in use, else the newest stored one, else a new one.
-    pub(super) fn wrapping_key(&self) -> Result<Arc<BucketKey>> {
-        let now = clock::now_secs();
-        let current = self.wrapping.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(key) = current.filter(|key| key.wraps_at(now)) {
-            return Ok(key);
-        }
-        let key = match self.newest_key(now)? {
-            Some(key) => key,
-            None => self.make_key(now)?,
+    /// Keys and identity of an empty object that nobody asks for: encrypted, by the bucket's default.
+    pub(super) fn default_object(&self) -> Result<NewObject> {
+        let settings = self.follow_settings()?;
+        let place = Place {
+            bucket: &self.name,
+            geometry: &self.geometry,
+            encryption: &settings.encryption,
+            path: &String::new,
         };
-        *self.wrapping.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
-        Ok(key)
+        let service = self.wraps.service();
+        let decision = Encryption::Unnamed.decide(&place, &|name| service.resolve(name))?;
+        self.wraps.new_object(&decision.sealing, &self.asker(&PathBuf::new, None))
     }
 
-    fn newest_key(&self, now: u64) -> Result<Option<Arc<BucketKey>>> {
-        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
-        let mut found: Vec<(u64, Id)> = Vec::new();
-        let mut entries = dir.entries()?;
-        while let Some(entry) = entries.next()? {
-            let Some(id) = entry.name.to_str().and_then(Id::from_hex) else { continue };
-            if let Ok(Some(sealed)) = self.read_key_file(id) {
-                found.push((sealed.claims().created, id));
-            }
-        }
-        found.sort_unstable();
-        while let Some((_, id)) = found.pop() {
-            let key = self.keys.get(id, || self.load_key(id, 1, &KeySection::default()));
-            match key {
-                Ok(key) if key.wraps_at(now) => return Ok(Some(key)),
-                Ok(_) => {}
-                Err(error) => log::warn!("bucket `{}`: key {id} is not used: {error}", self.name),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes a bucket key and stores its record durably before anything is wrapped with it.
-    pub(super) fn make_key(&self, now: u64) -> Result<Arc<BucketKey>> {
-        let user = EncryptionContext::default();
-        let key = BucketKey::create(&*self.master, SERVICE_KEY, self.settings.id, &user, now)?;
-        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
-        let name = FileName::parse(key.id().to_string().as_ref()).expect("hex digits are a file name");
-        small::replace(&dir, &name, &key.encode_record(), 0o600)?;
-        Ok(self.keys.insert(key))
+    /// Who asks for a customer key, and what for.
+    pub(super) fn asker<'a>(&'a self, path: &'a dyn Fn() -> PathBuf, uid: Option<u32>) -> Asker<'a> {
+        Asker { bucket: self.name.as_str(), path, uid }
     }
 
     /// How a stored file that has not been opened yet is to be read.
     pub(super) fn form_of(&self, start: &[u8]) -> Form {
-        if self.settings.plaintext_allowed && !crate::object::is_object(start) {
+        if self.settings().plaintext_allowed && !crate::object::is_object(start) {
             Form::Plain
         } else {
             Form::Encrypted

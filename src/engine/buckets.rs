@@ -10,12 +10,14 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, NewBucket, Options, Result, clock, crash_mark,
+    Bucket, EngineError, NewBucket, Options, Result,
+    crash_mark::{self, Crashes},
     settings::{JournalMode, MAX_SETTINGS, Settings},
+    wraps::KeySources,
 };
 use crate::{
     envelope::{EncryptionContext, Id},
-    keys::{BucketRoot, MasterKey, SERVICE_KEY, SystemClock},
+    keys::{BucketRoot, KeyService, SERVICE_KEY, SystemClock},
     name::{BucketName, FileName},
     store::{
         Birth, Kind, NodeKey, NodeRef, RenameMode,
@@ -28,7 +30,7 @@ use crate::{
 /// The buckets of one store.
 pub(super) struct Buckets {
     root: NodeRef,
-    master: Arc<dyn MasterKey>,
+    sources: KeySources,
     defaults: NewBucket,
     read_only: bool,
     journal: journal::Settings,
@@ -38,11 +40,12 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn new(root: NodeRef, master: Arc<dyn MasterKey>, options: &Options) -> Self {
+    pub(super) fn new(root: NodeRef, service: Arc<KeyService>, options: &Options) -> Self {
+        let (customers, clock) = (options.customer_keys.clone(), Arc::new(SystemClock::new()));
         Self {
             root,
-            master,
-            defaults: options.new_bucket,
+            sources: KeySources { service, customers, clock },
+            defaults: options.new_bucket.clone(),
             read_only: options.read_only,
             journal: options.limits.journal,
             loaded: RwLock::default(),
@@ -52,7 +55,7 @@ impl Buckets {
 
     /// What `mkdir` makes.
     pub(super) fn defaults(&self) -> NewBucket {
-        self.defaults
+        self.defaults.clone()
     }
 
     /// The bucket called `name` and its directory; `ENOENT` where there is none.
@@ -82,13 +85,13 @@ impl Buckets {
         let bytes = small::read(&private, &fixed(BUCKET_FILE), MAX_SETTINGS).map_err(|error| {
             damaged(format!("its settings `{BUCKET_DIR}/{BUCKET_FILE}` cannot be read: {error}"))
         })?;
-        let (settings, root) =
-            Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*self.master))
+        let service = &*self.sources.service;
+        let (settings, root, _) =
+            Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, service))
                 .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
-        let crashed = if self.read_only { None } else { crash_mark::open(&private, &root)? };
-        let clock = Arc::new(SystemClock::new());
-        Bucket::open(name.clone(), settings, private, (journal, crashed), self.master.clone(), clock)
+        let crashes = if self.read_only { Crashes::default() } else { crash_mark::open(&private, &root)? };
+        Bucket::open(name.clone(), settings, private, (journal, crashes), self.sources.clone())
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to
@@ -133,9 +136,9 @@ impl Buckets {
         Ok(())
     }
 
-    /// The key that wraps the buckets' own.
-    pub(super) fn master(&self) -> Arc<dyn MasterKey> {
-        self.master.clone()
+    /// What the keys of objects are wrapped with.
+    pub(super) fn sources(&self) -> &KeySources {
+        &self.sources
     }
 
     /// What recovery did to the buckets that were not closed cleanly.
@@ -196,19 +199,14 @@ impl Buckets {
         }
         let id = Id::random()?;
         let user = EncryptionContext::default();
-        let (root, wrapped) = BucketRoot::create(&*self.master, SERVICE_KEY, id, &user)?;
+        let (root, wrapped) = BucketRoot::create(&*self.sources.service, SERVICE_KEY, id, &user)?;
         let settings = Settings::new(id, new, plaintext);
+        settings.encryption.check(&settings.geometry)?;
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
-        let bucket = Bucket::open(
-            name,
-            settings,
-            reserved,
-            (None, None),
-            self.master.clone(),
-            Arc::new(SystemClock::new()),
-        )?;
-        bucket.make_key(clock::now_secs())?;
+        let bucket =
+            Bucket::open(name, settings, reserved, (None, Crashes::default()), self.sources.clone())?;
+        bucket.wraps().make_first_key()?;
         Ok(dir.sync_dir()?)
     }
 

@@ -2,6 +2,10 @@
 
 use std::io;
 
+use super::{
+    encryption::{EncryptionType, RequestError},
+    settings::ConfigurationError,
+};
 use crate::{
     crypto::CryptoError,
     keys::{BucketKeyError, KeyError},
@@ -41,6 +45,20 @@ pub enum EngineError {
     /// A key could not be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What the request asks for makes no sense.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// An encryption configuration that makes no sense.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// An encryption that the bucket does not take.
+    #[error("bucket `{bucket}` does not take `{kind}`: ask for another encryption, or unblock it")]
+    Blocked {
+        /// The bucket.
+        bucket: String,
+        /// The encryption.
+        kind: EncryptionType,
+    },
     /// A bucket-key file is damaged or missing.
     #[error(transparent)]
     BucketKey(#[from] BucketKeyError),

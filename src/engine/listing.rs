@@ -1,6 +1,6 @@
 //! Directory listings: reserved names are left out, and the root of the mount shows buckets only.
 
-use super::{Caller, Engine, Item, ListEntry, Result, item::Form};
+use super::{Caller, Engine, Item, ListEntry, Result};
 use crate::{
     name::{BucketName, FileName},
     policy::Action,
@@ -63,7 +63,7 @@ impl Engine {
     /// Starts a listing of `dir` for `caller`.
     pub fn open_dir(&self, caller: &Caller, dir: &Item) -> Result<OpenDir> {
         if !dir.is_root() {
-            let _granted = self.admit(caller, dir, Action::ListBucket, Form::Plain, &|| dir.path())?;
+            let _granted = self.admit(caller, dir.bucket()?, Action::ListBucket, None, &|| dir.path())?;
         }
         self.list(dir)
     }

@@ -16,6 +16,7 @@ mod committer;
 mod crash_mark;
 mod ctime;
 mod defects;
+mod encryption;
 mod error;
 mod file;
 mod hidden;
@@ -34,10 +35,12 @@ mod repair;
 mod request;
 mod salvage;
 mod scratch;
+mod sealing;
 mod settings;
 mod startup;
 mod table;
 mod verify;
+mod wraps;
 mod wreck;
 
 #[cfg(test)]
@@ -47,6 +50,7 @@ use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
 pub use defects::Defects;
+pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
@@ -58,14 +62,19 @@ pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
-pub use request::{Allocate, Caller, Encryption, OpenFlags, SetAttr};
+pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use salvage::{Salvage, Salvaged};
-pub use settings::{DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError};
+pub use settings::{
+    BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
+};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
-use crate::store::{NodeRef, StoreLock, journal};
+use crate::{
+    keys::CustomerKeys,
+    store::{NodeRef, StoreLock, journal},
+};
 
 /// How much memory the data path may use, and when it saves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +120,8 @@ pub struct Options {
     pub read_only: bool,
     /// The encryption that requests name.
     pub encryption: Encryption,
+    /// The customer keys that are known; keys may come and go while the store is in use.
+    pub customer_keys: Arc<CustomerKeys>,
     /// What buckets made with `mkdir` start with.
     pub new_bucket: NewBucket,
     /// What decides about access besides the policies of buckets.
@@ -137,7 +148,7 @@ struct Shared {
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
     /// Held for as long as the store is in use; a store that is no directory has none.
-    _lock: Option<StoreLock>,
+    lock: Option<StoreLock>,
 }
 
 impl Engine {

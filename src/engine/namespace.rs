@@ -73,10 +73,34 @@ impl Engine {
             // A length that no object has is damage, which opening will name; showing something beats failing `ls`.
             Form::Encrypted => {
                 let size = item.bucket()?.geometry().plain_len(stat.size).unwrap_or(0);
-                if item.bucket()?.may_be_unfinished(stat.ctime) { committed_size(item, size) } else { size }
+                if item.bucket()?.may_be_unfinished(stat.ctime) {
+                    self.size_after_crash(item, size)
+                } else {
+                    size
+                }
             }
         };
         Ok(Attr { ctime, ..Attr::new(stat, size) })
+    }
+
+    /// The size of an object that a crash may have left unfinished, at most that `derived` from the stored length. Without
+    /// a header it is empty; an append may have left the file longer than the header says; and what was never synced
+    /// must be looked through. Where that is no use, the length is as good as anything.
+    fn size_after_crash(&self, item: &Item, derived: u64) -> u64 {
+        let read = |file| Ok((is_unborn(&file)?, read_header(&file)?));
+        match item.node().open(Access::Read).and_then(read) {
+            Ok((true, _)) => 0,
+            Ok((_, Ok((_, header)))) if header.state.birth => self.opened_size(item).unwrap_or(derived),
+            Ok((_, Ok((_, header)))) => header.state.size.min(derived),
+            Ok(_) | Err(_) => derived,
+        }
+    }
+
+    fn opened_size(&self, item: &Item) -> Result<u64> {
+        let object = self.acquire(item, Access::Read, None)?;
+        let size = object.size();
+        self.release(item);
+        Ok(size)
     }
 
     /// Changes attributes; `open` is the file through which the change was asked for.
@@ -198,7 +222,8 @@ impl Engine {
     pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &|| dir.path_of(name))?;
+        let _granted =
+            self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &|| dir.path_of(name))?;
         dir.node().unlink(&gone)?;
         dir.bucket()?.give_space_back();
         Ok(())
@@ -235,7 +260,7 @@ impl Engine {
                 self.admit_move(caller, (to, to_name), (dir, name))?;
             } else if to.node().lookup(&new).is_ok() {
                 let _granted =
-                    self.admit(caller, to, Action::DeleteObject, Form::Plain, &|| to.path_of(to_name))?;
+                    self.admit(caller, to.bucket()?, Action::DeleteObject, None, &|| to.path_of(to_name))?;
             }
         }
         Ok(dir.node().rename(&old, to.node(), &new, mode)?)
@@ -250,7 +275,7 @@ impl Engine {
         let (moving, _) = self.lookup(dir, name)?;
         let (old, new) = (|| dir.path_of(name), || to.path_of(to_name));
         self.admit_copy(caller, &moving, &old, to, &new)?;
-        let _granted = self.admit(caller, dir, Action::DeleteObject, Form::Plain, &old)?;
+        let _granted = self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &old)?;
         Ok(())
     }
 
@@ -273,8 +298,9 @@ impl Engine {
         if item.kind() == Kind::Directory {
             return Ok(());
         }
-        let _read = self.admit(caller, item, Action::GetObject, form, old)?;
-        let _put = self.admit(caller, dir, Action::PutObject, form, new)?;
+        let of = (form == Form::Encrypted).then_some(item);
+        let _read = self.admit(caller, item.bucket()?, Action::GetObject, of, old)?;
+        let _put = self.admit(caller, dir.bucket()?, Action::PutObject, of, new)?;
         Ok(())
     }
 
@@ -314,18 +340,6 @@ impl Engine {
             return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
         }
         Ok(item.node().remove_xattr(name)?)
-    }
-}
-
-/// The size that the header of an encrypted object names, where it has one and is at most `derived` from the stored
-/// length: an append that a crash interrupted leaves the stored file longer, and a first commit a file without a
-/// header, which is empty. As unauthentic as the length is.
-fn committed_size(item: &Item, derived: u64) -> u64 {
-    let read = |file| Ok((is_unborn(&file)?, read_header(&file)?));
-    match item.node().open(Access::Read).and_then(read) {
-        Ok((true, _)) => 0,
-        Ok((_, Ok((_, header)))) => header.state.size.min(derived),
-        Ok(_) | Err(_) => derived,
     }
 }
 

@@ -3,16 +3,17 @@
 use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-    admission::{Ask, Headers},
+    Attr, Bucket, Caller, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+    admission::{Ask, SeenEncryption},
     bucket::Creation,
     file::Content,
     item::Form,
-    live::{LiveObject, Sync, is_unborn},
+    live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
 };
 use crate::{
-    object::{FormatError, SseMode},
+    keys::{KeyError, KeyId},
+    object::FormatError,
     policy::{Action, Grant},
     store::{Access, Kind},
 };
@@ -33,14 +34,20 @@ impl Engine {
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
         let form = item.form(|| Ok(item.node().stat()?.size))?;
+        let (bucket, of) = (item.bucket()?, (form == Form::Encrypted).then_some(item));
         for (wanted, action) in [(flags.read, Action::GetObject), (flags.write, Action::PutObject)] {
             if wanted {
-                let _granted = self.admit(caller, item, action, form, &|| item.path())?;
+                let _granted = self.admit(caller, bucket, action, of, &|| item.path())?;
             }
         }
         let content = match form {
-            Form::Plain => Content::Plain(item.node().open(access)?),
-            Form::Encrypted => Content::Encrypted(self.open_object(item, access)?),
+            Form::Plain => {
+                if flags.write {
+                    bucket.require_writable_kind(EncryptionType::None)?;
+                }
+                Content::Plain(item.node().open(access)?)
+            }
+            Form::Encrypted => Content::Encrypted(self.open_object(item, access, Some(caller.uid))?),
         };
         let file = OpenFile::new(item.clone(), flags, content);
         if let Content::Plain(plain) = file.content()
@@ -52,8 +59,25 @@ impl Engine {
         Ok(file)
     }
 
-    pub(super) fn open_object(&self, item: &Item, access: Access) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access) {
+    /// Opens an encrypted object whose key the user `uid` may use now.
+    fn open_object(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
+        let (bucket, path) = (item.bucket()?, || item.path());
+        let object = self.acquire(item, access, uid)?;
+        let proven = object.prove(&bucket.asker(&path, uid)).and_then(|()| {
+            if access == Access::Read { Ok(()) } else { bucket.require_writable_kind(object.mode().into()) }
+        });
+        match proven {
+            Ok(()) => Ok(object),
+            Err(error) => {
+                self.release(item);
+                Err(error)
+            }
+        }
+    }
+
+    /// The open object, or the one that is opened now; whether its key may still be used is another question.
+    pub(super) fn acquire(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
+        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, uid) {
             Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
                 if self.is_leftover(item)? =>
             {
@@ -70,13 +94,14 @@ impl Engine {
         Ok(object)
     }
 
-    fn load(&self, item: &Item, access: Access) -> Result<LiveObject> {
+    fn load(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
         if file.stat()?.nlink == 0 {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        LiveObject::open(bucket, node, file, access == Access::ReadWrite, budget, peers)
+        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
+        LiveObject::open(bucket, node, file, (opening, uid), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -96,7 +121,7 @@ impl Engine {
             item.node().path().display()
         );
         let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
-        let (new, file) = (bucket.new_object()?, node.open(Access::ReadWrite)?);
+        let (new, file) = (bucket.default_object()?, node.open(Access::ReadWrite)?);
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
         file.set_len(0)?;
         Ok(LiveObject::create(bucket, node, file, new, budget, peers))
@@ -121,7 +146,7 @@ impl Engine {
             // An object does not lose its encryption by being written again.
             (Form::Encrypted, Creation::Plain) => item.bucket()?.new_object()?,
         };
-        let object = match self.open_object(item, Access::ReadWrite) {
+        let object = match self.acquire(item, Access::ReadWrite, Some(caller.uid)) {
             // Nothing that could be kept: a damaged, unfinished or plain file is written over.
             Err(EngineError::Integrity { .. } | EngineError::Key(_) | EngineError::BucketKey(_)) => {
                 let shared = &self.shared;
@@ -187,21 +212,63 @@ impl Engine {
 
     fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
         let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.admission, caller, path, shared.options.encryption)
+        item.bucket()?.admit_put(&shared.admission, caller, path, &shared.options.encryption)
     }
 
-    /// Asks the policy of the bucket of `item` about `action` on the object at `path`. The encryption that the policy
-    /// sees is the one that the object has.
+    /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
+    /// the stored object `of`, if one is named.
     pub(super) fn admit(
         &self,
         caller: &Caller,
-        item: &Item,
+        bucket: &Bucket,
         action: Action,
-        form: Form,
+        of: Option<&Item>,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let headers = Headers { encryption: (form == Form::Encrypted).then(|| SseMode::S3.name()) };
-        item.bucket()?.admit(&self.shared.admission, &Ask { caller, action, path, headers })
+        let encryption = || of.map_or_else(|| Ok(SeenEncryption::default()), |item| self.encryption_of(item));
+        let ask = Ask { caller, action, path, encryption: &encryption };
+        bucket.admit(&self.shared.admission, &ask)
+    }
+
+    /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
+    fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
+        let bucket = item.bucket()?;
+        let (identity, section) = match self.shared.objects.peek(item.key()) {
+            Some(object) => object.identity_and_keys(),
+            None => match read_header(&item.node().open(Access::Read)?)? {
+                Ok((_, header)) => (header.identity, header.keys),
+                // Left by a crash, it becomes what the default is. Damage is found when it is opened.
+                Err(_) => {
+                    let header = bucket.settings().encryption.default.header();
+                    return Ok(SeenEncryption { header, ..SeenEncryption::default() });
+                }
+            },
+        };
+        let kind = EncryptionType::from(identity.mode);
+        let wraps = bucket.wraps();
+        let key = match kind {
+            EncryptionType::Kms | EncryptionType::DualKms => wraps.master_of(&section).ok().flatten(),
+            _ => None,
+        };
+        Ok(SeenEncryption {
+            header: kind.header(),
+            kms_key: key.map(|key| wraps.service().arn(&key)),
+            customer: kind == EncryptionType::Customer,
+        })
+    }
+
+    /// Ends the use of `key` in what is open: saves it, then lets reads and writes of it fail with `why` until the key
+    /// is usable again. How many objects that were.
+    pub fn revoke_key(&self, key: &KeyId, why: &KeyError) -> usize {
+        let mut objects = self.shared.objects.all();
+        objects.retain(|object| object.master().is_ok_and(|master| master.as_ref() == Some(key)));
+        for object in &objects {
+            if let Err(error) = object.commit(Sync::Settled) {
+                log::error!("an object whose key is revoked could not be saved: {error}");
+            }
+            object.revoke(why.clone());
+        }
+        objects.len()
     }
 
     /// Ends the use of an open file. What is unsaved is saved; a failure was reported by [`OpenFile::flush`] where

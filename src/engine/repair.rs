@@ -126,7 +126,7 @@ impl Engine {
             return Ok(());
         }
         let to = mending.lost.copy(&item.node().open(Access::Read)?, wanted..stored, &item.path())?;
-        let object = self.open_object(item, Access::ReadWrite)?;
+        let object = self.acquire(item, Access::ReadWrite, None)?;
         let committed = object.commit(Sync::Settled);
         self.release(item);
         committed?;

@@ -1,6 +1,4 @@
-//! What comes with a request: who makes it, and which encryption it names.
-
-use super::settings::DefaultEncryption;
+//! What comes with a request: who makes it, and what is to be changed.
 
 /// Who asks: taken from each kernel request.
 #[derive(Debug, Clone, Copy)]
@@ -13,29 +11,6 @@ pub struct Caller {
     pub pid: u32,
     /// The process's umask.
     pub umask: u32,
-}
-
-/// The encryption that a mount puts into its requests: the `x-amz-server-side-encryption` header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encryption {
-    /// No header: the bucket's default decides how the object is stored, and policies see no header.
-    #[default]
-    Unnamed,
-    /// `AES256`.
-    Aes256,
-    /// The bucket's default, sent as if the request had named it.
-    BucketDefault,
-}
-
-impl Encryption {
-    /// The literal header of a request to a bucket with `default`.
-    pub fn header(self, default: DefaultEncryption) -> Option<&'static str> {
-        match self {
-            Self::Unnamed => None,
-            Self::Aes256 => Some("AES256"),
-            Self::BucketDefault => default.header(),
-        }
-    }
 }
 
 /// Attributes to change; `None` and `Keep` leave as is.

@@ -7,13 +7,13 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Bucket, Engine, EngineError, Finding, Item, Progress, Report, Result,
-    settings::{DefaultEncryption, JournalMode, MAX_SETTINGS, Settings},
+    settings::{BucketEncryption, DefaultEncryption, JournalMode, MAX_SETTINGS, Settings},
     verify::{Entry, Seen},
     wreck::Wreck,
 };
 use crate::{
     envelope::Id,
-    keys::{BucketRoot, SystemClock},
+    keys::BucketRoot,
     name::{BucketName, FileName},
     object::{BlockSize, FormatError, Geometry, HEADER_READ, Header, ObjectKeys},
     store::{
@@ -200,7 +200,10 @@ impl Source {
                 )));
             }
         };
-        let keys = ObjectKeys::open(&bucket.data_key(&header)?, identity).map_err(refused)?;
+        let path = || item.path();
+        let asker = bucket.asker(&path, None);
+        let data_keys = bucket.wraps().data_keys(identity, &header.keys, &asker)?;
+        let keys = ObjectKeys::open(&data_keys, identity).map_err(refused)?;
         Wreck::new(file, &start, header, keys)
     }
 }
@@ -222,9 +225,9 @@ fn damage(entry: &Entry<'_>, reason: String) -> Seen {
 fn read_settings(engine: &Engine, private: &NodeRef) -> std::result::Result<Settings, String> {
     let bytes = small::read(private, &fixed(BUCKET_FILE), MAX_SETTINGS)
         .map_err(|error| format!("its settings `{BUCKET_DIR}/{BUCKET_FILE}` cannot be read: {error}"))?;
-    let master = engine.shared.buckets.master();
-    Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &*master))
-        .map(|(settings, _)| settings)
+    let service = &*engine.shared.buckets.sources().service;
+    Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, service))
+        .map(|(settings, ..)| settings)
         .map_err(|error| error.to_string())
 }
 
@@ -232,7 +235,7 @@ fn read_settings(engine: &Engine, private: &NodeRef) -> std::result::Result<Sett
 fn assumed(id: Id, geometry: Geometry) -> Settings {
     Settings {
         id,
-        default_encryption: DefaultEncryption::Aes256,
+        encryption: BucketEncryption::new(DefaultEncryption::Aes256),
         plaintext_allowed: false,
         geometry,
         journal: JournalMode::Off,
@@ -245,8 +248,9 @@ fn open_bucket(
     settings: Settings,
     private: &NodeRef,
 ) -> Result<Arc<Bucket>> {
-    let (master, clock) = (engine.shared.buckets.master(), Arc::new(SystemClock::new()));
-    Bucket::open(name.clone(), settings, private.clone(), (None, None), master, clock).map(Arc::new)
+    let sources = engine.shared.buckets.sources().clone();
+    let closed = (None, super::crash_mark::Crashes::default());
+    Bucket::open(name.clone(), settings, private.clone(), closed, sources).map(Arc::new)
 }
 
 /// Whether the journal has nothing to replay, as far as it can be read.

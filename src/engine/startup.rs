@@ -9,7 +9,7 @@ use super::{
 use crate::{
     crypto,
     envelope::Id,
-    keys::{Keyring, KeyringError, MasterKey, NewSlot},
+    keys::{KeyService, Keyring, KeyringError, NewSlot},
     store::{Holder, LocalStore, NodeRef, StoreError, StoreLock, layout},
 };
 
@@ -49,19 +49,20 @@ pub fn create_store(path: &Path, slots: &[NewSlot]) -> Result<(), StartError> {
 }
 
 impl Engine {
-    /// Opens the store at `path` with its unlocked `keyring`; `purpose` tells others who holds it.
+    /// Opens the store at `path` with its `keys`: an unlocked keyring, or a service that has one; `purpose` tells others
+    /// who holds it.
     ///
     /// Read-only, whatever `options` say, where the file system of the store is. Starts a thread: fork before, not after.
     pub fn start(
         path: &Path,
-        keyring: Keyring,
+        keys: impl Into<KeyService>,
         purpose: &str,
         mut options: Options,
     ) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
-        let store = LocalStore::open(path).map_err(io)?;
+        let (keys, store) = (keys.into(), LocalStore::open(path).map_err(io)?);
         let id = layout::open_store(&store.root())?;
-        if id.as_bytes() != keyring.store_id().as_bytes() {
+        if id.as_bytes() != keys.store_id().as_bytes() {
             return Err(StartError::ForeignKeyring);
         }
         let lock = StoreLock::acquire(path, &Holder::this_process(purpose))?;
@@ -69,7 +70,15 @@ impl Engine {
             log::warn!("`{}` lies on a read-only file system: nothing can be changed", path.display());
             options.read_only = true;
         }
-        Self::assemble(store.root(), Arc::new(keyring), Some(lock), options).map_err(io)
+        Self::assemble(store.root(), Arc::new(keys), Some(lock), options).map_err(io)
+    }
+
+    /// Tells others who holds the store, once there is more to say than when it was opened.
+    pub fn describe(&self, holder: &Holder) -> Result<(), StoreError> {
+        match &self.shared.lock {
+            Some(lock) if !lock.is_read_only() => lock.describe(holder),
+            _ => Ok(()),
+        }
     }
 
     /// Draws a first random value. The generator of a process gathers its entropy for that, which takes up to a tenth
@@ -83,11 +92,11 @@ impl Engine {
     /// An engine for the store at `root`, whose buckets are recovered first.
     pub(super) fn assemble(
         root: NodeRef,
-        master: Arc<dyn MasterKey>,
+        keys: Arc<KeyService>,
         lock: Option<StoreLock>,
         options: Options,
     ) -> std::io::Result<Self> {
-        let buckets = Buckets::new(root.clone(), master, &options);
+        let buckets = Buckets::new(root.clone(), keys, &options);
         if !options.read_only {
             buckets.clear_leftovers();
         }
@@ -101,7 +110,7 @@ impl Engine {
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
             options,
             job: std::sync::Mutex::default(),
-            _lock: lock,
+            lock,
         });
         let committer = Committer::start(&shared)?;
         Ok(Self { shared, committer })

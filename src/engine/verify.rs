@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Bucket, Engine, EngineError, Item, Result, item::Form, live::LiveObject};
+use super::{
+    Bucket, Engine, EngineError, Item, Result,
+    item::Form,
+    live::{LiveObject, Opening},
+};
 use crate::{
     name::{BucketName, FileName},
     store::{Access, Kind},
@@ -200,7 +204,7 @@ impl Engine {
         let file = item.node().open(Access::Read)?;
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
-        LiveObject::open(bucket.clone(), item.node().clone(), file, false, budget, peers)
+        LiveObject::open(bucket.clone(), item.node().clone(), file, (Opening::Verifying, None), budget, peers)
     }
 }
 

@@ -12,6 +12,8 @@ use super::Id;
 pub enum Purpose {
     /// The data key of an object (first layer).
     DataKey,
+    /// The data key of the outer of two layers.
+    OuterDataKey,
     /// A bucket key.
     BucketKey,
     /// The root secret of a bucket (settings MAC).
@@ -22,6 +24,7 @@ impl Purpose {
     fn label(self) -> &'static str {
         match self {
             Self::DataKey => "dek1",
+            Self::OuterDataKey => "dek2",
             Self::BucketKey => "kek",
             Self::BucketRoot => "brs",
         }

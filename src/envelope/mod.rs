@@ -18,6 +18,21 @@ use crate::crypto::Secret;
 /// The 32-byte key of one object.
 pub type DataKey = Secret<32>;
 
+/// The data keys of an object: one, or with two layers one for each.
+#[derive(Debug)]
+pub struct DataKeys {
+    /// Of the only or inner layer.
+    pub first: DataKey,
+    /// Of the outer layer.
+    pub second: Option<DataKey>,
+}
+
+impl From<DataKey> for DataKeys {
+    fn from(first: DataKey) -> Self {
+        Self { first, second: None }
+    }
+}
+
 /// The 16-byte identity of a bucket, a bucket key or an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id([u8; 16]);

@@ -3,11 +3,16 @@
 //! This is the only place where an [`EngineError`] becomes a number. The match names every variant, so that a new
 //! cause of failure does not compile until somebody decides what programs see.
 
-use crate::engine::EngineError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{
+    engine::EngineError,
+    keys::{BucketKeyError, KeyError},
+};
 
 /// A positive `errno` value of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Errno(pub(super) i32);
+pub struct Errno(pub i32);
 
 impl From<EngineError> for Errno {
     fn from(error: EngineError) -> Self {
@@ -15,7 +20,7 @@ impl From<EngineError> for Errno {
         if unexpected(&error, errno) {
             log::warn!("errno {}: {error}", errno.0);
         }
-        errno
+        if PLAIN.load(Ordering::Relaxed) { plain(errno) } else { errno }
     }
 }
 
@@ -24,21 +29,56 @@ pub fn number_of(error: &EngineError) -> i32 {
     errno_of(error).0
 }
 
+/// Whether programs see `EACCES` instead of the numbers that only keys have. A process serves one mount.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Lets programs see `EACCES` instead of the numbers that only keys have, or no longer.
+pub(super) fn show_plain(yes: bool) {
+    PLAIN.store(yes, Ordering::Relaxed);
+}
+
+/// For programs that do not know the numbers of keys.
+fn plain(errno: Errno) -> Errno {
+    if (libc::ENOKEY..=libc::EKEYREJECTED).contains(&errno.0) { Errno(libc::EACCES) } else { errno }
+}
+
 fn errno_of(error: &EngineError) -> Errno {
     Errno(match error {
         EngineError::Store(e) => e.raw_os_error().filter(|raw| *raw > 0).unwrap_or(libc::EIO),
-        EngineError::Denied(..)
-        | EngineError::IdentityPolicy { .. }
-        | EngineError::Key(..)
-        | EngineError::BucketKey(..) => libc::EACCES,
+        EngineError::Denied(..) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
+            libc::EACCES
+        }
+        EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error)) => of_key(error),
+        EngineError::BucketKey(BucketKeyError::Store { errno }) => *errno,
+        EngineError::BucketKey(BucketKeyError::Damaged { .. } | BucketKeyError::Misplaced { .. }) => {
+            libc::EIO
+        }
         EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
         EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
-        EngineError::Name(..) | EngineError::Invalid(..) => libc::EINVAL,
+        EngineError::Name(..)
+        | EngineError::Invalid(..)
+        | EngineError::Request(..)
+        | EngineError::Configuration(..) => libc::EINVAL,
         EngineError::ReadOnly(..) => libc::EROFS,
         EngineError::CrossBucket => libc::EXDEV,
         EngineError::Unsupported => libc::EOPNOTSUPP,
         EngineError::TooLarge => libc::EFBIG,
     })
+}
+
+/// What the kernel's own key service answers in these cases, see `keyctl(2)`.
+fn of_key(error: &KeyError) -> i32 {
+    match error {
+        KeyError::Unknown { .. } | KeyError::Destroyed { .. } => libc::ENOKEY,
+        KeyError::PendingDeletion { .. } | KeyError::Expired { .. } | KeyError::Retired { .. } => {
+            libc::EKEYEXPIRED
+        }
+        KeyError::Disabled { .. } => libc::EKEYREVOKED,
+        KeyError::Rejected { .. } => libc::EKEYREJECTED,
+        KeyError::Unavailable { .. } => libc::ETIMEDOUT,
+        KeyError::Denied { .. } => libc::EACCES,
+        KeyError::Invalid { .. } => libc::EINVAL,
+    }
 }
 
 /// Failures whose number alone does not tell an administrator what happened. Integrity failures were logged, louder,
@@ -49,6 +89,9 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         EngineError::IdentityPolicy { .. }
         | EngineError::Key(..)
         | EngineError::BucketKey(..)
+        | EngineError::Request(..)
+        | EngineError::Configuration(..)
+        | EngineError::Blocked { .. }
         | EngineError::Bucket { .. }
         | EngineError::Crypto(..)
         | EngineError::Invalid(..) => true,
@@ -69,7 +112,41 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::{keys::KeyError, name::BucketName, object::FormatError};
+    use crate::{
+        engine::{EncryptionType, RequestError},
+        name::BucketName,
+        object::FormatError,
+    };
+
+    #[test]
+    fn each_state_of_a_key_has_the_number_that_keyctl_gives_it() {
+        let (key, why) = (|| "k".to_owned(), || "w".to_owned());
+        for (error, raw) in [
+            (KeyError::Unknown { key: key() }, 126),
+            (KeyError::Destroyed { key: key() }, 126),
+            (KeyError::PendingDeletion { key: key() }, 127),
+            (KeyError::Expired { key: key() }, 127),
+            (KeyError::Retired { key: key() }, 127),
+            (KeyError::Disabled { key: key() }, 128),
+            (KeyError::Rejected { key: key() }, 129),
+            (KeyError::Unavailable { key: key(), why: why() }, libc::ETIMEDOUT),
+            (KeyError::Invalid { key: key(), why: why() }, libc::EINVAL),
+        ] {
+            assert_eq!(errno_of(&EngineError::Key(error.clone())), Errno(raw), "{error}");
+            let wrapped = EngineError::BucketKey(BucketKeyError::Key(error));
+            assert_eq!(errno_of(&wrapped), Errno(raw));
+        }
+    }
+
+    #[test]
+    fn plain_numbers_replace_those_of_keys_and_no_others() {
+        for raw in 126..=129 {
+            assert_eq!(plain(Errno(raw)), Errno(libc::EACCES));
+        }
+        for raw in [125, 130, libc::ENOENT, libc::ETIMEDOUT] {
+            assert_eq!(plain(Errno(raw)), Errno(raw));
+        }
+    }
 
     #[test]
     fn errors_of_the_backing_system_keep_their_number() {
@@ -89,7 +166,10 @@ mod tests {
     fn each_cause_has_its_number() {
         let integrity = EngineError::Integrity { object: "a".into(), reason: FormatError::Block(1) };
         let table = [
-            (EngineError::Key(KeyError::Unknown { key: "k".into() }), libc::EACCES),
+            (EngineError::BucketKey(BucketKeyError::Damaged { why: "w".into() }), libc::EIO),
+            (EngineError::BucketKey(BucketKeyError::Store { errno: libc::ENOSPC }), libc::ENOSPC),
+            (EngineError::Request(RequestError::ContextTooLong), libc::EINVAL),
+            (EngineError::Blocked { bucket: "b".into(), kind: EncryptionType::Customer }, libc::EACCES),
             (integrity, libc::EIO),
             (EngineError::Reserved(".strongroom".into()), libc::EPERM),
             (EngineError::RootHoldsBuckets, libc::EPERM),

@@ -1,7 +1,7 @@
 //! The mount: requests of the kernel in, calls of the engine out, and the process around it.
 //!
 //! The room translates and decides nothing: access, keys and formats are the engine's. It knows the engine and the plain
-//! types of the store, never policies, keys or ciphers, and the types of the protocol library stop here.
+//! types of the store, never policies, keys or ciphers, and the types of the protocol stop here.
 //!
 //! What a program does to mount in the background, in this order: [`Watchdog::start`]; ask for secrets; [`background`];
 //! in the daemon build the engine (with its threads), [`Session::start`], [`Ready::succeed`] or [`Ready::fail`], and
@@ -20,14 +20,17 @@ mod mount;
 mod notify;
 mod ops;
 mod options;
+pub mod protocol;
 mod session;
 mod terms;
+pub mod transport;
 mod watchdog;
-mod wire;
 
 pub use daemon::{Background, Front, Ready, Report, background};
+pub use errno::Errno;
 pub use errno::number_of;
 pub use notify::{READY, STOPPING, notify};
 pub use options::MountOptions;
 pub use session::{Session, SessionError};
+pub use transport::Transport;
 pub use watchdog::Watchdog;

@@ -5,20 +5,22 @@
 
 use std::{
     ffi::CString,
-    fs, io,
+    fs,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::MetadataExt,
+        unix::{fs::MetadataExt, net::UnixStream},
     },
     path::Path,
     process::{Command, Stdio},
 };
 
-use fuser::{Filesystem, Session};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, StatxFlags},
     io::Errno,
     mount::UnmountFlags,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
 };
 
 use super::options::{MountOptions, SUBTYPE};
@@ -34,18 +36,9 @@ pub(super) enum Unmount {
     Forced,
 }
 
-/// Mounts `filesystem` and shakes hands with the kernel. On failure nothing stays mounted.
-pub(super) fn connect<FS: Filesystem>(
-    filesystem: FS,
-    mountpoint: &Path,
-    options: &MountOptions,
-) -> io::Result<Session<FS>> {
-    if !is_root() {
-        return Session::new(filesystem, mountpoint, &options.config());
-    }
-    let device = mount_device(mountpoint, options)?;
-    Session::from_fd(filesystem, device, options.acl(), options.config())
-        .inspect_err(|_| drop(unmount(mountpoint, Unmount::Lazy)))
+/// Mounts at `mountpoint`; the device over which the kernel will talk.
+pub(super) fn connect(mountpoint: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
+    if is_root() { mount_device(mountpoint, options) } else { mount_with_helper(mountpoint, options) }
 }
 
 fn mount_device(mountpoint: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
@@ -56,6 +49,36 @@ fn mount_device(mountpoint: &Path, options: &MountOptions) -> io::Result<OwnedFd
     let kind = format!("fuse.{SUBTYPE}");
     rustix::mount::mount(options.source.as_str(), mountpoint, kind, options.flags(), data.as_c_str())?;
     Ok(device)
+}
+
+/// The helper mounts and passes the device over a socket, its standard input.
+fn mount_with_helper(mountpoint: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut helper = Command::new(HELPER);
+    helper.arg("-o").arg(options.helper_options()).arg("--").arg(mountpoint).env(HELPER_SOCKET, "0");
+    helper.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = helper.spawn()?;
+    // The command keeps our copy of its end.
+    drop(helper);
+    let device = received_device(&ours);
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        return device;
+    }
+    Err(io::Error::other(format!("`{HELPER}` failed: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+fn received_device(socket: &UnixStream) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    rustix::io::retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags))?;
+    let passed = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut devices) => devices.next(),
+        _ => None,
+    });
+    passed.ok_or_else(|| io::Error::other(format!("`{HELPER}` passed no device")))
 }
 
 /// Takes the mount at `mountpoint` down.
@@ -79,11 +102,11 @@ fn unmount_with_helper(mountpoint: &Path, how: Unmount) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("`{HELPER}` failed: {status}"))) }
 }
 
-/// Detaches a mount whose daemon has died, which would make every use of the directory fail (`ENOTCONN`).
-/// Whether there was one.
+/// Detaches a mount whose daemon has died, which would make every use of the directory fail (`ENOTCONN`; or
+/// `ECONNABORTED` while the kernel is still letting go of the daemon's rings). Whether there was one.
 pub(super) fn detach_if_dead(mountpoint: &Path) -> io::Result<bool> {
     match probe(mountpoint) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
             unmount(mountpoint, Unmount::Lazy)?;
             Ok(true)
         }
@@ -124,6 +147,8 @@ pub(super) fn is_root() -> bool {
 
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
+/// The environment variable that names the descriptor of its socket to the helper.
+const HELPER_SOCKET: &str = "_FUSE_COMMFD";
 const READ_AHEAD_KB: &str = "1024";
 
 #[cfg(test)]

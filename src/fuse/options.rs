@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use fuser::{Config, MountOption, SessionACL};
 use rustix::mount::MountFlags;
+
+use super::transport::Transport;
 
 /// Options of one mount. [`MountOptions::new`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub struct MountOptions {
     pub idle_timeout: Option<Duration>,
     /// Let the kernel gather writes. Only where nothing else writes to the store.
     pub writeback: bool,
+    /// How requests come from the kernel; `None` takes the fastest way that there is.
+    pub transport: Option<Transport>,
+    /// Show programs `EACCES` where a key cannot be used, instead of the numbers that only keys have.
+    pub plain_errno: bool,
 }
 
 impl MountOptions {
@@ -54,6 +59,8 @@ impl MountOptions {
             ttl: Duration::from_secs(1),
             idle_timeout: None,
             writeback: false,
+            transport: None,
+            plain_errno: false,
         }
     }
 
@@ -86,42 +93,28 @@ impl MountOptions {
         data
     }
 
-    /// Configuration of the protocol library; the mount options in it are used where it mounts through `fusermount3`.
-    pub(super) fn config(&self) -> Config {
-        let threads = self.thread_count();
-        let mut config = Config::default();
-        config.mount_options = self.library_options();
-        config.acl = self.acl();
-        config.n_threads = Some(threads);
-        config.clone_fd = threads >= CLONE_FROM;
-        config
-    }
-
-    /// Whose requests are served.
-    pub(super) fn acl(&self) -> SessionACL {
-        if self.allow_other { SessionACL::All } else { SessionACL::Owner }
-    }
-
-    fn library_options(&self) -> Vec<MountOption> {
+    /// Options for `fusermount3`, which mounts for those who are not root.
+    pub(super) fn helper_options(&self) -> String {
         let either = |on, yes, no| if on { yes } else { no };
         let mut options = vec![
-            MountOption::Subtype(SUBTYPE.to_owned()),
-            MountOption::FSName(escaped(&self.source)),
-            either(self.read_only, MountOption::RO, MountOption::RW),
-            either(self.suid, MountOption::Suid, MountOption::NoSuid),
-            either(self.dev, MountOption::Dev, MountOption::NoDev),
-            either(self.exec, MountOption::Exec, MountOption::NoExec),
+            format!("fsname={}", escaped(&self.source)),
+            format!("subtype={SUBTYPE}"),
+            either(self.read_only, "ro", "rw").to_owned(),
+            either(self.suid, "suid", "nosuid").to_owned(),
+            either(self.dev, "dev", "nodev").to_owned(),
+            either(self.exec, "exec", "noexec").to_owned(),
         ];
-        if self.noatime {
-            options.push(MountOption::NoAtime);
-        }
-        if self.kernel_checks() {
-            options.push(MountOption::DefaultPermissions);
-        }
-        options
+        let further = [
+            (self.noatime, "noatime"),
+            (self.kernel_checks(), "default_permissions"),
+            (self.allow_other, "allow_other"),
+        ];
+        options.extend(further.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
+        options.join(",")
     }
 
-    fn thread_count(&self) -> usize {
+    /// Number of threads that wait on `/dev/fuse`.
+    pub(super) fn thread_count(&self) -> usize {
         let usual = || thread::available_parallelism().map_or(FEWEST, usize::from).clamp(FEWEST, MOST);
         self.threads.map_or_else(usual, |threads| threads.max(1))
     }
@@ -137,8 +130,6 @@ pub(super) const SUBTYPE: &str = "strongroom";
 
 const FEWEST: usize = 2;
 const MOST: usize = 16;
-/// With fewer threads a device descriptor for each was measured to gain nothing.
-const CLONE_FROM: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -168,8 +159,7 @@ mod tests {
             let options = MountOptions { allow_other: true, posix_acl, ..MountOptions::new("/mnt") };
             let data = options.data(7, 0o40755, 0, 0);
             assert_eq!(data, "fd=7,rootmode=40755,user_id=0,group_id=0,default_permissions,allow_other");
-            assert!(options.config().mount_options.contains(&MountOption::DefaultPermissions));
-            assert_eq!(options.config().acl, SessionACL::All);
+            assert!(options.helper_options().ends_with(",default_permissions,allow_other"));
         }
     }
 
@@ -177,22 +167,20 @@ mod tests {
     fn a_mount_of_one_user_without_access_lists_skips_the_permission_check() {
         let options = MountOptions { posix_acl: false, ..MountOptions::new("/mnt") };
         assert_eq!(options.data(3, 0o40700, 1000, 100), "fd=3,rootmode=40700,user_id=1000,group_id=100");
-        assert_eq!(options.config().acl, SessionACL::Owner);
+        assert_eq!(options.helper_options(), "fsname=strongroom,subtype=strongroom,rw,nosuid,nodev,exec");
     }
 
     #[test]
     fn a_source_with_commas_cannot_smuggle_options_in() {
         let options = MountOptions { source: r"a,suid\b".into(), ..MountOptions::new("/mnt") };
-        assert!(options.config().mount_options.contains(&MountOption::FSName(r"a\,suid\\b".into())));
+        assert!(options.helper_options().starts_with(r"fsname=a\,suid\\b,subtype="));
     }
 
     #[test]
     fn threads_follow_the_processors_within_bounds_unless_given() {
-        let threads = |threads| MountOptions { threads, ..MountOptions::new("/mnt") }.config();
-        let usual = threads(None).n_threads.unwrap();
-        assert!((FEWEST..=MOST).contains(&usual));
-        assert_eq!(threads(Some(0)).n_threads, Some(1));
-        assert!(!threads(Some(3)).clone_fd);
-        assert!(threads(Some(4)).clone_fd);
+        let threads = |threads| MountOptions { threads, ..MountOptions::new("/mnt") }.thread_count();
+        assert!((FEWEST..=MOST).contains(&threads(None)));
+        assert_eq!(threads(Some(0)), 1);
+        assert_eq!(threads(Some(3)), 3);
     }
 }

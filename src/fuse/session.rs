@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{self, Path, PathBuf},
     sync::{
         Arc, Weak,
@@ -25,11 +26,13 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::Activity,
     adapter::Adapter,
-    mount::{self, Device, Unmount},
+    errno,
+    mount::{self, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
     options::MountOptions,
     terms::Terms,
+    transport::{self, HandshakeError, Serving, Transport, Unavailable},
 };
 
 /// Why a mount did not come up, or did not end well.
@@ -43,7 +46,7 @@ pub enum SessionError {
         /// What the system said.
         source: io::Error,
     },
-    /// The mount was refused or the kernel and the daemon do not understand each other.
+    /// The mount was refused.
     #[error("cannot mount on `{path}`: {source}; check that /dev/fuse exists and that you may mount")]
     Mount {
         /// The directory.
@@ -51,6 +54,17 @@ pub enum SessionError {
         /// What the system said.
         source: io::Error,
     },
+    /// The kernel and the daemon do not understand each other.
+    #[error("cannot serve `{path}`: {source}")]
+    Handshake {
+        /// The directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: HandshakeError,
+    },
+    /// The transport that was asked for is not to be had.
+    #[error("cannot mount with `--transport uring`: {0}")]
+    Transport(#[source] Unavailable),
     /// The mount came up and does not answer.
     #[error("`{path}` was mounted but does not answer: {source}")]
     Silent {
@@ -82,7 +96,8 @@ pub enum SessionError {
 pub struct Session {
     engine: Arc<Engine>,
     mountpoint: PathBuf,
-    device: Device,
+    device: mount::Device,
+    transport: Transport,
     events: Receiver<Event>,
     sender: Sender<Event>,
     _signals: Forwarding,
@@ -105,26 +120,32 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
+        errno::show_plain(options.plain_errno);
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
         let (ops, activity) = (Arc::new(Ops::new(Arc::clone(&engine), options.writeback)), Arc::default());
         let idle = watch_idleness(options.idle_timeout, Arc::downgrade(&ops), &activity, &sender)?;
-        let adapter = Adapter::new(ops, activity, terms(options));
-        serve(adapter, &mountpoint, options, sender.clone())?;
+        let adapter = Adapter::new(ops, activity, options.ttl);
+        let transport = serve(adapter, &mountpoint, options, sender.clone())?;
         let device = answering(&mountpoint)?;
         if mount::is_root()
             && let Err(error) = device.raise_read_ahead()
         {
             log::debug!("read-ahead stays at its default: {error}");
         }
-        log::info!("serving `{}`", mountpoint.display());
-        Ok(Self { engine, mountpoint, device, events, sender, _signals: signals, _idle: idle })
+        log::info!("serving `{}`, transport {transport}", mountpoint.display());
+        Ok(Self { engine, mountpoint, device, transport, events, sender, _signals: signals, _idle: idle })
     }
 
     /// Where it is mounted.
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint
+    }
+
+    /// How requests come from the kernel.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// Serves until the mount is gone. On a signal or when idle it is taken down first.
@@ -243,10 +264,6 @@ impl Drop for Forwarding {
     }
 }
 
-fn terms(options: &MountOptions) -> Terms {
-    Terms { ttl: options.ttl, writeback: options.writeback, posix_acl: options.posix_acl }
-}
-
 /// An absolute path (the daemon will leave its working directory) to a directory without a dead mount on it.
 fn prepared(mountpoint: &Path) -> Result<PathBuf, SessionError> {
     let refused = |source| SessionError::Mountpoint { path: mountpoint.to_owned(), source };
@@ -277,14 +294,49 @@ fn serve(
     mountpoint: &Path,
     options: &MountOptions,
     sender: Sender<Event>,
-) -> Result<(), SessionError> {
-    let session = mount::connect(adapter, mountpoint, options)
+) -> Result<Transport, SessionError> {
+    let rings = wants_rings(options.transport)?;
+    let device = mount::connect(mountpoint, options)
         .map_err(|source| SessionError::Mount { path: mountpoint.to_owned(), source })?;
-    let served = spawn("mount", move || drop(sender.send(Event::Ended(session.run()))));
+    let served = serve_on(device, adapter, mountpoint, options, rings, sender);
     served.inspect_err(|_| drop(mount::unmount(mountpoint, Unmount::Lazy)))
 }
 
-fn answering(mountpoint: &Path) -> Result<Device, SessionError> {
+fn serve_on(
+    device: OwnedFd,
+    adapter: Adapter,
+    mountpoint: &Path,
+    options: &MountOptions,
+    rings: bool,
+    sender: Sender<Event>,
+) -> Result<Transport, SessionError> {
+    let terms = Terms { writeback: options.writeback, posix_acl: options.posix_acl, rings };
+    let device = transport::Device::open(device, |offer| terms.agree(offer))
+        .map_err(|source| SessionError::Handshake { path: mountpoint.to_owned(), source })?;
+    let serving =
+        Serving::start(&device, &Arc::new(adapter), options.thread_count()).map_err(SessionError::Prepare)?;
+    let transport = serving.transport();
+    if options.transport == Some(Transport::Uring) && transport != Transport::Uring {
+        return Err(SessionError::Transport(Unavailable::NotOffered));
+    }
+    spawn("mount", move || drop(sender.send(Event::Ended(serving.join()))))?;
+    Ok(transport)
+}
+
+/// Whether to ask the kernel for rings.
+fn wants_rings(transport: Option<Transport>) -> Result<bool, SessionError> {
+    match (transport, transport::available()) {
+        (Some(Transport::Classic), _) => Ok(false),
+        (Some(Transport::Uring), outcome) => outcome.map(|()| true).map_err(SessionError::Transport),
+        (None, Ok(())) => Ok(true),
+        (None, Err(why)) => {
+            log::info!("serving over /dev/fuse alone: {why}");
+            Ok(false)
+        }
+    }
+}
+
+fn answering(mountpoint: &Path) -> Result<mount::Device, SessionError> {
     mount::probe(mountpoint).map_err(|source| {
         let _ = mount::unmount(mountpoint, Unmount::Lazy);
         SessionError::Silent { path: mountpoint.to_owned(), source }

@@ -1,62 +1,57 @@
 //! What is agreed with the kernel when the mount begins.
 
-use std::{io, time::Duration};
+use super::protocol::{Agreement, Offer, features};
 
-use fuser::{InitFlags, KernelConfig};
-
-/// What is negotiated with the kernel, and how long it may remember names and attributes.
+/// What a mount wants of the kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// Life of names and attributes in the kernel.
-    pub(super) ttl: Duration,
     /// Let the kernel gather writes.
     pub(super) writeback: bool,
     /// Access control lists (POSIX.1e); implies that the kernel checks permissions.
     pub(super) posix_acl: bool,
+    /// Requests over rings.
+    pub(super) rings: bool,
 }
 
 impl Terms {
-    /// Asks for what is wanted and offered.
-    pub(super) fn negotiate(&self, config: &mut KernelConfig) -> io::Result<()> {
-        let offered = config.capabilities() & wanted(self);
-        config.add_capabilities(offered).map_err(|refused| refusal("capabilities", &refused))?;
-        config.set_max_write(MAX_WRITE).map_err(|limit| refusal("the write size", &limit))?;
-        config.set_max_background(MAX_BACKGROUND).map_err(|limit| refusal("the queue length", &limit))?;
-        config
-            .set_time_granularity(Duration::from_nanos(1))
-            .map_err(|nearest| refusal("the time granularity", &nearest))?;
-        Ok(())
+    /// What is wanted and offered.
+    pub(super) fn agree(&self, offer: &Offer) -> Agreement {
+        Agreement {
+            max_readahead: offer.max_readahead,
+            features: offer.features & wanted(self),
+            max_background: MAX_BACKGROUND,
+            max_write: MAX_WRITE,
+        }
     }
 }
 
-/// Never `SETXATTR_EXT`, `SECURITY_CTX`, `CREATE_SUPP_GROUP` or `ALLOW_IDMAP`: this version of the library misparses
-/// the requests that follow.
-fn wanted(terms: &Terms) -> InitFlags {
-    let mut flags = InitFlags::FUSE_ASYNC_READ
-        | InitFlags::FUSE_ATOMIC_O_TRUNC
-        | InitFlags::FUSE_BIG_WRITES
-        | InitFlags::FUSE_MAX_PAGES
-        | InitFlags::FUSE_DONT_MASK
-        | InitFlags::FUSE_AUTO_INVAL_DATA
-        | InitFlags::FUSE_DO_READDIRPLUS
-        | InitFlags::FUSE_READDIRPLUS_AUTO
-        | InitFlags::FUSE_ASYNC_DIO
-        | InitFlags::FUSE_PARALLEL_DIROPS
-        | InitFlags::FUSE_CACHE_SYMLINKS
-        | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP;
+/// Never features whose requests are laid out otherwise than they are decoded: `SETXATTR_EXT`, `SECURITY_CTX`,
+/// `CREATE_SUPP_GROUP`, `ALLOW_IDMAP`. Locks are the kernel's own business.
+fn wanted(terms: &Terms) -> u64 {
+    let mut wanted = features::ASYNC_READ
+        | features::ATOMIC_O_TRUNC
+        | features::BIG_WRITES
+        | features::MAX_PAGES
+        | features::DONT_MASK
+        | features::AUTO_INVAL_DATA
+        | features::DO_READDIRPLUS
+        | features::READDIRPLUS_AUTO
+        | features::ASYNC_DIO
+        | features::PARALLEL_DIROPS
+        | features::CACHE_SYMLINKS
+        | features::DIRECT_IO_ALLOW_MMAP;
     // With gathered writes the kernel clears set-id bits itself, before it gathers; the two do not go together.
-    flags |=
-        if terms.writeback { InitFlags::FUSE_WRITEBACK_CACHE } else { InitFlags::FUSE_HANDLE_KILLPRIV_V2 };
+    wanted |= if terms.writeback { features::WRITEBACK_CACHE } else { features::HANDLE_KILLPRIV_V2 };
     if terms.posix_acl {
-        flags |= InitFlags::FUSE_POSIX_ACL;
+        wanted |= features::POSIX_ACL;
     }
-    flags
+    if terms.rings {
+        wanted |= features::OVER_IO_URING;
+    }
+    wanted
 }
 
-fn refusal(what: &str, limit: &dyn std::fmt::Debug) -> io::Error {
-    io::Error::other(format!("the kernel protocol refuses {what}: {limit:?}"))
-}
-
+/// In bytes; also how much is read at once.
 const MAX_WRITE: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
 
@@ -64,28 +59,35 @@ const MAX_BACKGROUND: u16 = 64;
 mod tests {
     use super::*;
 
-    const TERMS: Terms = Terms { ttl: Duration::from_secs(1), writeback: false, posix_acl: true };
+    const TERMS: Terms = Terms { writeback: false, posix_acl: true, rings: false };
 
     #[test]
-    fn flags_that_the_library_cannot_parse_are_never_wanted() {
-        let poison = InitFlags::FUSE_SETXATTR_EXT
-            | InitFlags::FUSE_SECURITY_CTX
-            | InitFlags::FUSE_CREATE_SUPP_GROUP
-            | InitFlags::FUSE_ALLOW_IDMAP
-            | InitFlags::FUSE_SUBMOUNTS
-            | InitFlags::FUSE_EXPORT_SUPPORT
-            | InitFlags::FUSE_POSIX_LOCKS
-            | InitFlags::FUSE_FLOCK_LOCKS;
+    fn what_would_be_laid_out_otherwise_is_never_wanted() {
+        let poison = features::SETXATTR_EXT
+            | features::SECURITY_CTX
+            | features::CREATE_SUPP_GROUP
+            | features::ALLOW_IDMAP
+            | features::SUBMOUNTS
+            | features::EXPORT_SUPPORT
+            | features::POSIX_LOCKS
+            | features::FLOCK_LOCKS;
         for writeback in [false, true] {
-            assert!(!wanted(&Terms { writeback, ..TERMS }).intersects(poison));
+            assert_eq!(wanted(&Terms { writeback, rings: true, ..TERMS }) & poison, 0);
         }
     }
 
     #[test]
     fn the_kernel_either_gathers_writes_or_leaves_set_id_bits_to_us() {
-        let both = InitFlags::FUSE_WRITEBACK_CACHE | InitFlags::FUSE_HANDLE_KILLPRIV_V2;
-        let through = wanted(&TERMS) & both;
-        assert_eq!(through, InitFlags::FUSE_HANDLE_KILLPRIV_V2);
-        assert_eq!(wanted(&Terms { writeback: true, ..TERMS }) & both, InitFlags::FUSE_WRITEBACK_CACHE);
+        let both = features::WRITEBACK_CACHE | features::HANDLE_KILLPRIV_V2;
+        assert_eq!(wanted(&TERMS) & both, features::HANDLE_KILLPRIV_V2);
+        assert_eq!(wanted(&Terms { writeback: true, ..TERMS }) & both, features::WRITEBACK_CACHE);
+    }
+
+    #[test]
+    fn only_what_the_kernel_offers_is_agreed_on() {
+        let offer = Offer { version: (7, 40), max_readahead: 1 << 17, features: features::POSIX_ACL };
+        let agreement = Terms { rings: true, ..TERMS }.agree(&offer);
+        assert_eq!(agreement.features, features::POSIX_ACL);
+        assert_eq!(agreement.max_readahead, offer.max_readahead);
     }
 }

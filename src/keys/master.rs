@@ -63,6 +63,11 @@ impl Binding {
         Self { bucket, purpose: Purpose::DataKey, object: Some(object) }
     }
 
+    /// The binding of the data key of an object's outer layer.
+    pub fn outer_data_key(bucket: Id, object: Id) -> Self {
+        Self { bucket, purpose: Purpose::OuterDataKey, object: Some(object) }
+    }
+
     /// The whole context that a provider authenticates: `user` and the reserved pairs.
     pub fn context(&self, user: &EncryptionContext) -> EncryptionContext {
         user.bound_to(&self.bucket, self.purpose, self.object.as_ref())
@@ -74,6 +79,7 @@ impl Binding {
     pub fn record_type(&self) -> RecordType {
         match self.purpose {
             Purpose::DataKey => RecordType::DataKey1,
+            Purpose::OuterDataKey => RecordType::DataKey2,
             Purpose::BucketKey | Purpose::BucketRoot => RecordType::EmbeddedBucketKey,
         }
     }
@@ -173,6 +179,7 @@ mod tests {
             Binding::bucket_root(bucket).context(&user),
             Binding::data_key(bucket, object).context(&user),
             Binding::data_key(bucket, bucket).context(&user),
+            Binding::outer_data_key(bucket, object).context(&user),
             Binding::bucket_key(object).context(&user),
         ];
         for (at, one) in all.iter().enumerate() {

@@ -149,6 +149,14 @@ impl KeyName {
             Self::Id(_) | Self::Alias(_) => None,
         }
     }
+
+    /// The alias that it names.
+    pub fn alias(&self) -> Option<&AliasName> {
+        match self {
+            Self::Alias(alias) | Self::AliasArn(_, alias) => Some(alias),
+            Self::Id(_) | Self::Arn(..) => None,
+        }
+    }
 }
 
 impl FromStr for KeyName {

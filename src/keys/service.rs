@@ -63,19 +63,36 @@ impl KeyService {
         &self.scope
     }
 
-    /// The key that `name` means, whatever its state. `alias/aws/s3` is made on first use.
+    /// The key that a request or setting means by `name`, whatever its state. `alias/aws/s3` is made on first use.
     ///
     /// ARNs of another account or region are [`KeyError::Invalid`], unless a remote key has this very ARN; so is the
     /// key of SSE-S3, which no request names.
     pub fn resolve(&self, name: &KeyName) -> Result<KeyId, KeyError> {
+        match self.find(name) {
+            Ok(id) if id.as_str() == SERVICE_KEY => {
+                let why =
+                    "it is the key of SSE-S3, which no request names; ask for AES256 instead".to_owned();
+                Err(KeyError::Invalid { key: name.to_string(), why })
+            }
+            Err(KeyError::Unknown { .. }) if name.alias() == Some(&AliasName::aws_s3()) => {
+                let unavailable =
+                    |e: KeyringError| KeyError::Unavailable { key: name.to_string(), why: e.to_string() };
+                self.keyring.managed_key().map_err(unavailable)
+            }
+            found => found,
+        }
+    }
+
+    /// The key that a command means by `name`: the same, but nothing is made, and the key of SSE-S3 is found too.
+    pub fn find(&self, name: &KeyName) -> Result<KeyId, KeyError> {
         self.follow();
         if let Some(id) = self.held_as(name) {
             return Ok(id);
         }
         self.check_scope(name)?;
         let found = match name {
-            KeyName::Id(id) | KeyName::Arn(_, id) => self.listed(id)?,
-            KeyName::Alias(alias) | KeyName::AliasArn(_, alias) => self.aliased(alias)?,
+            KeyName::Id(id) | KeyName::Arn(_, id) => self.key_state(id).is_ok().then(|| id.clone()),
+            KeyName::Alias(alias) | KeyName::AliasArn(_, alias) => self.keyring.alias_target(alias),
         };
         found.ok_or_else(|| KeyError::Unknown { key: name.to_string() })
     }
@@ -179,25 +196,6 @@ impl KeyService {
         Err(KeyError::Invalid { key: name.to_string(), why })
     }
 
-    fn listed(&self, id: &KeyId) -> Result<Option<KeyId>, KeyError> {
-        if id.as_str() == SERVICE_KEY {
-            let why = "it is the key of SSE-S3, which no request names; ask for AES256 instead".to_owned();
-            return Err(KeyError::Invalid { key: id.to_string(), why });
-        }
-        Ok(self.keyring.key_state(id).is_ok().then(|| id.clone()))
-    }
-
-    fn aliased(&self, alias: &AliasName) -> Result<Option<KeyId>, KeyError> {
-        match self.keyring.alias_target(alias) {
-            None if *alias == AliasName::aws_s3() => {
-                let made = self.keyring.managed_key();
-                made.map(Some)
-                    .map_err(|e| KeyError::Unavailable { key: alias.to_string(), why: e.to_string() })
-            }
-            found => Ok(found),
-        }
-    }
-
     /// The listed keys that may have made `wrapped`; never none.
     fn holders(&self, wrapped: &WrappedKey) -> Result<Vec<Holder>, KeyError> {
         let named = |name: &String| name.as_bytes() == wrapped.key_id;
@@ -223,6 +221,13 @@ impl KeyService {
 
     fn provider(&self, name: &str, key: &str) -> Result<&Arc<dyn MasterKey>, KeyError> {
         self.providers.get(name).ok_or_else(|| unconfigured(name, key))
+    }
+}
+
+/// The keys of a keyring alone: no remote provider, and the usual scope.
+impl From<Keyring> for KeyService {
+    fn from(keyring: Keyring) -> Self {
+        Self::new(keyring, BTreeMap::new(), KeyScope::default())
     }
 }
 

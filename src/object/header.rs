@@ -45,7 +45,7 @@ impl Header {
         let mut section = page[KEYS..ENTRIES].to_vec();
         section.extend(more);
         let mut segment0 = Segment::blank(&identity.geometry, 0);
-        segment0.decode_stamps(&page[ENTRIES..])?;
+        segment0.decode_stamps(&page[ENTRIES..], identity.is_dual())?;
         segment0.salt = state.salt0;
         segment0.writes = state.writes0;
         if segment0.salt == [0; SALT_LEN] && segment0.present().next().is_some() {

@@ -63,6 +63,8 @@ pub struct Identity {
     pub salt: [u8; 32],
     /// Commitment to the data key.
     pub commitment: [u8; 32],
+    /// Commitment to the data key of the outer layer; zero where there is none.
+    pub outer_commitment: [u8; 32],
     /// Time of creation, nanoseconds since the Unix epoch; informative.
     pub created: u64,
 }
@@ -75,7 +77,7 @@ const BUCKET_KEY: u16 = 1 << 4;
 const WIDE: u16 = 1 << 6;
 
 impl Identity {
-    /// A new single-layer object of `bucket`, without its commitment.
+    /// A new object of `bucket`, without its commitment. With [`SseMode::DualKms`] the geometry must be wide.
     pub fn fresh(
         geometry: Geometry,
         mode: SseMode,
@@ -92,8 +94,18 @@ impl Identity {
             bucket,
             salt: crypto::random()?,
             commitment: [0; 32],
+            outer_commitment: [0; 32],
             created,
         })
+    }
+
+    /// Whether blocks are sealed twice, under two data keys.
+    pub fn is_dual(&self) -> bool {
+        self.mode == SseMode::DualKms
+    }
+
+    fn outer_suite(&self) -> u8 {
+        if self.is_dual() { SUITE_AES_256_GCM } else { 0 }
     }
 
     fn flags(&self) -> u16 {
@@ -110,7 +122,8 @@ impl Identity {
     /// `01 ‖ suite ‖ suite2 ‖ block_log2 ‖ layer ‖ object id ‖ bucket id`: part of the info of every derived key.
     pub(super) fn key_context(&self, layer: u8) -> [u8; 37] {
         let mut context = [0; 37];
-        context[..5].copy_from_slice(&[VERSION, SUITE_AES_256_GCM, 0, self.geometry.block().log2(), layer]);
+        let block = self.geometry.block().log2();
+        context[..5].copy_from_slice(&[VERSION, SUITE_AES_256_GCM, self.outer_suite(), block, layer]);
         context[5..21].copy_from_slice(self.object.as_bytes());
         context[21..].copy_from_slice(self.bucket.as_bytes());
         context
@@ -121,6 +134,7 @@ impl Identity {
         sector[..8].copy_from_slice(&MAGIC);
         sector[8] = VERSION;
         sector[9] = SUITE_AES_256_GCM;
+        sector[10] = self.outer_suite();
         sector[11] = self.geometry.block().log2();
         sector[12] = self.geometry.header_pages();
         sector[13] = self.mode as u8;
@@ -129,6 +143,7 @@ impl Identity {
         sector[32..48].copy_from_slice(self.bucket.as_bytes());
         sector[48..80].copy_from_slice(&self.salt);
         sector[80..112].copy_from_slice(&self.commitment);
+        sector[112..144].copy_from_slice(&self.outer_commitment);
         sector[144..152].copy_from_slice(&self.created.to_be_bytes());
     }
 
@@ -143,7 +158,7 @@ impl Identity {
         if sector[9] != SUITE_AES_256_GCM {
             return unknown("cipher suite", sector[9]);
         }
-        if sector[10] != 0 {
+        if ![0, SUITE_AES_256_GCM].contains(&sector[10]) {
             return unknown("second cipher suite", sector[10]);
         }
         let block = BlockSize::from_log2(sector[11]).ok_or(FormatError::Malformed("block size"))?;
@@ -158,7 +173,7 @@ impl Identity {
         if flags & !known != 0 {
             return Err(FormatError::Unknown { what: "flags", value: flags.into() });
         }
-        if sector[112..144].iter().chain(&sector[152..]).any(|b| *b != 0) {
+        if sector[152..].iter().any(|b| *b != 0) {
             return Err(FormatError::Malformed("reserved bytes of sector 0"));
         }
         let identity = Self {
@@ -171,11 +186,25 @@ impl Identity {
             bucket: Id::from_bytes(sector[32..48].try_into().expect("16 bytes")),
             salt: sector[48..80].try_into().expect("32 bytes"),
             commitment: sector[80..112].try_into().expect("32 bytes"),
+            outer_commitment: sector[112..144].try_into().expect("32 bytes"),
             created: u64::from_be_bytes(sector[144..152].try_into().expect("8 bytes")),
         };
         if identity.object.is_zero() {
             return Err(FormatError::Malformed("object id"));
         }
+        identity.check_layers(sector[10])?;
         Ok(identity)
+    }
+
+    /// A second layer is there exactly in the mode that has one, and needs room for its tags.
+    fn check_layers(&self, outer_suite: u8) -> Result<(), FormatError> {
+        let dual = self.is_dual();
+        if outer_suite != self.outer_suite() || (dual && !self.geometry.wide()) {
+            return Err(FormatError::Malformed("second layer"));
+        }
+        if !dual && self.outer_commitment != [0; 32] {
+            return Err(FormatError::Malformed("reserved bytes of sector 0"));
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! The key section of the header: wrapped keys, outside the header MAC so that they can be rewrapped blindly
 //! (format section 10.4). A checksum guards against damage; the keys authenticate themselves.
 
-use super::FormatError;
+use super::{
+    FormatError,
+    header::{ENTRIES, KEYS},
+};
 use crate::{
     crypto::crc32c,
     envelope::{RecordType, WrappedKey},
@@ -27,6 +30,11 @@ impl KeySection {
     /// The first record of `kind`.
     pub fn find(&self, kind: RecordType) -> Option<&WrappedKey> {
         self.records.iter().find(|record| record.kind == kind)
+    }
+
+    /// Whether it can be stored in a header of one page.
+    pub fn fits(&self) -> bool {
+        self.encode(ENTRIES - KEYS).is_some()
     }
 
     /// The section's bytes; at most `room`, else `None`.

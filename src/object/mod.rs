@@ -24,7 +24,7 @@ pub use header::{HEADER_READ, Header, Page, is_object};
 pub use identity::{Identity, MAGIC, SseMode};
 pub use keysection::KeySection;
 pub use schedule::{Nonces, ObjectKeys, SegmentCipher};
-pub use segment::{SALT_LEN, Segment, Stamp};
+pub use segment::{OuterStamp, SALT_LEN, Segment, Stamp};
 pub use state::ObjectState;
 
 /// Why stored bytes are not an acceptable object.

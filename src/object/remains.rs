@@ -25,7 +25,7 @@ impl Header {
         segment0.salt = *salt0;
         segment0.writes = state.writes0;
         // A failure comes after the stamps before it were taken; those that are wrong open no block.
-        let _ = segment0.decode_stamps(&page[ENTRIES..]);
+        let _ = segment0.decode_stamps(&page[ENTRIES..], identity.is_dual());
         Ok(Self { identity, state, keys, segment0 })
     }
 }
@@ -43,7 +43,7 @@ mod tests {
         let geometry = Geometry::new(BlockSize::DEFAULT, false);
         let bucket = Id::from_bytes([2; 16]);
         let mut identity = Identity::fresh(geometry, SseMode::S3, bucket, 0).unwrap();
-        let keys = ObjectKeys::create(&Secret::random().unwrap(), &mut identity);
+        let keys = ObjectKeys::create(&Secret::random().unwrap().into(), &mut identity);
         let state = ObjectState { generation: 1, ..ObjectState::new() };
         let segment0 = Segment::empty(&geometry, 0).unwrap();
         let header = Header { identity, state, keys: KeySection::default(), segment0 };

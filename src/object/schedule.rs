@@ -4,51 +4,79 @@
 use std::{fmt, sync::OnceLock};
 
 use super::{
-    FormatError, Header, Identity, Page, SALT_LEN, Segment, Stamp,
+    FormatError, Header, Identity, OuterStamp, Page, SALT_LEN, Segment, Stamp,
     header::{ENTRIES, MAC},
 };
 use crate::{
-    crypto::{self, BlockCipher, CryptoError, MacKey, Secret},
-    envelope::DataKey,
+    crypto::{self, BlockCipher, CryptoError, MacKey, OuterCipher, Secret},
+    envelope::{DataKey, DataKeys},
 };
 
-/// The keys of one object, derived from its data key. Exists only after the commitment was checked.
+/// The keys of one object, derived from its data key or keys. Exists only after the commitments were checked.
 pub struct ObjectKeys {
-    prk: MacKey,
-    context: [u8; 37],
+    inner: Layer,
+    outer: Option<Layer>,
+    /// What both layers give together; header and tag pages are authenticated with it, else with the only layer.
+    both: Option<Layer>,
     header: MacKey,
     /// These two are derived at first use: an object of one segment has no tag page.
     tag_page: OnceLock<MacKey>,
     accumulator: OnceLock<MacKey>,
 }
 
+/// A pseudorandom key and what is bound into every key that it gives.
+struct Layer {
+    prk: MacKey,
+    context: [u8; 37],
+}
+
 impl ObjectKeys {
-    /// Derives the keys of a new object and writes the commitment into `identity`.
-    pub fn create(data_key: &DataKey, identity: &mut Identity) -> Self {
-        let (keys, commitment) = Self::derive(data_key, identity);
-        identity.commitment = commitment;
+    /// Derives the keys of a new object, which has as many layers as there are data keys, and writes the commitments
+    /// into `identity`.
+    pub fn create(data_keys: &DataKeys, identity: &mut Identity) -> Self {
+        let (keys, commitments) =
+            Self::derive(data_keys, identity).expect("a data key is made for each layer");
+        (identity.commitment, identity.outer_commitment) = commitments;
         keys
     }
 
-    /// Derives the keys of a stored object; refuses a data key the object does not commit to.
-    pub fn open(data_key: &DataKey, identity: &Identity) -> Result<Self, FormatError> {
-        let (keys, commitment) = Self::derive(data_key, identity);
-        if crypto::equal(&commitment, &identity.commitment) { Ok(keys) } else { Err(FormatError::Commitment) }
+    /// Derives the keys of a stored object; refuses data keys that the object does not commit to.
+    pub fn open(data_keys: &DataKeys, identity: &Identity) -> Result<Self, FormatError> {
+        let (keys, (first, second)) = Self::derive(data_keys, identity).ok_or(FormatError::Commitment)?;
+        let fits =
+            crypto::equal(&first, &identity.commitment) & crypto::equal(&second, &identity.outer_commitment);
+        if fits { Ok(keys) } else { Err(FormatError::Commitment) }
     }
 
-    fn derive(data_key: &DataKey, identity: &Identity) -> (Self, [u8; 32]) {
-        let prk = Secret::copy_from(&crypto::hmac_sha256(&identity.salt, &[data_key.expose()]));
-        let prk = MacKey::new(&prk);
-        let context = identity.key_context(1);
-        let commitment = *prk.expand(&[b"EOB1/commit", &context]).expose();
-        let header = mac_key(&prk, b"header", &context);
-        (Self { prk, context, header, tag_page: OnceLock::new(), accumulator: OnceLock::new() }, commitment)
+    /// The keys and the commitments; `None` where there is not one data key for each layer.
+    fn derive(data_keys: &DataKeys, identity: &Identity) -> Option<(Self, Commitments)> {
+        if data_keys.second.is_some() != identity.is_dual() {
+            return None;
+        }
+        let first = extract(&data_keys.first, identity);
+        let second = data_keys.second.as_ref().map(|key| extract(key, identity));
+        let both = second.as_ref().map(|second| {
+            let both = Secret::copy_from(&crypto::hmac_sha256(first.expose(), &[second.expose()]));
+            Layer::new(&both, identity, BOTH_LAYERS)
+        });
+        let inner = Layer::new(&first, identity, 1);
+        let outer = second.map(|prk| Layer::new(&prk, identity, 2));
+        let commitments = (inner.commitment(), outer.as_ref().map_or([0; 32], Layer::commitment));
+        let header = both.as_ref().unwrap_or(&inner).mac_key(b"header");
+        let (tag_page, accumulator) = (OnceLock::new(), OnceLock::new());
+        Some((Self { inner, outer, both, header, tag_page, accumulator }, commitments))
+    }
+
+    fn whole(&self) -> &Layer {
+        self.both.as_ref().unwrap_or(&self.inner)
     }
 
     /// The cipher for the blocks of segment `g` under `salt`.
     pub fn segment_cipher(&self, g: u64, salt: &[u8; SALT_LEN]) -> SegmentCipher {
-        let key = self.prk.expand(&[b"EOB1/segment", &self.context, &g.to_be_bytes(), salt]);
-        SegmentCipher(BlockCipher::new(&key))
+        SegmentCipher {
+            inner: BlockCipher::new(&self.inner.segment_key(g, salt)),
+            outer: self.outer.as_ref().map(|layer| OuterCipher::new(&layer.segment_key(g, salt))),
+        }
     }
 
     /// The authenticated header page.
@@ -92,24 +120,49 @@ impl ObjectKeys {
         if !crypto::equal(&self.segment_mac(page), &page[480..512]) {
             return Err(FormatError::TagPage(g));
         }
-        Segment::decode_page(&header.geometry, g, page)
+        Segment::decode_page(header, g, page)
     }
 
     fn segment_mac(&self, page: &Page) -> [u8; 32] {
-        let key = self.tag_page.get_or_init(|| mac_key(&self.prk, b"tagpage", &self.context));
+        let key = self.tag_page.get_or_init(|| self.whole().mac_key(b"tagpage"));
         key.mac(&[&page[..480], &page[512..]])
     }
 
     /// What the tag page of segment `g` adds to the accumulator.
     pub fn accumulator_term(&self, g: u64, page: &Page) -> [u8; 32] {
-        let key = self.accumulator.get_or_init(|| mac_key(&self.prk, b"acc", &self.context));
+        let key = self.accumulator.get_or_init(|| self.whole().mac_key(b"acc"));
         key.mac(&[&g.to_be_bytes(), &page[480..512]])
     }
 }
 
-fn mac_key(prk: &MacKey, label: &[u8], context: &[u8; 37]) -> MacKey {
-    MacKey::new(&prk.expand(&[b"EOB1/", label, context]))
+impl Layer {
+    fn new(prk: &Secret<32>, identity: &Identity, layer: u8) -> Self {
+        Self { prk: MacKey::new(prk), context: identity.key_context(layer) }
+    }
+
+    fn commitment(&self) -> [u8; 32] {
+        *self.prk.expand(&[b"EOB1/commit", &self.context]).expose()
+    }
+
+    fn segment_key(&self, g: u64, salt: &[u8; SALT_LEN]) -> Secret<32> {
+        self.prk.expand(&[b"EOB1/segment", &self.context, &g.to_be_bytes(), salt])
+    }
+
+    fn mac_key(&self, label: &[u8]) -> MacKey {
+        MacKey::new(&self.prk.expand(&[b"EOB1/", label, &self.context]))
+    }
 }
+
+/// HKDF-Extract of a data key with the object's salt.
+fn extract(data_key: &DataKey, identity: &Identity) -> Secret<32> {
+    Secret::copy_from(&crypto::hmac_sha256(&identity.salt, &[data_key.expose()]))
+}
+
+/// Commitments to the data keys of the two layers; the second is zero where there is one layer.
+type Commitments = ([u8; 32], [u8; 32]);
+
+/// The layer number in the context of keys that come from both.
+const BOTH_LAYERS: u8 = 0x80;
 
 impl fmt::Debug for ObjectKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,27 +170,60 @@ impl fmt::Debug for ObjectKeys {
     }
 }
 
-/// Seals and opens the blocks of one segment (format section 10.6).
+/// Seals and opens the blocks of one segment, in one layer or two (format section 10.6).
 #[derive(Debug)]
-pub struct SegmentCipher(BlockCipher);
+pub struct SegmentCipher {
+    inner: BlockCipher,
+    outer: Option<OuterCipher>,
+}
 
 impl SegmentCipher {
     /// Encrypts block `i` in place under the next of `nonces`.
     pub fn seal(&self, i: u64, nonces: &mut Nonces, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
-        Ok(self.seal_with(i, nonces.take()?, buf))
+        let (nonce, tag) = self.seal_inner(i, nonces.take()?, buf);
+        let outer = match &self.outer {
+            Some(outer) => Some(seal_outer(outer, i, (nonce, tag), nonces.take()?, buf)),
+            None => None,
+        };
+        Ok(Stamp { nonce, tag, outer })
     }
 
-    /// Encrypts block `i` in place under `nonce`, which must not have been used in this segment and salt.
-    pub(super) fn seal_with(&self, i: u64, nonce: [u8; 12], buf: &mut [u8]) -> Stamp {
-        Stamp { nonce, tag: self.0.seal(nonce, &block_aad(i), buf) }
+    fn seal_inner(&self, i: u64, nonce: [u8; 12], buf: &mut [u8]) -> ([u8; 12], [u8; 16]) {
+        (nonce, self.inner.seal(nonce, &block_aad(1, i), buf))
     }
 
     /// Decrypts block `i` into `out` (equal length), which is zeroed when the block is not authentic.
     pub fn open(&self, i: u64, stamp: &Stamp, ciphertext: &[u8], out: &mut [u8]) -> Result<(), FormatError> {
-        self.0
-            .open(stamp.nonce, &block_aad(i), ciphertext, &stamp.tag, out)
-            .map_err(|_| FormatError::Block(i))
+        let opened = match (&self.outer, &stamp.outer) {
+            (None, None) => self.open_inner(i, stamp, ciphertext, out),
+            (Some(cipher), Some(outer)) => {
+                let mut between = ciphertext.to_vec();
+                let aad = outer_aad(i, (stamp.nonce, stamp.tag));
+                let opened = cipher.open(outer.nonce, &aad, &outer.tag, &mut between);
+                opened.and_then(|()| self.open_inner(i, stamp, &between, out))
+            }
+            _ => Err(CryptoError::Authentication),
+        };
+        opened.map_err(|_| {
+            out.fill(0);
+            FormatError::Block(i)
+        })
     }
+
+    fn open_inner(&self, i: u64, stamp: &Stamp, sealed: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
+        self.inner.open(stamp.nonce, &block_aad(1, i), sealed, &stamp.tag, out)
+    }
+}
+
+/// Encrypts the inner ciphertext of block `i` in place; what identifies it is bound to the outer layer.
+fn seal_outer(
+    cipher: &OuterCipher,
+    i: u64,
+    inner: ([u8; 12], [u8; 16]),
+    nonce: [u8; 12],
+    buf: &mut [u8],
+) -> OuterStamp {
+    OuterStamp { nonce, tag: cipher.seal(nonce, &outer_aad(i, inner), buf) }
 }
 
 /// Fresh random nonces, each given out once.
@@ -145,33 +231,53 @@ impl SegmentCipher {
 /// They are drawn for a whole run of blocks at a time, because a call of the generator costs as much as sealing a
 /// block. A run ends within one call of the engine: no nonce is kept for later, or carried over a fork.
 #[derive(Debug)]
-pub struct Nonces(std::vec::IntoIter<[u8; 12]>);
+pub struct Nonces {
+    drawn: std::vec::IntoIter<[u8; 12]>,
+    /// How many are drawn at a time.
+    batch: usize,
+}
 
 impl Nonces {
-    /// Draws `count` nonces; should that not suffice, more are drawn one by one.
+    /// Draws `count` nonces; should that not suffice (two layers take two for each block), as many are drawn again.
     pub fn draw(count: usize) -> Result<Self, CryptoError> {
         let mut nonces = vec![[0; 12]; count];
         crypto::fill_random(nonces.as_flattened_mut())?;
-        Ok(Self(nonces.into_iter()))
+        Ok(Self { drawn: nonces.into_iter(), batch: count.max(1) })
     }
 
     /// The next one; never all zero, which marks a hole.
     fn take(&mut self) -> Result<[u8; 12], CryptoError> {
         loop {
-            match self.0.next() {
+            match self.drawn.next() {
                 Some(nonce) if nonce != [0; 12] => return Ok(nonce),
                 Some(_) => {}
-                None => *self = Self::draw(1)?,
+                None => *self = Self::draw(self.batch)?,
             }
         }
     }
+
+    /// Nonces that a test has chosen.
+    #[cfg(test)]
+    pub(super) fn chosen(nonces: Vec<[u8; 12]>) -> Self {
+        Self { drawn: nonces.into_iter(), batch: 1 }
+    }
 }
 
-/// `"EOB1" ‖ 01 ‖ 000000 ‖ be64(i)`.
-fn block_aad(i: u64) -> [u8; 16] {
+/// `"EOB1" ‖ layer ‖ 000000 ‖ be64(i)`.
+fn block_aad(layer: u8, i: u64) -> [u8; 16] {
     let mut aad = [0; 16];
-    aad[..5].copy_from_slice(b"EOB1\x01");
+    aad[..4].copy_from_slice(b"EOB1");
+    aad[4] = layer;
     aad[8..].copy_from_slice(&i.to_be_bytes());
+    aad
+}
+
+/// The associated data of the outer layer: that of a block, then nonce and tag of the inner layer.
+fn outer_aad(i: u64, (nonce, tag): ([u8; 12], [u8; 16])) -> [u8; 44] {
+    let mut aad = [0; 44];
+    aad[..16].copy_from_slice(&block_aad(2, i));
+    aad[16..28].copy_from_slice(&nonce);
+    aad[28..].copy_from_slice(&tag);
     aad
 }
 
@@ -190,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_nonce_that_marks_a_hole_is_left_out() {
-        let mut nonces = Nonces(vec![[0; 12], [7; 12], [0; 12]].into_iter());
+        let mut nonces = Nonces::chosen(vec![[0; 12], [7; 12], [0; 12]]);
         assert_eq!(nonces.take().unwrap(), [7; 12]);
         assert_ne!(nonces.take().unwrap(), [0; 12]);
     }

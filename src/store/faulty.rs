@@ -32,6 +32,7 @@ pub(crate) enum Call {
     Rename,
     /// [`Node::sync_dir`].
     SyncDir,
+    SyncStore,
     /// [`File::read_at`].
     Read,
     /// [`File::write_at`]: nothing is written.
@@ -226,6 +227,11 @@ impl Node for FaultyNode {
     fn sync_dir(&self) -> io::Result<()> {
         self.faults.pass(Call::SyncDir)?;
         self.inner.sync_dir()
+    }
+
+    fn sync_store(&self) -> io::Result<()> {
+        self.faults.pass(Call::SyncStore)?;
+        self.inner.sync_store()
     }
 }
 

@@ -6,7 +6,8 @@
 use std::{
     fmt,
     fs::{File, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read},
+    os::unix::fs::FileExt,
     path::Path,
     thread,
     time::Duration,
@@ -31,16 +32,25 @@ pub struct Holder {
     pub pid: u32,
     /// Where the store is mounted, or what the process does.
     pub purpose: String,
+    /// How requests reach a mount: `classic` or `uring`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
 }
 
 impl Holder {
     /// This process.
     pub fn this_process(purpose: impl Into<String>) -> Self {
-        Self { pid: std::process::id(), purpose: purpose.into() }
+        Self { pid: std::process::id(), purpose: purpose.into(), transport: None }
+    }
+
+    /// The same, for a mount whose requests come over `transport`.
+    #[must_use]
+    pub fn over(self, transport: impl fmt::Display) -> Self {
+        Self { transport: Some(transport.to_string()), ..self }
     }
 
     fn unknown() -> Self {
-        Self { pid: 0, purpose: String::new() }
+        Self { pid: 0, purpose: String::new(), transport: None }
     }
 }
 
@@ -73,7 +83,7 @@ impl StoreLock {
         if !lock(&file)? {
             return Err(StoreError::Locked { holder: read(&file) });
         }
-        let mut lock = Self { file, read_only };
+        let lock = Self { file, read_only };
         if !read_only {
             lock.describe(holder)?;
         }
@@ -85,13 +95,12 @@ impl StoreLock {
         self.read_only
     }
 
-    /// Writes who holds the lock; again after a fork.
-    pub fn describe(&mut self, holder: &Holder) -> Result<(), StoreError> {
-        let mut write = || {
+    /// Writes who holds the lock; again when there is more to tell.
+    pub fn describe(&self, holder: &Holder) -> Result<(), StoreError> {
+        let write = || {
             let text = serde_json::to_vec(holder)?;
             self.file.set_len(0)?;
-            self.file.rewind()?;
-            self.file.write_all(&text)
+            self.file.write_all_at(&text, 0)
         };
         write().map_err(io_at("write the store's lock file"))
     }
@@ -186,9 +195,10 @@ mod tests {
     #[test]
     fn a_shorter_description_replaces_a_longer_one() {
         let dir = store();
-        let mut lock = StoreLock::acquire(dir.path(), &Holder::this_process("a long purpose")).unwrap();
-        lock.describe(&Holder { pid: 7, purpose: "x".into() }).unwrap();
-        assert_eq!(holder(dir.path()).unwrap(), Some(Holder { pid: 7, purpose: "x".into() }));
+        let lock = StoreLock::acquire(dir.path(), &Holder::this_process("a long purpose")).unwrap();
+        let shorter = Holder { pid: 7, purpose: "x".into(), transport: None };
+        lock.describe(&shorter).unwrap();
+        assert_eq!(holder(dir.path()).unwrap(), Some(shorter));
     }
 
     #[test]

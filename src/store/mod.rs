@@ -64,7 +64,7 @@ pub enum Kind {
 }
 
 /// Seconds and nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
     /// Seconds; negative before 1970.
     pub sec: i64,
@@ -256,6 +256,8 @@ pub trait Node: Any + Send + Sync {
     fn entries(&self) -> io::Result<Box<dyn Entries>>;
     /// Makes the names in this directory durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Makes everything on the file system below durable, all files and names of it (`syncfs`).
+    fn sync_store(&self) -> io::Result<()>;
 }
 
 /// A listing in progress.

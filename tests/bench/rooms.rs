@@ -10,7 +10,7 @@ use strongroom::{
         Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
         OpenFile, OpenFlags, Options, create_store,
     },
-    envelope::{DataKey, Id},
+    envelope::{DataKey, DataKeys, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
     name::BucketName,
     object::{
@@ -68,7 +68,7 @@ fn blocks(criterion: &mut Criterion) -> anyhow::Result<()> {
 
 /// An object's keys and its authenticated header page.
 struct Object {
-    data_key: DataKey,
+    data_keys: DataKeys,
     keys: ObjectKeys,
     page: Box<Page>,
     header: Header,
@@ -78,14 +78,14 @@ impl Object {
     fn new(block_size: u64) -> anyhow::Result<Self> {
         let block = BlockSize::from_bytes(block_size).expect("a power of two in range");
         let geometry = Geometry::new(block, false);
-        let data_key = DataKey::random()?;
+        let data_keys = DataKeys::from(DataKey::random()?);
         let mut identity = Identity::fresh(geometry, SseMode::S3, Id::random()?, 0)?;
-        let keys = ObjectKeys::create(&data_key, &mut identity);
+        let keys = ObjectKeys::create(&data_keys, &mut identity);
         let state = ObjectState { generation: 1, ..ObjectState::new() };
         let segment0 = Segment::empty(&geometry, 0)?;
         let header = Header { identity, state, keys: KeySection::default(), segment0 };
         let page = keys.seal_header(&header)?;
-        Ok(Self { data_key, keys, page, header })
+        Ok(Self { data_keys, keys, page, header })
     }
 }
 
@@ -93,7 +93,7 @@ fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {
     let object = Object::new(4096)?;
     let open = || {
         let header = Header::decode(black_box(&object.page[..]))?;
-        let keys = ObjectKeys::open(&object.data_key, &header.identity)?;
+        let keys = ObjectKeys::open(&object.data_keys, &header.identity)?;
         keys.check_header(&object.page, &header)?;
         Ok::<_, strongroom::object::FormatError>((header, keys))
     };
@@ -122,12 +122,14 @@ impl Drive {
         let new_bucket = NewBucket {
             default_encryption: DefaultEncryption::Aes256,
             block_size: BlockSize::DEFAULT,
+            dual_layer: false,
             journal: JournalMode::On,
         };
         let options = Options {
             read_only: false,
             encryption: Encryption::Unnamed,
-            new_bucket,
+            customer_keys: std::sync::Arc::default(),
+            new_bucket: new_bucket.clone(),
             access: Access::default(),
             limits: Limits::default(),
         };

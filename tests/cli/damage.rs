@@ -36,9 +36,11 @@ fn engine(dir: &Path) -> Engine {
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        customer_keys: std::sync::Arc::default(),
         new_bucket: NewBucket {
             default_encryption: DefaultEncryption::Aes256,
             block_size: BlockSize::DEFAULT,
+            dual_layer: false,
             journal: JournalMode::On,
         },
         access: Access::default(),

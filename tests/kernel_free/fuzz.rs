@@ -23,6 +23,11 @@ fn journal_frame() {
 }
 
 #[test]
+fn fuse_request() {
+    smoke("fuse_request");
+}
+
+#[test]
 fn keyring() {
     smoke("keyring");
 }

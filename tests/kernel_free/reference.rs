@@ -8,14 +8,19 @@ use std::{
 
 use strongroom::{
     crypto::Secret,
-    envelope::Id,
+    envelope::{DataKeys, Id},
     object::{
         Accumulator, BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState,
         Segment, SseMode,
     },
 };
 
-const KEY: [u8; 32] = [0x5a; 32];
+/// The data keys of an object of one or two layers.
+fn data_keys(dual: bool) -> DataKeys {
+    let second = dual.then(|| Secret::copy_from(&[0xa5; 32]));
+    DataKeys { first: Secret::copy_from(&[0x5a; 32]), second }
+}
+
 /// Nothing, part of a block, several segments, and a size that ends on a border.
 const SIZES: [usize; 5] = [0, 100, 4096 * 54, 300_000, 1_500_001];
 
@@ -32,7 +37,7 @@ fn python(code: &str, input: &[u8]) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel_free");
     let script = format!(
         "import sys, os\nsys.path.insert(0, '{}')\nsys.dont_write_bytecode = True\nimport eob1_ref as ref\n\
-         data = sys.stdin.buffer.read()\nkey = b'\\x5a' * 32\n{code}",
+         data = sys.stdin.buffer.read()\nkey, outer = b'\\x5a' * 32, b'\\xa5' * 32\n{code}",
         path.display()
     );
     // Debian's own, which has its packages.
@@ -49,10 +54,11 @@ fn python(code: &str, input: &[u8]) -> Vec<u8> {
 }
 
 /// Writes a whole object as the engine does, with fresh random nonces and salts.
-fn write(plain: &[u8], log2: u8) -> Vec<u8> {
-    let geometry = Geometry::new(BlockSize::from_log2(log2).unwrap(), false);
-    let mut identity = Identity::fresh(geometry, SseMode::S3, Id::random().unwrap(), 1).unwrap();
-    let keys = ObjectKeys::create(&Secret::copy_from(&KEY), &mut identity);
+fn write(plain: &[u8], log2: u8, dual: bool) -> Vec<u8> {
+    let geometry = Geometry::new(BlockSize::from_log2(log2).unwrap(), dual);
+    let mode = if dual { SseMode::DualKms } else { SseMode::S3 };
+    let mut identity = Identity::fresh(geometry, mode, Id::random().unwrap(), 1).unwrap();
+    let keys = ObjectKeys::create(&data_keys(dual), &mut identity);
     let size = plain.len() as u64;
     let mut out = vec![0; index(geometry.stored_len(size))];
     let mut state = ObjectState { generation: 1, size, birth: false, ..ObjectState::new() };
@@ -89,7 +95,7 @@ fn write(plain: &[u8], log2: u8) -> Vec<u8> {
 /// Reads a whole object, checking everything.
 fn read(stored: &[u8]) -> Vec<u8> {
     let header = Header::decode(stored).unwrap();
-    let keys = ObjectKeys::open(&Secret::copy_from(&KEY), &header.identity).unwrap();
+    let keys = ObjectKeys::open(&data_keys(header.identity.is_dual()), &header.identity).unwrap();
     keys.check_header(stored.first_chunk().unwrap(), &header).unwrap();
     header.check_length(stored.len() as u64).unwrap();
     let geometry = header.identity.geometry;
@@ -116,20 +122,29 @@ fn read(stored: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// Every size, block size and number of layers.
+fn cases() -> impl Iterator<Item = (usize, u8, bool)> {
+    let with_blocks = SIZES.into_iter().flat_map(|size| [(size, 12), (size, 16)]);
+    with_blocks.flat_map(|(size, log2)| [(size, log2, false), (size, log2, true)])
+}
+
 #[test]
 fn the_reference_reads_what_this_implementation_wrote() {
-    for (size, log2) in SIZES.into_iter().flat_map(|size| [(size, 12), (size, 16)]) {
+    for (size, log2, dual) in cases() {
         let plain = content(size);
-        assert!(python("print(ref.decode(data, key).hex())", &write(&plain, log2)) == plain, "{size} bytes");
+        let second = if dual { "outer" } else { "None" };
+        let code = format!("print(ref.decode(data, key, {second}).hex())");
+        assert!(python(&code, &write(&plain, log2, dual)) == plain, "{size} bytes, two layers: {dual}");
     }
 }
 
 #[test]
 fn this_implementation_reads_what_the_reference_wrote() {
-    for (size, log2) in SIZES.into_iter().flat_map(|size| [(size, 12), (size, 16)]) {
+    for (size, log2, dual) in cases() {
         let plain = content(size);
         let ids = "os.urandom(16), os.urandom(16), os.urandom(32)";
-        let code = format!("print(ref.encode(data, key, {ids}, {log2}, os.urandom)[0].hex())");
-        assert!(read(&python(&code, &plain)) == plain, "{size} bytes");
+        let second = if dual { "outer" } else { "None" };
+        let code = format!("print(ref.encode(data, key, {ids}, {log2}, os.urandom, dek2={second})[0].hex())");
+        assert!(read(&python(&code, &plain)) == plain, "{size} bytes, two layers: {dual}");
     }
 }

@@ -15,3 +15,5 @@ mod policy;
 mod posix;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod transports;

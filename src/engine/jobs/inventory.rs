@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Access, Caller, EngineError, Result, StartError,
-        admission::{Admission, Ask, Headers},
+        Access, Caller, EncryptionType, EngineError, Result, StartError,
+        admission::{Admission, Ask, SeenEncryption},
         bucket_policy::BucketPolicy,
         buckets, clock,
         principals::Principals,
@@ -180,7 +180,8 @@ impl Inventory {
         let Stat { uid, gid, .. } = found.stat;
         let caller = Caller { uid, gid, pid: 0, umask: 0 };
         let path = || found.path.clone();
-        let ask = Ask { caller: &caller, action: Action::PutObject, path: &path, headers: headers(sealing) };
+        let encryption = || Ok(seen(sealing));
+        let ask = Ask { caller: &caller, action: Action::PutObject, path: &path, encryption: &encryption };
         match self.admission.judge(policy, &ask) {
             Ok(Ok(_)) => "allowed".to_owned(),
             Ok(Err(Denial { statement: Some(statement), .. })) => format!("denied ({statement})"),
@@ -191,9 +192,14 @@ impl Inventory {
     }
 }
 
-/// The headers of a PUT that asks for what the object has.
-fn headers(sealing: Option<&Sealing>) -> Headers<'_> {
-    Headers { encryption: sealing.map(|sealing| sealing.mode().name()) }
+/// What policies see of a PUT that asks for what the object has.
+fn seen(sealing: Option<&Sealing>) -> SeenEncryption {
+    let kind = sealing.map(|sealing| EncryptionType::from(sealing.mode()));
+    SeenEncryption {
+        header: kind.and_then(EncryptionType::header),
+        kms_key: None,
+        customer: kind == Some(EncryptionType::Customer),
+    }
 }
 
 /// The words of S3 Inventory.

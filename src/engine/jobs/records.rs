@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    description::{KeyFiles, file_of, name_of},
+    description::{KeyFiles, file_of},
     report::Done,
 };
 use crate::{
@@ -52,24 +52,24 @@ fn other_key(name: &str) -> Done {
 
 fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done> {
     let damaged = |reason: String| EngineError::Bucket { bucket: bucket.name().to_string(), reason };
-    let (private, master) = (bucket.private(), bucket.master());
+    let (private, service) = (bucket.private(), &**bucket.wraps().service());
     let bytes = small::read(private, &fixed(BUCKET_FILE), MAX_SETTINGS)?;
     let mut wrap = None;
-    let (settings, root) = Settings::decode(&bytes, |wrapped, id| {
+    let (settings, root, _) = Settings::decode(&bytes, |wrapped, id| {
         wrap = Some(wrapped.clone());
-        BucketRoot::open(wrapped, id, master)
+        BucketRoot::open(wrapped, id, service)
     })
     .map_err(|error| damaged(error.to_string()))?;
     let old = wrap.ok_or_else(|| damaged("its root secret is not wrapped".to_owned()))?;
-    let name = name_of(&old);
+    let name = service.key_of(&old)?.as_str().to_owned();
     if key.is_some_and(|key| key != name) {
         return Ok(other_key(&name));
     }
-    let new = root.wrap(master, &name, settings.id, &old.context)?;
+    let new = root.wrap(service, &name, settings.id, &old.context)?;
     let (go, done) = plan(&name, old.key_version, new.key_version, dry_run);
     if go {
         let bytes = settings.encode(&root, &new);
-        Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, master))
+        Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, service))
             .map_err(|error| damaged(error.to_string()))?;
         small::replace(private, &fixed(BUCKET_FILE), &bytes, 0o600)?;
     }
@@ -77,25 +77,26 @@ fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done
 }
 
 fn rewrap_key(bucket: &Bucket, id: Id, key: Option<&str>, dry_run: bool) -> Result<Done> {
+    let service = &**bucket.wraps().service();
     let (dir, _) = bucket.private().lookup(&fixed(KEK_DIR))?;
     let bytes = small::read(&dir, &file_of(id), MAX_BUCKET_KEY_RECORD)?;
     let sealed = SealedBucketKey::decode(&bytes)?;
-    let name = name_of(&sealed.claims().wrapped);
+    let name = service.key_of(&sealed.claims().wrapped)?.as_str().to_owned();
     if key.is_some_and(|key| key != name) {
         return Ok(other_key(&name));
     }
-    let old = sealed.open(id, bucket.id(), bucket.master())?;
-    let new = old.rewrapped(bucket.master(), &name)?;
+    let old = sealed.open(id, bucket.id(), service)?;
+    let new = old.rewrapped(service, &name)?;
     let versions = [&old, &new].map(|key| key.record().wrapped.key_version);
     let (go, done) = plan(&name, versions[0], versions[1], dry_run);
     if go {
         let bytes = new.encode_record();
-        let proven = SealedBucketKey::decode(&bytes)?.open(id, bucket.id(), bucket.master())?;
+        let proven = SealedBucketKey::decode(&bytes)?.open(id, bucket.id(), service)?;
         if proven.record() != new.record() {
             return Err(BucketKeyError::Damaged { why: "the new record does not read back".into() }.into());
         }
         small::replace(&dir, &file_of(id), &bytes, 0o600)?;
-        bucket.renewed_key(new);
+        bucket.wraps().renewed(new);
     }
     Ok(done)
 }

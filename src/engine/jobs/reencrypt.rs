@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Bucket, Caller, Encryption, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock,
-        file::Content, item::damaged, live::Sync, plain::PlainClaim, table::Claim,
+        Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, table::Claim,
     },
     object::SseMode,
     store::{Kind, NodeRef, RenameMode, Stat},
@@ -51,7 +51,7 @@ impl Engine {
             if !job.selection.dry_run {
                 draft::clear_leftovers(&bucket)?;
             }
-            let target = target(job.encryption, &bucket)?;
+            let target = target(&job.encryption, &bucket)?;
             let root = Item::bucket_root(dir.clone(), bucket.clone());
             let begun = clock::now_nanos();
             Run { engine: self, job, bucket: &bucket, root, begun, target }.run(dir, &mut pace, &mut log)?;
@@ -75,7 +75,7 @@ struct Run<'a> {
     /// Objects made after this, in Unix nanoseconds, are results of this run.
     begun: u64,
     /// The encryption that the objects get.
-    target: &'static str,
+    target: EncryptionType,
 }
 
 impl Run<'_> {
@@ -117,8 +117,8 @@ impl Run<'_> {
                 unsynced = Some(found.dir.clone());
             }
             let done = match done {
-                Ok(Some(_)) => Ok(Done::succeeded(self.target)),
-                Ok(None) => Ok(Done::planned(self.target)),
+                Ok(Some(_)) => Ok(Done::succeeded(self.target.name())),
+                Ok(None) => Ok(Done::planned(self.target.name())),
                 Err(Stop::Skip(why)) => Ok(Done::skipped(why)),
                 Err(Stop::Error(error)) => Err(error),
             };
@@ -163,7 +163,7 @@ impl Run<'_> {
 
     /// Whether a COPY with these settings would change nothing.
     fn is_the_same(&self, sealing: &Sealing) -> bool {
-        sealing.mode().name() == self.target
+        EncryptionType::from(sealing.mode()) == self.target
     }
 
     fn renew(
@@ -175,7 +175,7 @@ impl Run<'_> {
     ) -> std::result::Result<u64, Stop> {
         let before = Version::of(source)?;
         let creation =
-            self.bucket.admit_put(&self.engine.shared.admission, caller, path, self.job.encryption)?;
+            self.bucket.admit_put(&self.engine.shared.admission, caller, path, &self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;
         let bytes = draft.fill(source, before.size)?;
         draft.finish(&found.node, &before.stat)?;
@@ -239,10 +239,12 @@ impl<E: Into<EngineError>> From<E> for Stop {
 }
 
 /// The encryption that objects put with `encryption` into `bucket` get.
-fn target(encryption: Encryption, bucket: &Bucket) -> Result<&'static str> {
-    let default = bucket.settings().default_encryption;
-    encryption.header(default).or(default.header()).ok_or_else(|| EngineError::Bucket {
-        bucket: bucket.name().to_string(),
-        reason: "it has no default encryption: name one with `--sse`".to_owned(),
-    })
+fn target(encryption: &Encryption, bucket: &Bucket) -> Result<EncryptionType> {
+    match encryption.kind(&bucket.settings().encryption.default) {
+        EncryptionType::None => Err(EngineError::Bucket {
+            bucket: bucket.name().to_string(),
+            reason: "it has no default encryption: name one with `--sse`".to_owned(),
+        }),
+        kind => Ok(kind),
+    }
 }

@@ -1,8 +1,9 @@
 //! Replication of a bucket into another store, by the rules of S3 Replication.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>
 //!
-//! A replica is a new object with keys of its own: an object without encryption takes the target's default, one with
-//! SSE-S3 keeps its mode. It is written beside, read back and compared, and only then takes its name. A hidden attribute
+//! A replica is a new object with keys of its own: an object without encryption takes the target's default, one with SSE-S3
+//! keeps its mode, and one with a KMS key keeps mode, context and use of bucket keys under the replica key, which must be
+//! named. SSE-C objects stay where they are. It is written beside, read back and compared, and only then takes its name. A hidden attribute
 //! of the replica says which state of which object it was made from and which state of the replica that is; so no other
 //! record is needed to go on after a crash, the attribute vanishes with the replica, and a replica that somebody changed
 //! is made anew. What the source has no more stays in the target.
@@ -16,7 +17,7 @@ use std::{
 
 use super::{
     attributes,
-    description::{Description, KeyFiles},
+    description::{Description, KeyFiles, Sealing},
     draft::{self, Draft},
     filter::Selection,
     pace::Pace,
@@ -25,7 +26,13 @@ use super::{
     walk::{Found, Walk},
 };
 use crate::{
-    engine::{Encryption, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock, item::damaged},
+    crypto::{self, Secret},
+    engine::{
+        Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock,
+        item::damaged,
+    },
+    envelope::{EncryptionContext, Id},
+    keys::{Binding, KeyError, KeyName, MasterKey},
     name::{BucketName, FileName},
     object::SseMode,
     store::{Birth, Kind, NodeKey, NodeRef, RenameMode, Stat},
@@ -38,6 +45,8 @@ pub struct Replicate {
     pub selection: Selection,
     /// The bucket of the target, where it is not called as that of the source is.
     pub target: Option<BucketName>,
+    /// The key of the target for replicas of KMS objects, which are left out without one.
+    pub replica_key: Option<KeyName>,
 }
 
 impl Engine {
@@ -47,6 +56,9 @@ impl Engine {
     pub fn replicate(&self, target: &Self, job: &Replicate, watch: &mut dyn Watch) -> Result<Totals> {
         target.require_writable()?;
         let (_mine, _theirs) = (self.job_turn()?, target.job_turn()?);
+        if let Some(key) = &job.replica_key {
+            target.prove_key(key)?;
+        }
         let mut log = Log::new(watch);
         let mut pace = Pace::new(job.selection.rate);
         for name in self.names_for(job.selection.bucket.as_ref())? {
@@ -67,6 +79,18 @@ impl Engine {
             run.directories(&mut log)?;
         }
         Ok(log.totals)
+    }
+
+    /// Wraps and unwraps something with `key`, so that a key that cannot be used is known before anything is done.
+    fn prove_key(&self, key: &KeyName) -> Result<()> {
+        let service = &self.shared.buckets.sources().service;
+        let id = service.resolve(key)?;
+        let (secret, binding) = (Secret::random()?, Binding::bucket_key(Id::random()?));
+        let wrapped = service.wrap_key(id.as_str(), &secret, &EncryptionContext::default(), &binding)?;
+        if !crypto::equal(service.unwrap_key(&wrapped, &binding)?.expose(), secret.expose()) {
+            return Err(KeyError::Rejected { key: key.to_string() }.into());
+        }
+        Ok(())
     }
 
     /// The root of the bucket called `name`, which is made where it is missing; nothing in a dry run then.
@@ -159,12 +183,9 @@ impl Run<'_> {
         let encryption = match is {
             Description::Damaged(reason) => return Err(damaged(&found.node, reason.clone())),
             Description::Plain => Encryption::Unnamed,
-            Description::Encrypted(sealing) => match sealing.mode() {
-                SseMode::S3 => Encryption::Aes256,
-                SseMode::Kms | SseMode::DualKms => {
-                    return Ok(Done::skipped("kms opt-in: name a replica key"));
-                }
-                SseMode::Customer => return Ok(Done::skipped("SSE-C objects are not replicated")),
+            Description::Encrypted(sealing) => match self.replica_of(sealing)? {
+                Ok(encryption) => encryption,
+                Err(why) => return Ok(Done::skipped(why)),
             },
         };
         let first = self.linked.get(&found.node.key()).cloned();
@@ -174,7 +195,7 @@ impl Run<'_> {
         let item = self.source.child(found.node.clone(), Kind::File);
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let source = self.from.open(&Engine::job_caller(), &item, flags)?;
-        let done = self.copy(found, &source, encryption, log);
+        let done = self.copy(found, &source, &encryption, log);
         self.from.close(source);
         if found.stat.nlink > 1 && done.is_ok() && !self.job.selection.dry_run {
             let dir = parent(&found.path);
@@ -183,11 +204,31 @@ impl Run<'_> {
         done
     }
 
+    /// The encryption of the replica of an encrypted object, or why it gets none.
+    fn replica_of(&self, sealing: &Sealing) -> Result<std::result::Result<Encryption, &'static str>> {
+        let mode = sealing.mode();
+        let kms = matches!(mode, SseMode::Kms | SseMode::DualKms);
+        let key = match (&self.job.replica_key, kms) {
+            (None, true) => return Ok(Err("kms opt-in: name a replica key")),
+            _ if mode == SseMode::Customer => return Ok(Err("SSE-C objects are not replicated")),
+            (key, _) => key.as_ref().filter(|_| kms),
+        };
+        let pairs = sealing.context().filter(|_| kms).into_iter().flat_map(EncryptionContext::pairs);
+        let headers = EncryptionHeaders {
+            encryption: Some(mode.name().to_owned()),
+            kms_key: key.map(ToString::to_string),
+            context: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            bucket_key: (mode == SseMode::Kms).then_some(sealing.header.identity.bucket_key),
+            customer: false,
+        };
+        Ok(Ok(headers.check()?))
+    }
+
     fn copy(
         &mut self,
         found: &Found,
         source: &OpenFile,
-        encryption: Encryption,
+        encryption: &Encryption,
         log: &mut Log<'_>,
     ) -> Result<Done> {
         let before = Version::of(source)?;
@@ -219,7 +260,7 @@ impl Run<'_> {
         draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &found.stat)?;
         self.place(&mut draft, &dir, &found.name, old)?;
         log.totals.bytes += before.size;
-        Ok(Done::succeeded(encryption.header(bucket.settings().default_encryption).unwrap_or("default")))
+        Ok(Done::succeeded(encryption.kind(&bucket.settings().encryption.default).name()))
     }
 
     /// Whether the replica `old` was made from that state of its source, and is as it was made.

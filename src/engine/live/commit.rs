@@ -92,6 +92,7 @@ impl LiveObject {
             inner.promise = if flush { Promise::Made } else { Promise::Nothing };
         }
         if !flush {
+            self.bucket.note_unsynced();
             return Ok(());
         }
         let file = inner.file.clone();

@@ -6,6 +6,7 @@ use crate::object::Stamp;
 impl LiveObject {
     /// Makes `len` bytes from `offset` read as zeroes and gives their space back. Does not change the size.
     pub(crate) fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        self.require_key()?;
         let (mut at, end) = (offset, offset.saturating_add(len));
         while at < end {
             let next = (at / PUNCH_STEP + 1).saturating_mul(PUNCH_STEP).min(end);

@@ -7,6 +7,7 @@
 //! Lock order: object table shard, then [`LiveObject::turn`], then [`LiveObject::inner`]. No key-service call is made
 //! under any, and no flush of a disk under `inner` but one that keeps a commit from starving.
 
+mod access;
 mod base;
 mod blocks;
 mod commit;
@@ -18,6 +19,7 @@ mod resize;
 mod rewrap;
 mod save;
 mod tags;
+mod unfinished;
 mod write;
 
 use std::{
@@ -29,9 +31,10 @@ use std::{
 
 pub(super) use blocks::Budget;
 pub(super) use commit::Sync;
-pub(super) use open::{is_unborn, read_header};
+pub(super) use open::{Opening, is_unborn, read_header};
 
 use self::{
+    access::KeyAccess,
     base::{Base, Promise},
     blocks::DirtyBlocks,
     logged::Pending,
@@ -52,6 +55,7 @@ pub(crate) struct LiveObject {
     budget: Arc<Budget>,
     /// The other open objects, for making room in the journal.
     peers: Weak<ObjectTable>,
+    access: KeyAccess,
     /// Held for a whole commit, so that commits come one after another.
     turn: Mutex<()>,
     inner: RwLock<Inner>,

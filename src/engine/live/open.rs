@@ -7,15 +7,27 @@ use std::{
 
 use super::{
     Budget, Inner, LiveObject, Result,
+    access::KeyAccess,
     base::{Base, Promise},
     blocks::DirtyBlocks,
     tags::{TagTable, Tags, read_tags},
 };
 use crate::{
-    engine::{Bucket, bucket::NewObject, item::damaged, table::ObjectTable},
+    engine::{Bucket, item::damaged, table::ObjectTable, wraps::NewObject},
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
     store::{Access, FileRef, NodeRef, Stat},
 };
+
+/// What for an object is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Opening {
+    /// To be read.
+    Reading,
+    /// To be read and written.
+    Writing,
+    /// To be found sound or not: nothing that a crash left is passed over.
+    Verifying,
+}
 
 impl LiveObject {
     /// A new, empty object in the empty `file`. Its header is stored at the end of its first commit.
@@ -27,7 +39,7 @@ impl LiveObject {
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Self {
-        let geometry = new.identity.geometry;
+        let (geometry, access) = (new.identity.geometry, KeyAccess::proven_in(new.generation));
         let segment0 = Segment::blank(&geometry, 0);
         let mut inner = Inner {
             file,
@@ -53,15 +65,25 @@ impl LiveObject {
             mtime: None,
         };
         inner.touch();
-        Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) }
+        Self {
+            bucket,
+            node,
+            geometry,
+            budget,
+            peers,
+            access,
+            turn: Mutex::new(()),
+            inner: RwLock::new(inner),
+        }
     }
 
-    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages.
+    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages. `uid` is
+    /// the user whose customer keys may be used; without one, those of all.
     pub(crate) fn open(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
-        writable: bool,
+        (opening, uid): (Opening, Option<u32>),
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
@@ -72,10 +94,17 @@ impl LiveObject {
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
         }
-        let data_key = bucket.data_key(&header)?;
-        let keys = ObjectKeys::open(&data_key, &header.identity).map_err(refused)?;
+        let access = KeyAccess::proven_in(bucket.wraps().follow());
+        let path = || node.path().iter().skip(1).collect();
+        let data_keys =
+            bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, uid))?;
+        let keys = ObjectKeys::open(&data_keys, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
-        let excess = excess(&bucket, &node, &header, &stat)?;
+        let unsure = header.state.birth
+            && opening != Opening::Verifying
+            && bucket.may_be_unfinished(stat.ctime)
+            && !bucket.crashes().is_whole(&stat);
+        let excess = excess(&bucket, &node, &header, &stat, unsure)?;
         let geometry = header.identity.geometry;
         let base = match bucket.journal() {
             Some(_) => Base::committed(geometry.blocks(header.state.size)),
@@ -92,7 +121,7 @@ impl LiveObject {
             intent: None,
             attributes_unsynced: true,
             file,
-            writable,
+            writable: opening == Opening::Writing,
             tags: TagTable::new(Tags::stored(header.segment0, None), budget.clone()),
             identity: header.identity,
             state: header.state,
@@ -104,9 +133,22 @@ impl LiveObject {
             unsaved_since: None,
             mtime: None,
         };
-        let live =
-            Self { bucket, node, geometry, budget, peers, turn: Mutex::new(()), inner: RwLock::new(inner) };
-        if live.size() <= live.budget.limits().strict_open {
+        let live = Self {
+            bucket,
+            node,
+            geometry,
+            budget,
+            peers,
+            access,
+            turn: Mutex::new(()),
+            inner: RwLock::new(inner),
+        };
+        if unsure {
+            if !live.keep_sound()? {
+                return Ok(live);
+            }
+            live.bucket.crashes().note_whole(&stat);
+        } else if live.size() <= live.budget.limits().strict_open {
             live.check_freshness()?;
         }
         if excess > 0 {
@@ -163,16 +205,18 @@ impl LiveObject {
         inner.identity = new.identity;
         inner.key_section = new.key_section;
         inner.keys = new.keys;
+        self.access.prove_in(new.generation);
         inner.touch();
         Ok(())
     }
 }
 
 /// Bytes past the end of the last commit, which the next one cuts off: a crash in the middle of an append leaves them
-/// behind. Where there was no such crash, a length that the size does not have is damage.
-fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stat: &Stat) -> Result<u64> {
+/// behind. Where there was no such crash, a length that the size does not have is damage; so are missing bytes, unless the
+/// object `may_be_short`.
+fn excess(bucket: &Bucket, node: &NodeRef, header: &Header, stat: &Stat, may_be_short: bool) -> Result<u64> {
     let wanted = header.identity.geometry.stored_len(header.state.size);
-    if header.check_length(stat.size).is_ok() {
+    if header.check_length(stat.size).is_ok() || may_be_short && stat.size < wanted {
         return Ok(0);
     }
     if stat.size < wanted || !bucket.may_be_unfinished(stat.ctime) {

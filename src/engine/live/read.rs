@@ -11,6 +11,7 @@ impl LiveObject {
     ///
     /// A block that fails authentication fails the whole call: nothing of it is handed out.
     pub(crate) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        self.require_key()?;
         let mut inner = self.read_lock();
         let Some((len, segments)) = self.clip(&inner, offset, out.len()) else { return Ok(0) };
         if !inner.has_tags(&self.geometry, &segments) {

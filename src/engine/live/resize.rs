@@ -18,6 +18,7 @@ impl LiveObject {
 
     /// Sets the size if `wanted(current, size)` still holds once the object is ours alone.
     fn set_size_with(&self, size: u64, wanted: impl Fn(u64, u64) -> bool) -> Result<()> {
+        self.require_key()?;
         if size > self.geometry.max_size() {
             return Err(EngineError::TooLarge);
         }
@@ -47,18 +48,23 @@ impl LiveObject {
         if !size.is_multiple_of(bs) {
             self.cut_tail(inner, size / bs, as_len(size % bs))?;
         }
-        let blocks = self.geometry.blocks(size);
         let segments = self.geometry.segments(size);
         self.load_segment(inner, segments - 1)?;
         self.drop_segments(inner, segments)?;
+        self.end_at(inner, size);
+        Ok(())
+    }
+
+    /// Lets the object end at `size`, in its last segment, which is loaded.
+    pub(super) fn end_at(&self, inner: &mut Inner, size: u64) {
+        let (blocks, last) = (self.geometry.blocks(size), self.geometry.segments(size) - 1);
         inner.dirty.remove_range(blocks..u64::MAX);
         inner.base.cut_at(blocks);
         inner.state.size = size;
-        let slot = as_len(blocks - self.geometry.first_block(segments - 1));
-        if let Some(tags) = inner.tags.get_mut(segments - 1) {
+        let slot = as_len(blocks - self.geometry.first_block(last));
+        if let Some(tags) = inner.tags.get_mut(last) {
             tags.dirty |= tags.segment.clear_from(slot);
         }
-        Ok(())
     }
 
     /// The new last block keeps its first `len` bytes; the rest must read as zero if the object grows again.
@@ -89,13 +95,7 @@ impl LiveObject {
         let old = self.geometry.segments(inner.state.size);
         let gone = inner.tags.split_off(first);
         if first <= old - first.min(old) {
-            let mut sum = Accumulator::default();
-            for g in 1..first {
-                if let Some(term) = self.term_of(inner, g)? {
-                    sum.add(&term);
-                }
-            }
-            inner.state.accumulator = sum;
+            inner.state.accumulator = self.sum_of(inner, first)?;
         } else {
             let known: std::collections::HashSet<u64> = gone.iter().map(|t| t.segment.index()).collect();
             for term in gone.iter().filter_map(|tags| tags.term) {
@@ -109,6 +109,17 @@ impl LiveObject {
         }
         inner.state.null_extents.remove(first..u64::MAX);
         Ok(())
+    }
+
+    /// The accumulator of the segments before `end`.
+    pub(super) fn sum_of(&self, inner: &Inner, end: u64) -> Result<Accumulator> {
+        let mut sum = Accumulator::default();
+        for g in 1..end {
+            if let Some(term) = self.term_of(inner, g)? {
+                sum.add(&term);
+            }
+        }
+        Ok(sum)
     }
 
     /// The accumulator term of segment `g` as last saved; `None` for a hole or a segment never saved.

@@ -21,6 +21,7 @@ const DIRECT_BYTES: u64 = 64 * 1024;
 impl LiveObject {
     /// Writes `data` at `offset` (`None`: at the end); the number of bytes, short only when the store refused the rest.
     pub(crate) fn write_at(&self, offset: Option<u64>, data: &[u8]) -> Result<usize> {
+        self.require_key()?;
         let (mut at, mut rest) = (offset, data);
         while !rest.is_empty() {
             let outcome = self.write_some(at, rest).and_then(|written| {

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     engine::defects::Defect,
-    keys::MasterKey,
+    keys::KeyService,
     store::{
         RenameMode,
         journal::Settings as JournalSettings,
@@ -26,12 +26,13 @@ use crate::{
 };
 
 /// One keyring serves every trace: opening one is slow, and it is not what is tested here.
-static MASTER: LazyLock<Arc<dyn MasterKey>> = LazyLock::new(|| {
+static KEYS: LazyLock<Arc<KeyService>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
     create_key_file(&key).unwrap();
     let id = crate::envelope::Id::random().unwrap();
-    Arc::new(Keyring::create(dir.path(), id, &[NewSlot::new("test", Unlock::KeyFile(key))]).unwrap())
+    let slot = NewSlot::new("test", Unlock::KeyFile(key));
+    Arc::new(Keyring::create(dir.path(), id, &[slot]).unwrap().into())
 });
 
 /// A fresh store with an empty bucket `data`, all of it durable.
@@ -56,11 +57,12 @@ pub(super) fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine>
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        customer_keys: Arc::default(),
         new_bucket: bucket_of(4096),
         access: Access::default(),
         limits,
     };
-    Engine::assemble(disk.root(), MASTER.clone(), None, options)
+    Engine::assemble(disk.root(), KEYS.clone(), None, options)
 }
 
 /// The contents that a file had.
@@ -81,6 +83,17 @@ impl History {
     fn fits(&self, content: &[u8], end: End) -> bool {
         let oldest = if end == End::Kill { self.saved.max(self.synced) } else { self.synced };
         self.versions.iter().skip(oldest.unwrap_or(0)).any(|version| version == content)
+    }
+
+    /// Whether each block of `content` stood in its place at some time, as is to be expected of a file that was never
+    /// synced.
+    fn had(&self, content: &[u8]) -> bool {
+        let had = |start: usize, block: &[u8]| {
+            let range = start..start + block.len();
+            self.versions.iter().any(|version| version.get(range.clone()) == Some(block))
+        };
+        self.synced.is_none()
+            && (0..).step_by(4096).zip(content.chunks(4096)).all(|(at, block)| had(at, block))
     }
 
     /// Whether it was made in this use, never synced, and not opened again.
@@ -113,6 +126,12 @@ impl End {
         }
     }
 
+    /// Whether it may take the header of an object that is written in place.
+    fn tears_pages(self) -> bool {
+        use CrashMode::{DestroyPage, DestroySector, Tear512};
+        matches!(self, Self::Cut(Tear512 | DestroySector(_) | DestroyPage(_)))
+    }
+
     fn mode(self) -> CrashMode {
         match self {
             Self::Cut(mode) => mode,
@@ -134,12 +153,11 @@ impl Named {
         self.now = file;
     }
 
-    /// Whether a file that was synced may have this content.
+    /// Whether only a file that was synced can have this content.
     fn synced_as(&self, content: &[u8], end: End) -> bool {
-        self.possible
-            .iter()
-            .flatten()
-            .any(|past| past.borrow().synced.is_some() && past.borrow().fits(content, end))
+        let mut fitting =
+            self.possible.iter().flatten().filter(|past| past.borrow().fits(content, end)).peekable();
+        fitting.peek().is_some() && fitting.all(|past| past.borrow().synced.is_some())
     }
 
     fn settles(&mut self) {
@@ -439,7 +457,10 @@ fn check(
     let never_synced = |past: &Past| past.borrow().synced.is_none();
     let mut possible = named.possible.iter().flatten();
     match content {
-        Ok(content) if possible.any(|past| past.borrow().fits(&content, end)) => Ok(Some(content)),
+        Ok(content) if possible.clone().any(|past| past.borrow().fits(&content, end)) => Ok(Some(content)),
+        Ok(content) if end != End::Kill && possible.any(|past| past.borrow().had(&content)) => {
+            Ok(Some(content))
+        }
         Ok(content) => {
             let known = named.possible.iter().flatten().map(|past| {
                 let past = past.borrow();
@@ -453,7 +474,7 @@ fn check(
                 content.len()
             ))
         }
-        Err(_) if end != End::Kill && possible.any(never_synced) => {
+        Err(_) if end.tears_pages() && possible.any(never_synced) => {
             let _ = item.pin();
             let removed = engine.unlink(&caller(), &bucket, OsStr::new(name));
             removed.map(|()| None).map_err(|error| format!("`{name}` cannot be removed: {error}"))
@@ -590,6 +611,20 @@ fn a_kill_at_every_single_page_of_every_save_leaves_a_readable_file() {
                 .unwrap_or_else(|what| panic!("killed at operation {nth} after {pages} pages: {what}"));
         }
     }
+}
+
+#[test]
+fn a_power_cut_after_a_clean_end_loses_nothing_at_all() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let world = World::start(EMPTY.power_cycle(&mut rng, CrashMode::KeepAll), Defects::default());
+    let file = create(&world.engine, "never synced");
+    file.write_at(0, &[7; 300_000]).unwrap();
+    world.engine.close(file);
+    drop(world.engine);
+    let after = world.disk.power_cycle(&mut rng, CrashMode::DropAll);
+    let engine = start(&after, Defects::default()).unwrap();
+    let file = open(&engine, "never synced", READ).unwrap();
+    assert_eq!(read_all(&file, 300_001).unwrap(), [7; 300_000]);
 }
 
 /// Does `ops` on an empty store; the `nth` operation of the disk, of which some pages come through, ends it.

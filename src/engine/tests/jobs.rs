@@ -134,10 +134,7 @@ fn a_deep_rewrap_changes_the_header_page_alone_and_nothing_that_the_drive_shows(
         Vec::<std::ffi::OsString>::new(),
         "the drive shows nothing of it"
     );
-    assert_eq!(
-        rewrap(&engine, &deep()).1.of("a"),
-        (Outcome::Skipped, "already wrapped by the newest bucket key")
-    );
+    assert_eq!(rewrap(&engine, &deep()).1.of("a"), (Outcome::Skipped, "already wrapped by the newest key"));
     drop(engine);
     let (now, new) = (stored(&fixture, "a"), header(&fixture, "a"));
     assert_eq!(bytes[4096..], now[4096..]);
@@ -233,7 +230,7 @@ fn plain_objects_of_an_adopted_directory_are_encrypted() {
 #[test]
 fn objects_with_hard_links_and_open_objects_are_left_as_they_are() {
     let mut fixture = Fixture::with_bucket(4096);
-    fixture.encryption = Encryption::Aes256;
+    fixture.encryption = aes256();
     let engine = fixture.engine();
     for name in ["linked", "open"] {
         put(&engine, name, b"content");
@@ -261,7 +258,7 @@ fn an_open_plain_file_is_left_as_it_is() {
     put(&engine, "a", b"content");
     let refused = engine.reencrypt(&Reencrypt::default(), &mut Seen::default()).unwrap_err();
     assert!(refused.to_string().contains("--sse"), "{refused}");
-    let job = Reencrypt { encryption: Encryption::Aes256, ..Reencrypt::default() };
+    let job = Reencrypt { encryption: aes256(), ..Reencrypt::default() };
     let file = open(&engine, "a", WRITE).unwrap();
     assert_eq!(reencrypt(&engine, &job).1.of("a").0, Outcome::Skipped);
     engine.close(file);
@@ -403,7 +400,7 @@ fn the_inventory_tells_how_each_object_is_encrypted_without_a_key() {
     let new = NewBucket { default_encryption: DefaultEncryption::None, ..bucket_of(4096) };
     fixture.engine().create_bucket(&BucketName::parse("data").unwrap(), new, false).unwrap();
     put(&fixture.engine(), "plain", b"content");
-    fixture.encryption = Encryption::Aes256;
+    fixture.encryption = aes256();
     put(&fixture.engine(), "sealed", b"content, sealed");
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"OnlyAes256","Effect":"Deny","Principal":"*",
         "Action":"s3:PutObject","Resource":"arn:aws:s3:::data/*",

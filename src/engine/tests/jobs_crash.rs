@@ -103,7 +103,12 @@ fn a_power_cut_during_a_deep_rewrap_loses_nothing_and_the_next_run_finishes_it()
         |engine| {
             let again = Rewrap { new_bucket_key: false, ..job.clone() };
             assert_eq!(engine.rewrap(&again, &mut Silent).unwrap().failed, 0);
-            let newest = engine.bucket(&BucketName::parse("data").unwrap()).unwrap().wrapping_key().unwrap();
+            let newest = engine
+                .bucket(&BucketName::parse("data").unwrap())
+                .unwrap()
+                .wraps()
+                .service_wrapping_key()
+                .unwrap();
             for object in 0..OBJECTS {
                 let keys = header(engine, object).keys;
                 let record = keys.find(crate::envelope::RecordType::DataKey1).unwrap();

@@ -8,6 +8,7 @@ mod model;
 mod repairing;
 mod salvaging;
 mod tampering;
+mod unfinished;
 
 use std::{ffi::OsStr, path::PathBuf};
 
@@ -66,7 +67,8 @@ impl Fixture {
     fn options(&self, read_only: bool) -> Options {
         Options {
             read_only,
-            encryption: self.encryption,
+            encryption: self.encryption.clone(),
+            customer_keys: Arc::default(),
             new_bucket: bucket_of(4096),
             access: Access::default(),
             limits: self.limits.clone(),
@@ -84,7 +86,17 @@ impl Fixture {
 
 fn bucket_of(block_size: u64) -> NewBucket {
     let block_size = BlockSize::from_bytes(block_size).unwrap();
-    NewBucket { default_encryption: DefaultEncryption::Aes256, block_size, journal: JournalMode::On }
+    NewBucket {
+        default_encryption: DefaultEncryption::Aes256,
+        block_size,
+        dual_layer: false,
+        journal: JournalMode::On,
+    }
+}
+
+/// A request for SSE-S3.
+fn aes256() -> Encryption {
+    EncryptionHeaders { encryption: Some("AES256".into()), ..EncryptionHeaders::default() }.check().unwrap()
 }
 
 fn caller() -> Caller {
@@ -279,10 +291,10 @@ fn a_denied_create_leaves_nothing_and_the_default_does_not_count_as_a_header() {
         let denied = engine.create(&caller(), &data(&engine), OsStr::new("x"), 0o644, WRITE).err().unwrap();
         assert!(matches!(denied, EngineError::Denied(_)));
     }
-    for named in [Encryption::Aes256, Encryption::BucketDefault] {
+    for (at, named) in [aes256(), Encryption::BucketDefault].into_iter().enumerate() {
         fixture.encryption = named;
         let engine = fixture.engine();
-        engine.close(create(&engine, &format!("{named:?}")));
+        engine.close(create(&engine, &at.to_string()));
     }
 }
 
@@ -303,7 +315,7 @@ fn plain_and_encrypted_objects_live_side_by_side_where_the_default_is_none() {
     let new = NewBucket { default_encryption: DefaultEncryption::None, ..bucket_of(4096) };
     fixture.engine().create_bucket(&BucketName::parse("data").unwrap(), new, false).unwrap();
     engine_with_file(&fixture, "plain");
-    fixture.encryption = Encryption::Aes256;
+    fixture.encryption = aes256();
     engine_with_file(&fixture, "sealed");
     assert_eq!(std::fs::read(fixture.store().join("data/plain")).unwrap(), b"content");
     assert_ne!(std::fs::read(fixture.store().join("data/sealed")).unwrap(), b"content");
@@ -358,7 +370,7 @@ fn a_full_disk_and_a_full_quota_reach_the_writer_and_the_content_is_kept_for_ano
     let root = faults.wrap(crate::store::LocalStore::open(&fixture.store()).unwrap().root());
     let unlock = Unlock::KeyFile(fixture.key_file());
     let keyring = Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap();
-    let engine = Engine::assemble(root, Arc::new(keyring), None, fixture.options(false)).unwrap();
+    let engine = Engine::assemble(root, Arc::new(keyring.into()), None, fixture.options(false)).unwrap();
     for (name, errno) in [("quota", libc::EDQUOT), ("disk", libc::ENOSPC)] {
         let file = create(&engine, name);
         file.write_at(0, b"content").unwrap();

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,20 +18,20 @@ use crate::{
     keys::{BucketKeyError, Clock, KeyError},
 };
 
-/// The cache of unwrapped bucket keys.
-pub struct BucketKeys {
+/// A cache of unwrapped bucket keys, by their ids or by whatever else tells them apart.
+pub struct BucketKeys<K = Id> {
     clock: Arc<dyn Clock>,
-    inner: Mutex<Inner>,
+    inner: Mutex<Inner<K>>,
     landed: Condvar,
 }
 
-impl BucketKeys {
+impl<K: Hash + Eq + Clone> BucketKeys<K> {
     /// An empty cache that ages by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, inner: Mutex::default(), landed: Condvar::new() }
+        Self { clock, inner: Mutex::new(Inner { entries: HashMap::new(), epoch: 0 }), landed: Condvar::new() }
     }
 
-    /// The key `id`, from the cache or else from `load` (read its file, then [`SealedBucketKey::open`]).
+    /// The key known as `id`, from the cache or else from `load` (read its file, then [`SealedBucketKey::open`]).
     ///
     /// `load` may take seconds and runs without a lock held; at most one load per key runs at a time, so it
     /// must not ask for the same key here.
@@ -38,23 +39,31 @@ impl BucketKeys {
     /// [`SealedBucketKey::open`]: crate::keys::SealedBucketKey::open
     pub fn get(
         &self,
-        id: Id,
+        id: K,
         load: impl FnOnce() -> Result<BucketKey, BucketKeyError>,
+    ) -> Result<Arc<BucketKey>, BucketKeyError> {
+        self.get_shared(id, || load().map(Arc::new))
+    }
+
+    /// Like [`BucketKeys::get`], for a `load` that may hand out a key which others have too.
+    pub fn get_shared(
+        &self,
+        id: K,
+        load: impl FnOnce() -> Result<Arc<BucketKey>, BucketKeyError>,
     ) -> Result<Arc<BucketKey>, BucketKeyError> {
         let flight = match self.look_up(id) {
             Found::Known(answer) => return answer,
             Found::Missing(flight) => flight,
         };
-        let loaded = load().map(Arc::new);
-        flight.land(loaded)
+        flight.land(load())
     }
 
-    /// Adds a key that was just created.
-    pub fn insert(&self, key: BucketKey) -> Arc<BucketKey> {
-        let key = Arc::new(key);
-        let now = self.clock.steady();
-        self.lock().entries.insert(key.id(), Entry::kept(key.clone(), now));
-        key
+    /// Forgets one key, unless it is just being loaded.
+    pub fn forget(&self, id: &K) {
+        let mut inner = self.lock();
+        if !matches!(inner.entries.get(id), Some(Entry::Loading { .. })) {
+            inner.entries.remove(id);
+        }
     }
 
     /// Forgets everything, at once: after a key was disabled, scheduled for deletion or rotated away.
@@ -68,7 +77,7 @@ impl BucketKeys {
         self.landed.notify_all();
     }
 
-    fn look_up(&self, id: Id) -> Found<'_> {
+    fn look_up(&self, id: K) -> Found<'_, K> {
         let mut inner = self.lock();
         loop {
             let now = self.clock.steady();
@@ -76,27 +85,38 @@ impl BucketKeys {
                 Answer::Ready(answer) => return Found::Known(answer),
                 Answer::Wait => inner = self.landed.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Answer::Load(old) => {
-                    inner.entries.insert(id, Entry::Loading { old: old.clone() });
+                    inner.entries.insert(id.clone(), Entry::Loading { old: old.clone() });
                     return Found::Missing(Flight { keys: self, id, epoch: inner.epoch, old, done: false });
                 }
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl BucketKeys {
+    /// Adds a key that was just created.
+    pub fn insert(&self, key: BucketKey) -> Arc<BucketKey> {
+        let key = Arc::new(key);
+        let now = self.clock.steady();
+        self.lock().entries.insert(key.id(), Entry::kept(key.clone(), now));
+        key
+    }
+}
+
+impl<K> BucketKeys<K> {
+    fn lock(&self) -> MutexGuard<'_, Inner<K>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for BucketKeys {
+impl<K> std::fmt::Debug for BucketKeys<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BucketKeys").field("entries", &self.lock().entries.len()).finish_non_exhaustive()
     }
 }
 
-#[derive(Default)]
-struct Inner {
-    entries: HashMap<Id, Entry>,
+struct Inner<K> {
+    entries: HashMap<K, Entry>,
     /// Counts purges: a load that began before one must not be kept after it.
     epoch: u64,
 }
@@ -123,9 +143,9 @@ enum Answer {
     Load(Option<Kept>),
 }
 
-enum Found<'a> {
+enum Found<'a, K: Hash + Eq> {
     Known(Result<Arc<BucketKey>, BucketKeyError>),
-    Missing(Flight<'a>),
+    Missing(Flight<'a, K>),
 }
 
 impl Entry {
@@ -158,15 +178,15 @@ impl Kept {
 }
 
 /// One load under way. Dropped without landing (the loader panicked), it lets the next caller try.
-struct Flight<'a> {
-    keys: &'a BucketKeys,
-    id: Id,
+struct Flight<'a, K: Hash + Eq> {
+    keys: &'a BucketKeys<K>,
+    id: K,
     epoch: u64,
     old: Option<Kept>,
     done: bool,
 }
 
-impl Flight<'_> {
+impl<K: Hash + Eq + Clone> Flight<'_, K> {
     fn land(
         mut self,
         loaded: Result<Arc<BucketKey>, BucketKeyError>,
@@ -177,7 +197,7 @@ impl Flight<'_> {
         let mut inner = self.keys.lock();
         if inner.epoch == self.epoch {
             inner.entries.retain(|_, entry| !entry.is_spent(now));
-            inner.entries.insert(self.id, entry);
+            inner.entries.insert(self.id.clone(), entry);
         }
         drop(inner);
         self.keys.landed.notify_all();
@@ -202,7 +222,7 @@ impl Flight<'_> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl<K: Hash + Eq> Drop for Flight<'_, K> {
     fn drop(&mut self) {
         if self.done {
             return;

@@ -114,10 +114,31 @@ impl BucketKey {
         self.record.state == KeyState::Enabled && now < self.record.not_after
     }
 
-    /// Wraps the data key of `object`. Fails with [`KeyError::Retired`] when this key is past its 30 days.
+    /// Wraps the data key of `object`, bound to the `user` pairs too. Fails with [`KeyError::Retired`] when this key is past its 30 days.
     pub fn wrap_data_key(
         &self,
         object: Id,
+        data_key: &DataKey,
+        user: &EncryptionContext,
+        now: u64,
+    ) -> Result<WrappedKey, KeyError> {
+        self.wrap(&Binding::data_key(self.record.bucket, object), data_key, user, now)
+    }
+
+    /// Wraps the data key of the outer layer of `object`; otherwise as [`BucketKey::wrap_data_key`].
+    pub fn wrap_outer_data_key(
+        &self,
+        object: Id,
+        data_key: &DataKey,
+        now: u64,
+    ) -> Result<WrappedKey, KeyError> {
+        let binding = Binding::outer_data_key(self.record.bucket, object);
+        self.wrap(&binding, data_key, &EncryptionContext::default(), now)
+    }
+
+    fn wrap(
+        &self,
+        binding: &Binding,
         data_key: &DataKey,
         user: &EncryptionContext,
         now: u64,
@@ -127,7 +148,6 @@ impl BucketKey {
         if !self.wraps_at(now) {
             return Err(KeyError::Retired { key: name });
         }
-        let binding = Binding::data_key(self.record.bucket, object);
         let wrapping = (Provider::BucketKey, self.record.id.as_bytes().as_slice(), self.record.version);
         let bound = binding.context(user);
         envelope::wrap_local(binding.record_type(), wrapping, &self.secret, data_key, user, &bound)
@@ -136,12 +156,20 @@ impl BucketKey {
 
     /// Unwraps the data key of `object`.
     pub fn unwrap_data_key(&self, wrapped: &WrappedKey, object: Id) -> Result<DataKey, KeyError> {
+        self.unwrap(wrapped, &Binding::data_key(self.record.bucket, object))
+    }
+
+    /// Unwraps the data key of the outer layer of `object`.
+    pub fn unwrap_outer_data_key(&self, wrapped: &WrappedKey, object: Id) -> Result<DataKey, KeyError> {
+        self.unwrap(wrapped, &Binding::outer_data_key(self.record.bucket, object))
+    }
+
+    fn unwrap(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<DataKey, KeyError> {
         let name = self.id().to_string();
         if wrapped.provider != Provider::BucketKey || wrapped.key_id != self.record.id.as_bytes() {
             return Err(KeyError::Unknown { key: Self::named_by(wrapped).map_or(name, |id| id.to_string()) });
         }
         self.record.state.check_unwrap(&name)?;
-        let binding = Binding::data_key(self.record.bucket, object);
         let fits = wrapped.kind == binding.record_type()
             && wrapped.key_version == self.record.version
             && wrapped.alg == WrapAlg::HkdfAesGcm;
@@ -199,6 +227,19 @@ mod tests {
         assert_eq!(BucketKey::named_by(&wrapped), Some(key.id()));
         assert_eq!(key.unwrap_data_key(&wrapped, object).unwrap().expose(), data_key.expose());
         assert!(matches!(key.unwrap_data_key(&wrapped, other), Err(KeyError::Rejected { .. })));
+    }
+
+    #[test]
+    fn the_keys_of_the_two_layers_cannot_stand_in_for_each_other() {
+        let master = FakeMaster::new();
+        let (key, data_key, object) = (key(&master), Secret::random().unwrap(), Id::random().unwrap());
+        let (inner, outer) =
+            (wrap(&key, object, &data_key), key.wrap_outer_data_key(object, &data_key, 1000).unwrap());
+        assert!(key.unwrap_outer_data_key(&outer, object).is_ok());
+        for swapped in [&outer, &WrappedKey { kind: inner.kind, ..outer.clone() }] {
+            assert!(matches!(key.unwrap_data_key(swapped, object), Err(KeyError::Rejected { .. })));
+        }
+        assert!(key.unwrap_outer_data_key(&inner, object).is_err());
     }
 
     #[test]

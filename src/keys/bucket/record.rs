@@ -61,6 +61,12 @@ pub enum BucketKeyError {
         /// The key in the file.
         found: Id,
     },
+    /// The file cannot be read or written.
+    #[error("the bucket-key file: {}", std::io::Error::from_raw_os_error(*errno))]
+    Store {
+        /// The number of the system's error.
+        errno: i32,
+    },
     /// The master key did not unwrap it.
     #[error(transparent)]
     Key(#[from] KeyError),

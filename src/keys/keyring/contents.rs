@@ -180,12 +180,6 @@ impl Contents {
         self.aliases.remove(alias).map(|_| ()).ok_or_else(|| KeyringError::NoSuchAlias(alias.clone()))
     }
 
-    pub(super) fn describe(&mut self, id: &KeyId, description: &str) -> Result<(), KeyringError> {
-        check_description(description)?;
-        description.clone_into(&mut self.key_mut(id)?.meta.description);
-        Ok(())
-    }
-
     /// Does what time demands: rotations, destructions, erasure of expired material.
     pub(super) fn maintain(&mut self, now: u64) -> Result<Vec<Upkeep>, KeyringError> {
         let mut done = Vec::new();

@@ -162,7 +162,7 @@ impl Backup {
 }
 
 /// Reads a regular file of at most `limit` bytes that nobody but its owner can use.
-pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+pub(in crate::keys) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     // NONBLOCK: opening a FIFO by mistake must fail below, not hang here.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut file =

@@ -76,11 +76,6 @@ impl Keyring {
         self.change(|contents, _| contents.remove_alias(alias))
     }
 
-    /// Replaces the description of `key`, at most 8192 bytes.
-    pub fn describe_key(&self, key: &KeyId, description: &str) -> Result<(), KeyringError> {
-        self.change(|contents, _| contents.describe(key, description))
-    }
-
     /// Changes the state of one version of `key`, or of all with `None`.
     pub fn change_state(
         &self,

@@ -43,7 +43,8 @@ use crate::{
 };
 use contents::Contents;
 use document::{Damage, Document, Kind};
-use file::{MAX_FILE, Place, read_private};
+pub(super) use file::read_private;
+use file::{MAX_FILE, Place};
 
 /// Name of the key that SSE-S3 uses; every keyring has it.
 pub const SERVICE_KEY: &str = "service";

@@ -15,13 +15,12 @@ use aws_sdk_kms::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
-    types::{KeySpec, KeyState, KeyUsageType},
 };
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use zeroize::Zeroizing;
 
 use super::{
-    AwsKmsSettings, Endpoint, KeyProvider, ProviderError,
+    AwsKmsSettings, Endpoint, ProviderError,
     authority::read_authorities,
     record::{self, is_reference},
     retry::{Attempt, insist},
@@ -110,57 +109,33 @@ impl MasterKey for AwsKms {
         user: &EncryptionContext,
         binding: &Binding,
     ) -> Result<WrappedKey, KeyError> {
-        check_stable(key)?;
+        if !is_reference(key) {
+            return Err(KeyError::Unknown { key: key.escape_debug().to_string() });
+        }
         let context = pairs(&binding.context(user));
         let answer = self.call(key, |client| {
             let plaintext = Blob::new(secret.expose().as_slice());
             let request = client.encrypt().key_id(key).plaintext(plaintext);
             request.set_encryption_context(Some(context.clone())).send()
         })?;
-        check_answered(key, answer.key_id())?;
+        let arn = answered(key, answer.key_id)?;
         let blob = answer.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        record::record(FORM, (key, KMS_VERSION), user, binding, (Vec::new(), blob))
+        record::record(FORM, (&arn, KMS_VERSION), user, binding, (Vec::new(), blob))
     }
 
     fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
         let key = record::key_of(wrapped, FORM, binding)?;
-        check_stable(key)?;
+        if is_alias(key) {
+            return Err(KeyError::Rejected { key: key.to_owned() });
+        }
         let context = pairs(&binding.context(&wrapped.context));
         let answer = self.call(key, |client| {
             let request = client.decrypt().key_id(key).ciphertext_blob(Blob::new(wrapped.wrapped.as_slice()));
             request.set_encryption_context(Some(context.clone())).send()
         })?;
-        check_answered(key, answer.key_id())?;
+        answered(key, answer.key_id)?;
         let plaintext = Zeroizing::new(answer.plaintext.map(Blob::into_inner).unwrap_or_default());
         record::secret(key, &plaintext)
-    }
-}
-
-impl KeyProvider for AwsKms {
-    fn resolve(&self, reference: &str) -> Result<String, KeyError> {
-        let unknown = || KeyError::Unknown { key: reference.escape_debug().to_string() };
-        if !is_reference(reference) {
-            return Err(unknown());
-        }
-        let answer = self.call(reference, |client| client.describe_key().key_id(reference).send())?;
-        let found = answer.key_metadata().ok_or_else(unknown)?;
-        let key = found.arn().ok_or_else(unknown)?.to_owned();
-        let kind = (found.key_usage(), found.key_spec());
-        if kind != (Some(&KeyUsageType::EncryptDecrypt), Some(&KeySpec::SymmetricDefault)) {
-            let why = "it is not a symmetric key for encryption".to_owned();
-            return Err(KeyError::Denied { key, why });
-        }
-        match found.key_state() {
-            Some(KeyState::Enabled) => Ok(key),
-            Some(KeyState::Disabled) => Err(KeyError::Disabled { key }),
-            Some(KeyState::PendingDeletion | KeyState::PendingReplicaDeletion) => {
-                Err(KeyError::PendingDeletion { key })
-            }
-            other => {
-                let state = other.map_or("unknown", KeyState::as_str);
-                Err(KeyError::Unavailable { key, why: format!("its state is {state}") })
-            }
-        }
     }
 }
 
@@ -198,19 +173,17 @@ fn http_client(authorities: Option<Vec<u8>>) -> Result<aws_sdk_kms::config::Shar
     Ok(aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https())
 }
 
-/// An alias may be pointed at another key, and what it wrapped before would be lost: it is never used for wraps.
-fn check_stable(key: &str) -> Result<(), KeyError> {
-    if key.starts_with("alias/") || key.contains(":alias/") {
-        let why = "an alias may come to mean another key; name the key by its ARN".to_owned();
-        return Err(KeyError::Denied { key: key.to_owned(), why });
-    }
-    Ok(())
+/// Whether a name may come to mean another key: what the key before it wrapped would be lost, so records carry none.
+fn is_alias(key: &str) -> bool {
+    key.starts_with("alias/") || key.contains(":alias/")
 }
 
-/// Refuses an answer of another key than the one that was asked. KMS answers with ARNs, whatever was asked by.
-fn check_answered(key: &str, answered: Option<&str>) -> Result<(), KeyError> {
-    let same = |arn: &str| arn == key || arn.rsplit_once(":key/").is_some_and(|(_, id)| id == key);
-    if answered.is_some_and(same) { Ok(()) } else { Err(KeyError::Rejected { key: key.to_owned() }) }
+/// The ARN that an answer names; one of another key than the one that was asked is refused.
+fn answered(key: &str, arn: Option<String>) -> Result<String, KeyError> {
+    let same = |arn: &String| {
+        arn == key || is_alias(key) || arn.rsplit_once(":key/").is_some_and(|(_, id)| id == key)
+    };
+    arn.filter(same).ok_or_else(|| KeyError::Rejected { key: key.to_owned() })
 }
 
 fn pairs(context: &EncryptionContext) -> HashMap<String, String> {

@@ -1,8 +1,8 @@
 //! Key services outside this machine's keyring: AWS KMS, a PKCS#11 token, Vault or `OpenBao` Transit.
 //!
 //! Each keeps the contract of [`MasterKey`]; the `key` of its calls is the name that the service itself uses (an ARN, a
-//! label, a transit key name). The keyring says which of its keys are such keys, and puts its own key id into the
-//! records that are stored. One suite of contract tests (`tests/providers`) runs against each, with the real services.
+//! label, a transit key name), and their records carry that name, or a more exact one: AWS KMS answers with the ARN of
+//! whatever it was asked by. The keyring says which of its keys are such keys. One suite of contract tests (`tests/providers`) runs against each, with the real services.
 //!
 //! Each provider is a feature of the build, so that the default build stays small; the settings are known to every
 //! build. Opening a provider contacts nobody and starts no thread: a drive comes up while its key service is down, and
@@ -25,29 +25,20 @@ mod settings;
 #[cfg(feature = "transit")]
 mod transit;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use endpoint::Endpoint;
 pub use error::ProviderError;
 pub use secret_source::SecretSource;
 pub use settings::{AwsKmsSettings, Patience, Pkcs11Settings, ProviderSettings, TransitSettings};
 
-use super::{KeyError, MasterKey};
-
-/// A key service that is not the local keyring.
-pub trait KeyProvider: MasterKey {
-    /// Asks the service for `reference` and returns the name to keep for it, which never changes its meaning.
-    ///
-    /// AWS KMS: the key ARN of a key id or alias. The others keep the name as it is. A key that cannot wrap here (not
-    /// there, disabled, of another kind) is an error: better when a key is made known than at the first file.
-    fn resolve(&self, reference: &str) -> Result<String, KeyError>;
-}
+use super::MasterKey;
 
 /// The provider that `settings` describe; `name` is what the configuration calls it, for messages.
 ///
 /// Contacts nobody: what is wrong with the settings is said here, what is wrong with the service at the first call.
-pub fn open_provider(name: &str, settings: &ProviderSettings) -> Result<Arc<dyn KeyProvider>, ProviderError> {
-    let opened: Result<Arc<dyn KeyProvider>, ProviderError> = match settings {
+pub fn open_provider(name: &str, settings: &ProviderSettings) -> Result<Arc<dyn MasterKey>, ProviderError> {
+    let opened: Result<Arc<dyn MasterKey>, ProviderError> = match settings {
         #[cfg(feature = "aws-kms")]
         ProviderSettings::AwsKms(settings) => aws_kms::AwsKms::new(settings).map(|it| Arc::new(it) as _),
         #[cfg(feature = "pkcs11")]
@@ -58,6 +49,13 @@ pub fn open_provider(name: &str, settings: &ProviderSettings) -> Result<Arc<dyn 
         other => Err(ProviderError::NotBuilt { kind: other.kind() }),
     };
     opened.map_err(|error| error.of(name))
+}
+
+/// Every provider of a configuration, by name.
+pub fn open_providers(
+    settings: &BTreeMap<String, ProviderSettings>,
+) -> Result<BTreeMap<String, Arc<dyn MasterKey>>, ProviderError> {
+    settings.iter().map(|(name, settings)| Ok((name.clone(), open_provider(name, settings)?))).collect()
 }
 
 /// The kinds of provider that this build has, as `kind` in the configuration names them.

@@ -170,6 +170,10 @@ impl Node for LocalNode {
     fn sync_dir(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(self.open_dir()?)?)
     }
+
+    fn sync_store(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self.open_dir()?)?)
+    }
 }
 
 impl LocalNode {

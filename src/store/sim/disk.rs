@@ -175,6 +175,17 @@ impl Disk {
         Ok(())
     }
 
+    /// A sync of the whole file system.
+    pub(super) fn sync_all(&mut self) -> io::Result<()> {
+        self.begin()?;
+        self.names.sync_all();
+        for inode in self.inodes.values_mut() {
+            inode.content.settle();
+            inode.settle_attributes();
+        }
+        Ok(())
+    }
+
     pub(super) fn after_power_cut(&self, rng: &mut impl Rng, mode: CrashMode) -> Self {
         let cut = Cut::new(mode, self.stamp, rng);
         let mut names = self.names.after(&cut, rng);

@@ -103,6 +103,11 @@ impl Names {
         self.settle(|event| event.dirs().any(|touched| touched == dir));
     }
 
+    /// Makes all names durable.
+    pub(super) fn sync_all(&mut self) {
+        self.settle(|_| true);
+    }
+
     /// Makes the name durable under which an inode was created, and what must have happened before it.
     pub(super) fn sync_birth(&mut self, ino: u64) {
         self.settle(|event| event.born == Some(ino));

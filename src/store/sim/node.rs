@@ -231,6 +231,10 @@ impl Node for SimNode {
     fn sync_dir(&self) -> io::Result<()> {
         self.disk.lock().sync_dir(self.ino)
     }
+
+    fn sync_store(&self) -> io::Result<()> {
+        self.disk.lock().sync_all()
+    }
 }
 
 /// Sectors and inodes of a disk without limits.

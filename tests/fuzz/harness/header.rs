@@ -2,7 +2,7 @@
 
 use strongroom::object::{FormatError, Header};
 
-use super::object::{fix_header_mac, fix_key_section, header_page, keys_of, page};
+use super::object::{SHAPES, fix_header_mac, fix_key_section, header_page, keys_of, page};
 
 /// Reads `data` as the start of an object: as it is, and as if its owner had made it.
 pub fn run(data: &[u8]) -> bool {
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) -> bool {
     true
 }
 
-/// Headers of both widths.
+/// Headers of every shape.
 pub fn seeds() -> Vec<Vec<u8>> {
-    vec![header_page(false), header_page(true)]
+    SHAPES.map(header_page).to_vec()
 }

@@ -2,11 +2,11 @@
 
 use strongroom::object::Header;
 
-use super::object::{ENTRIES, KEYS, fix_key_section, header_page, page};
+use super::object::{ENTRIES, KEYS, Shape, fix_key_section, header_page, page};
 
 /// Reads `data` as a key section.
 pub fn run(data: &[u8]) -> bool {
-    let mut page = page(&header_page(false));
+    let mut page = page(&header_page(Shape::Narrow));
     let len = data.len().min(ENTRIES - KEYS);
     page[KEYS..ENTRIES].fill(0);
     page[KEYS..KEYS + len].copy_from_slice(&data[..len]);
@@ -24,5 +24,5 @@ pub fn run(data: &[u8]) -> bool {
 
 /// The section of a real header.
 pub fn seeds() -> Vec<Vec<u8>> {
-    vec![header_page(false)[KEYS..ENTRIES].to_vec()]
+    vec![header_page(Shape::Narrow)[KEYS..ENTRIES].to_vec()]
 }

@@ -2,10 +2,10 @@
 
 use strongroom::{
     crypto::{Secret, crc32c, hkdf_expand, hmac_sha256},
-    envelope::{EncryptionContext, Id, Provider, RecordType, WrapAlg, WrappedKey},
+    envelope::{DataKeys, EncryptionContext, Id, Provider, RecordType, WrapAlg, WrappedKey},
     object::{
-        BlockSize, Geometry, Header, Identity, KeySection, NullExtents, ObjectKeys, ObjectState, Segment,
-        SseMode, Stamp,
+        BlockSize, Geometry, Header, Identity, KeySection, NullExtents, ObjectKeys, ObjectState, OuterStamp,
+        Segment, SseMode, Stamp,
     },
 };
 
@@ -15,12 +15,24 @@ pub(super) const ENTRIES: usize = 2560;
 const HEADER_MAC: usize = 992;
 const PAGE_MAC: usize = 480;
 const DATA_KEY: [u8; 32] = [42; 32];
+const OUTER_KEY: [u8; 32] = [43; 32];
+
+/// What an object is like.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shape {
+    Narrow,
+    /// One layer, room for two.
+    Wide,
+    Dual,
+}
+
+pub(super) const SHAPES: [Shape; 3] = [Shape::Narrow, Shape::Wide, Shape::Dual];
 
 /// Identity and keys of the object.
-pub(super) fn object(wide: bool) -> (Identity, ObjectKeys) {
+pub(super) fn object(shape: Shape) -> (Identity, ObjectKeys) {
     let mut identity = Identity {
-        geometry: Geometry::new(BlockSize::DEFAULT, wide),
-        mode: SseMode::S3,
+        geometry: Geometry::new(BlockSize::DEFAULT, shape != Shape::Narrow),
+        mode: if shape == Shape::Dual { SseMode::DualKms } else { SseMode::S3 },
         sealed: false,
         accumulated: true,
         bucket_key: true,
@@ -28,20 +40,32 @@ pub(super) fn object(wide: bool) -> (Identity, ObjectKeys) {
         bucket: Id::from_bytes([2; 16]),
         salt: [3; 32],
         commitment: [0; 32],
+        outer_commitment: [0; 32],
         created: 4,
     };
-    let keys = ObjectKeys::create(&Secret::copy_from(&DATA_KEY), &mut identity);
+    let keys = ObjectKeys::create(&data_keys(&identity), &mut identity);
     (identity, keys)
 }
 
 /// The keys that an object with this identity would have.
 pub(super) fn keys_of(identity: &Identity) -> ObjectKeys {
-    ObjectKeys::create(&Secret::copy_from(&DATA_KEY), &mut identity.clone())
+    ObjectKeys::create(&data_keys(identity), &mut identity.clone())
+}
+
+fn data_keys(identity: &Identity) -> DataKeys {
+    let second = identity.is_dual().then(|| Secret::copy_from(&OUTER_KEY));
+    DataKeys { first: Secret::copy_from(&DATA_KEY), second }
+}
+
+/// The stamp of a block of such an object.
+pub(super) fn stamp(nonce: u8, tag: u8, shape: Shape) -> Stamp {
+    let outer = OuterStamp { nonce: [nonce + 1; 12], tag: [tag + 1; 16] };
+    Stamp { nonce: [nonce; 12], tag: [tag; 16], outer: (shape == Shape::Dual).then_some(outer) }
 }
 
 /// The header page of the object.
-pub(super) fn header_page(wide: bool) -> Vec<u8> {
-    let (identity, keys) = object(wide);
+pub(super) fn header_page(shape: Shape) -> Vec<u8> {
+    let (identity, keys) = object(shape);
     let mut null_extents = NullExtents::default();
     null_extents.insert(2..5);
     null_extents.insert(7..8);
@@ -49,7 +73,7 @@ pub(super) fn header_page(wide: bool) -> Vec<u8> {
     let state = ObjectState { generation: 3, size, null_extents, birth: false, ..ObjectState::new() };
     let mut segment0 = Segment::blank(&identity.geometry, 0);
     segment0.salt = [5; 16];
-    segment0.set_stamp(1, Stamp { nonce: [6; 12], tag: [7; 16] });
+    segment0.set_stamp(1, stamp(6, 7, shape));
     let record = |kind, provider| WrappedKey {
         kind,
         provider,
@@ -92,8 +116,13 @@ pub(super) fn fix_tag_page_mac(identity: &Identity, page: &mut [u8; PAGE]) {
 }
 
 fn derived_key(identity: &Identity, label: &str) -> [u8; 32] {
-    let prk = hmac_sha256(&identity.salt, &[&DATA_KEY]);
-    let head = [1, 1, 0, identity.geometry.block().log2(), 1];
+    let mut prk = hmac_sha256(&identity.salt, &[&DATA_KEY]);
+    let block = identity.geometry.block().log2();
+    let mut head = [1, 1, 0, block, 1];
+    if identity.is_dual() {
+        prk = hmac_sha256(&prk, &[&hmac_sha256(&identity.salt, &[&OUTER_KEY])]);
+        head = [1, 1, 1, block, 0x80];
+    }
     let ids = [identity.object.as_bytes().as_slice(), identity.bucket.as_bytes()];
     hkdf_expand(&prk, &[b"EOB1/", label.as_bytes(), &head, ids[0], ids[1]])
 }

@@ -28,6 +28,7 @@ static ORIGINAL: LazyLock<Original> = LazyLock::new(|| {
     let new = NewBucket {
         default_encryption: DefaultEncryption::Aes256,
         block_size: BlockSize::DEFAULT,
+        dual_layer: false,
         journal: JournalMode::On,
     };
     let settings = Settings::new(id, new, false);
@@ -46,7 +47,7 @@ pub fn run(data: &[u8]) -> bool {
 
 fn decode(bytes: &[u8]) -> Result<Settings, strongroom::engine::SettingsError> {
     Settings::decode(bytes, |wrapped, id| BucketRoot::open(wrapped, id, &ORIGINAL.keyring))
-        .map(|(settings, _)| settings)
+        .map(|(settings, ..)| settings)
 }
 
 fn with_mac(data: &[u8]) -> Option<Vec<u8>> {

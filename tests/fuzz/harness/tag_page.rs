@@ -1,17 +1,17 @@
 //! Tag pages.
 
-use strongroom::object::{FormatError, Segment, Stamp};
+use strongroom::object::{FormatError, Segment};
 
-use super::object::{PAGE, fix_tag_page_mac, object, page};
+use super::object::{PAGE, SHAPES, Shape, fix_tag_page_mac, object, page, stamp};
 
 /// Reads `data` as the tag page of the segment that it names.
 pub fn run(data: &[u8]) -> bool {
     let index = u64::from_be_bytes(page(data)[8..16].try_into().unwrap());
-    [false, true].into_iter().any(|wide| opens(&mut page(data), index.max(1), wide))
+    SHAPES.into_iter().any(|shape| opens(&mut page(data), index.max(1), shape))
 }
 
-fn opens(page: &mut [u8; PAGE], index: u64, wide: bool) -> bool {
-    let (identity, keys) = object(wide);
+fn opens(page: &mut [u8; PAGE], index: u64, shape: Shape) -> bool {
+    let (identity, keys) = object(shape);
     let _ = keys.open_segment(&identity, index, page);
     fix_tag_page_mac(&identity, page);
     match keys.open_segment(&identity, index, page) {
@@ -26,16 +26,16 @@ fn opens(page: &mut [u8; PAGE], index: u64, wide: bool) -> bool {
     true
 }
 
-/// Pages of both widths.
+/// Pages of every shape.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let sealed = |wide| {
-        let (identity, keys) = object(wide);
+    let sealed = |shape| {
+        let (identity, keys) = object(shape);
         let mut segment = Segment::blank(&identity.geometry, 1);
         segment.salt = [1; 16];
         (segment.generation, segment.writes) = (2, 3);
-        segment.set_stamp(0, Stamp { nonce: [4; 12], tag: [5; 16] });
-        segment.set_stamp(63, Stamp { nonce: [6; 12], tag: [7; 16] });
+        segment.set_stamp(0, stamp(4, 5, shape));
+        segment.set_stamp(63, stamp(6, 7, shape));
         keys.seal_segment(&segment).to_vec()
     };
-    vec![sealed(false), sealed(true)]
+    SHAPES.map(sealed).to_vec()
 }

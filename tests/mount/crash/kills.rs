@@ -181,17 +181,21 @@ done";
 
 #[test]
 fn kills_lose_no_commit_of_git() {
-    const PREPARE: &str = "git init -q -b main repository; cd repository
-        git config core.fsync all; git config core.fsyncMethod fsync";
+    const PREPARE: &str = "rm -rf repository; git init -q -b main repository; cd repository
+        git config core.fsync all; git config core.fsyncMethod fsync; sync -f .";
+    /// Checking takes the longer the more is in it.
+    const ROUNDS_OF_A_REPOSITORY: usize = 25;
     const CHECK: &str = "cd repository; rm -f .git/*.lock .git/refs/heads/*.lock .git/gc.pid
         git fsck --full --strict --no-dangling --no-progress
         [ -z \"$0\" ] || git merge-base --is-ancestor $0 HEAD
         git reset -q --hard; git status --porcelain";
     let (mut drive, mut random) = (Drive::new(), Random::new(0x6769_7421));
-    ok(&mut shell(20, &drive.dir(), PREPARE));
-    ok(&mut shell(20, &drive.dir(), "sync -f ."));
     let mut commit = String::new();
     for round in 0..rounds(4) {
+        if round.is_multiple_of(ROUNDS_OF_A_REPOSITORY) {
+            ok(&mut shell(60, &drive.dir(), PREPARE));
+            commit.clear();
+        }
         let told = File::create(drive.path("told")).unwrap();
         let mut git = shell(60, &drive.dir(), GIT);
         let load = git.stdout(told).stderr(Stdio::null()).spawn().unwrap();

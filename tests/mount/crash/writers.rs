@@ -208,13 +208,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What is there of the file of `history`, if anything is, after a cut whose last flush was number `cut`. What was never
-/// synced may be unreadable, and counts as missing then.
+/// What is there of the file of `history`, if anything is, after a cut whose last flush was number `cut`. It may be
+/// missing or short where it was never synced, but it can be read.
 pub(crate) fn recovered(dir: &Path, history: &History, cut: u64) -> Result<Option<Vec<u8>>, Broken> {
     let found = match fs::read(dir.join(&history.name)) {
         Ok(content) => Some(content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) if error.raw_os_error() == Some(libc::EIO) && !history.is_promised(cut) => None,
         Err(error) => return Err(Broken { name: history.name.clone(), text: error.to_string() }),
     };
     history.check(found.as_deref(), cut)?;

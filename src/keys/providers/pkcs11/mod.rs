@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    KeyProvider, Pkcs11Settings, ProviderError,
+    Pkcs11Settings, ProviderError,
     record::{self, is_reference},
     retry::{Attempt, insist},
 };
@@ -102,7 +102,7 @@ impl MasterKey for Pkcs11 {
             Answer::Wrapped { version, nonce, blob } => {
                 record::record(FORM, (key, version), user, binding, (nonce, blob))
             }
-            Answer::Found | Answer::Opened(_) => Err(KeyError::Rejected { key: key.to_owned() }),
+            Answer::Opened(_) => Err(KeyError::Rejected { key: key.to_owned() }),
         }
     }
 
@@ -118,15 +118,8 @@ impl MasterKey for Pkcs11 {
         };
         match self.ask(key, &task)? {
             Answer::Opened(plaintext) => record::secret(key, &plaintext),
-            Answer::Found | Answer::Wrapped { .. } => Err(rejected()),
+            Answer::Wrapped { .. } => Err(rejected()),
         }
-    }
-}
-
-impl KeyProvider for Pkcs11 {
-    fn resolve(&self, reference: &str) -> Result<String, KeyError> {
-        let key = checked(reference)?;
-        self.ask(key, &Task::Find { label: key.to_owned() }).map(|_| key.to_owned())
     }
 }
 

@@ -112,7 +112,6 @@ impl Login {
 impl Session {
     pub(super) fn run(&self, task: &Task) -> Result<Answer, Lost> {
         match task {
-            Task::Find { label } => self.newest(label).map(|_| Answer::Found),
             Task::Wrap { label, secret, context } => {
                 let key = self.newest(label)?;
                 let (nonce, blob) = self.seal(key.handle, secret.expose(), context)?;

@@ -16,8 +16,6 @@ use crate::crypto::Secret;
 /// What the token is to do. Tries share the secret of a wrap.
 #[derive(Clone)]
 pub(super) enum Task {
-    /// See whether a key can wrap.
-    Find { label: String },
     /// Wrap under the newest version of a key.
     Wrap { label: String, secret: Arc<Secret<32>>, context: Vec<u8> },
     /// Open with one version of a key.
@@ -26,7 +24,6 @@ pub(super) enum Task {
 
 /// What the token did.
 pub(super) enum Answer {
-    Found,
     Wrapped { version: u32, nonce: Vec<u8>, blob: Vec<u8> },
     Opened(Zeroizing<Vec<u8>>),
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    KeyProvider, ProviderError, TransitSettings, record,
+    ProviderError, TransitSettings, record,
     retry::{Attempt, insist},
 };
 use crate::{
@@ -189,12 +189,6 @@ impl MasterKey for Transit {
         let blob = blob.ok_or_else(|| KeyError::Rejected { key: key.to_owned() })?;
         let context = BASE64_STANDARD.encode(binding.context(&wrapped.context).canonical());
         self.open(key, &Decrypt { ciphertext: blob, associated_data: &context, context: &context })
-    }
-}
-
-impl KeyProvider for Transit {
-    fn resolve(&self, reference: &str) -> Result<String, KeyError> {
-        self.usable_key(reference).map(|_| reference.to_owned())
     }
 }
 

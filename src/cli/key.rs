@@ -1,0 +1,147 @@
+//! `strongroom key`: the keys of a store. Works while the store is mounted: the keyring has a lock of its own, and the
+//! daemon follows what changes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+use super::{
+    exit::{Exit, Refusal},
+    key_life, key_make, key_report,
+    store::StorePath,
+    unlock::UnlockArgs,
+};
+use crate::{
+    config::Config,
+    keys::{KeyId, KeyName, KeyScope, KeyService, Keyring, Upkeep},
+};
+
+/// Make, list, rotate, disable and delete the keys of a store
+///
+/// KEY is an id, an ARN `arn:aws:kms:REGION:ACCOUNT:key/ID`, an alias `alias/NAME`, or the ARN of an alias. The key
+/// `service` is that of SSE-S3. All of this works while the store is mounted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Create(key_make::Create),
+    List(key_report::List),
+    Describe(key_report::Describe),
+    #[command(subcommand)]
+    Alias(key_life::Alias),
+    Rotate(key_life::Rotate),
+    Enable(key_life::Enable),
+    Disable(key_life::Disable),
+    ScheduleDeletion(key_life::ScheduleDeletion),
+    CancelDeletion(key_life::CancelDeletion),
+    Import(key_make::Import),
+    ExportBackup(key_make::ExportBackup),
+    Usage(key_report::Usage),
+}
+
+/// The store of a command, and how to unlock it.
+#[derive(Debug, clap::Args)]
+pub(super) struct StoreArgs {
+    /// The store
+    store: PathBuf,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+/// The unlocked keys of a store.
+pub(super) struct Keys {
+    store: StorePath,
+    service: KeyService,
+}
+
+impl Key {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        match &self.action {
+            Action::Create(create) => create.run(config),
+            Action::List(list) => list.run(config),
+            Action::Describe(describe) => describe.run(config),
+            Action::Alias(alias) => alias.run(config),
+            Action::Rotate(rotate) => rotate.run(config),
+            Action::Enable(enable) => enable.run(config),
+            Action::Disable(disable) => disable.run(config),
+            Action::ScheduleDeletion(schedule) => schedule.run(config),
+            Action::CancelDeletion(cancel) => cancel.run(config),
+            Action::Import(import) => import.run(config),
+            Action::ExportBackup(export) => export.run(config),
+            Action::Usage(usage) => usage.run(config),
+        }?;
+        Ok(Exit::Done)
+    }
+}
+
+impl StoreArgs {
+    /// Unlocks the keys, and does what is due: automatic rotations and deletions.
+    pub(super) fn keys(&self, config: &Config) -> anyhow::Result<Keys> {
+        let store = StorePath::open(&self.store)?;
+        let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
+        match keyring.maintain() {
+            Ok(done) => done.iter().for_each(tell),
+            // Where nothing can be written, what is asked for may still be read.
+            Err(error) => log::warn!("rotations and deletions that are due wait: {error}"),
+        }
+        Ok(Keys { store, service: service(keyring, config)? })
+    }
+}
+
+impl Keys {
+    /// The store.
+    pub(super) fn store(&self) -> &StorePath {
+        &self.store
+    }
+
+    /// The key service.
+    pub(super) fn service(&self) -> &KeyService {
+        &self.service
+    }
+
+    /// The keyring.
+    pub(super) fn keyring(&self) -> &Keyring {
+        self.service.keyring()
+    }
+
+    /// The key that `text` names.
+    pub(super) fn find(&self, text: &str) -> anyhow::Result<KeyId> {
+        Ok(self.service.find(&text.parse::<KeyName>()?)?)
+    }
+}
+
+/// The key service of `keyring` under `config`.
+fn service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
+    let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
+    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
+}
+
+/// Says on stderr what time brought about.
+fn tell(upkeep: &Upkeep) {
+    match upkeep {
+        Upkeep::Rotated { key, version } => log::info!("key `{key}` was due: it has version {version} now"),
+        Upkeep::Destroyed { key } => log::info!("key `{key}` waited long enough: it was destroyed"),
+        Upkeep::Expired { key } => log::info!("the imported material of key `{key}` expired: it was erased"),
+    }
+}
+
+/// The content of a file, at most `limit` bytes.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read;
+    let shown = path.display();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot open `{shown}`"))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read `{shown}`"))?;
+    if bytes.len() as u64 > limit {
+        return Err(Refusal::error(Exit::Failure, format!("`{shown}` is longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}

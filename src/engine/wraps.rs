@@ -1,0 +1,399 @@
+//! The wrapped data keys of one bucket's objects: made for new ones, opened for stored ones.
+//!
+//! Bucket keys are kept for a while ([`BucketKeys`]), so that the key service is asked rarely; whatever is kept is good
+//! for one generation of the key service, so that a disabled key is refused at once. No lock is held while the key
+//! service is asked.
+
+use std::{
+    collections::BTreeSet,
+    io::ErrorKind,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{Result, clock, encryption::RequestError, sealing::Sealing};
+use crate::{
+    crypto::Secret,
+    envelope::{DataKey, DataKeys, EncryptionContext, Id, RecordType, WrappedKey},
+    keys::{
+        Binding, BucketKey, BucketKeyError, BucketKeys, Clock, CustomerKeys, CustomerRequest, KeyError,
+        KeyId, KeyService, MAX_BUCKET_KEY_RECORD, MasterKey, SERVICE_KEY, SealedBucketKey,
+    },
+    name::FileName,
+    object::{Geometry, Identity, KeySection, ObjectKeys, SseMode},
+    store::{
+        NodeRef,
+        layout::{KEK_DIR, fixed},
+        small,
+    },
+};
+
+/// What keys are wrapped and unwrapped with: the same for all buckets of a store.
+#[derive(Clone)]
+pub(super) struct KeySources {
+    /// The keys of the store.
+    pub(super) service: Arc<KeyService>,
+    /// The keys that customers have brought.
+    pub(super) customers: Arc<CustomerKeys>,
+    /// What kept keys age by.
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Wraps and unwraps the data keys of the objects of one bucket.
+pub(super) struct Wraps {
+    sources: KeySources,
+    bucket: Id,
+    geometry: Geometry,
+    /// The reserved directory of the bucket.
+    private: NodeRef,
+    /// Bucket keys by their id.
+    keys: BucketKeys,
+    /// By master key: the bucket key that wraps new data keys.
+    wrapping: BucketKeys<KeyId>,
+    /// The generation of the key service that the kept keys are of.
+    generation: AtomicU64,
+}
+
+/// What a new encrypted object starts with.
+pub(super) struct NewObject {
+    pub(super) identity: Identity,
+    pub(super) key_section: KeySection,
+    pub(super) keys: ObjectKeys,
+    /// The generation of the key service when its keys were wrapped.
+    pub(super) generation: u64,
+}
+
+/// Who asks for a key. It matters for customer keys, which serve some users and paths only.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// Name of the bucket.
+    pub(super) bucket: &'a str,
+    /// The object's path in it.
+    pub(super) path: &'a dyn Fn() -> PathBuf,
+    /// The user; `None` for the administrator.
+    pub(super) uid: Option<u32>,
+}
+
+impl Asker<'_> {
+    fn with_request<T>(&self, work: impl FnOnce(&CustomerRequest<'_>) -> T) -> T {
+        let path = (self.path)();
+        work(&CustomerRequest { bucket: self.bucket, path: &path.to_string_lossy(), uid: self.uid })
+    }
+}
+
+impl Wraps {
+    pub(super) fn new(sources: KeySources, bucket: Id, geometry: Geometry, private: NodeRef) -> Self {
+        let (keys, wrapping) =
+            (BucketKeys::new(sources.clock.clone()), BucketKeys::new(sources.clock.clone()));
+        let generation = AtomicU64::new(sources.service.generation());
+        Self { sources, bucket, geometry, private, keys, wrapping, generation }
+    }
+
+    /// The keys of the store.
+    pub(super) fn service(&self) -> &Arc<KeyService> {
+        &self.sources.service
+    }
+
+    /// Takes notice of changes to keys: what is kept of before is forgotten. The generation from now on.
+    pub(super) fn follow(&self) -> u64 {
+        if let Err(error) = self.sources.service.refresh() {
+            log::warn!("keys stay as they were: {error}");
+        }
+        let now = self.sources.service.generation();
+        if self.generation.swap(now, Ordering::AcqRel) != now {
+            self.keys.purge();
+            self.wrapping.purge();
+        }
+        now
+    }
+
+    /// Fresh keys and identity for an object that `asker` creates. [`Sealing::Plain`] has none of it.
+    pub(super) fn new_object(&self, sealing: &Sealing, asker: &Asker<'_>) -> Result<NewObject> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let (mode, bucket_key) = match sealing {
+            Sealing::Plain | Sealing::Service => (SseMode::S3, true),
+            Sealing::Kms { bucket_key, .. } => (SseMode::Kms, *bucket_key),
+            Sealing::DualKms { .. } => (SseMode::DualKms, false),
+            Sealing::Customer => (SseMode::Customer, false),
+        };
+        let fresh = Identity::fresh(self.geometry, mode, self.bucket, clock::now_nanos())?;
+        let mut identity = Identity { bucket_key, ..fresh };
+        let second = if identity.is_dual() { Some(Secret::random()?) } else { None };
+        let data_keys = DataKeys { first: Secret::random()?, second };
+        let records = self.wrap(sealing, identity.object, &data_keys, asker)?;
+        let key_section = KeySection { rewraps: 0, records };
+        if !key_section.fits() {
+            return Err(RequestError::ContextTooLong.into());
+        }
+        let keys = ObjectKeys::create(&data_keys, &mut identity);
+        Ok(NewObject { identity, key_section, keys, generation })
+    }
+
+    /// The records of an object's header (format section 5.4).
+    pub(super) fn wrap(
+        &self,
+        sealing: &Sealing,
+        object: Id,
+        data_keys: &DataKeys,
+        asker: &Asker<'_>,
+    ) -> Result<Vec<WrappedKey>> {
+        let (first, none) = (&data_keys.first, EncryptionContext::default());
+        let binding = Binding::data_key(self.bucket, object);
+        match sealing {
+            Sealing::Plain | Sealing::Service => {
+                self.wrap_by_bucket_key(&service_key(), object, first, &none)
+            }
+            Sealing::Kms { key, bucket_key: true, context } => {
+                self.wrap_by_bucket_key(key, object, first, context)
+            }
+            Sealing::Kms { key, bucket_key: false, context } => {
+                Ok(vec![self.service().wrap_key(key.as_str(), first, context, &binding)?])
+            }
+            Sealing::DualKms { key, context } => {
+                let inner = self.service().wrap_key(key.as_str(), first, context, &binding)?;
+                let outer = data_keys.second.as_ref().expect("two layers have two data keys");
+                let bucket_key = self.wrapping_key(&service_key())?;
+                let outer = bucket_key.wrap_outer_data_key(object, outer, clock::now_secs())?;
+                Ok(vec![inner, outer, bucket_key.embedded()])
+            }
+            Sealing::Customer => {
+                let key = asker.with_request(|request| self.sources.customers.current(request))?;
+                Ok(key.wrap_data_key(&binding, first, &none)?.into())
+            }
+        }
+    }
+
+    fn wrap_by_bucket_key(
+        &self,
+        master: &KeyId,
+        object: Id,
+        data_key: &DataKey,
+        context: &EncryptionContext,
+    ) -> Result<Vec<WrappedKey>> {
+        let bucket_key = self.wrapping_key(master)?;
+        let wrapped = bucket_key.wrap_data_key(object, data_key, context, clock::now_secs())?;
+        Ok(vec![wrapped, bucket_key.embedded()])
+    }
+
+    /// Unwraps the data keys of a stored object; whether they are the right ones, its commitments tell.
+    pub(super) fn data_keys(
+        &self,
+        identity: &Identity,
+        section: &KeySection,
+        asker: &Asker<'_>,
+    ) -> Result<DataKeys> {
+        let first = self.inner_data_key(identity, section, asker)?;
+        let second = match section.find(RecordType::DataKey2).filter(|_| identity.is_dual()) {
+            Some(record) => {
+                let key = self.bucket_key_of(record, section)?;
+                Some(key.unwrap_outer_data_key(record, identity.object)?)
+            }
+            None if identity.is_dual() => return Err(no_record().into()),
+            None => None,
+        };
+        Ok(DataKeys { first, second })
+    }
+
+    fn inner_data_key(
+        &self,
+        identity: &Identity,
+        section: &KeySection,
+        asker: &Asker<'_>,
+    ) -> Result<DataKey> {
+        let record = section.find(RecordType::DataKey1).ok_or_else(no_record)?;
+        let binding = Binding::data_key(self.bucket, identity.object);
+        Ok(match identity.mode {
+            SseMode::Customer => {
+                let verifier = section.find(RecordType::CustomerVerifier).ok_or_else(no_record)?;
+                let customers = &self.sources.customers;
+                asker.with_request(|request| {
+                    customers.unwrap_data_key(request, (record, verifier), &binding)
+                })?
+            }
+            _ if BucketKey::named_by(record).is_some() => {
+                let key = self.bucket_key_of(record, section)?;
+                key.unwrap_data_key(record, identity.object)?
+            }
+            _ => self.service().unwrap_key(record, &binding)?,
+        })
+    }
+
+    /// The master key that an object depends on, as far as its records tell: nothing of it is proven. None for SSE-C.
+    pub(super) fn master_of(&self, section: &KeySection) -> std::result::Result<Option<KeyId>, KeyError> {
+        let record = section.find(RecordType::DataKey1).ok_or_else(no_record)?;
+        if section.find(RecordType::CustomerVerifier).is_some() {
+            return Ok(None);
+        }
+        let wrapped = match BucketKey::named_by(record) {
+            Some(_) => section.find(RecordType::EmbeddedBucketKey).ok_or_else(no_record)?,
+            None => record,
+        };
+        self.service().key_of(wrapped).map(Some)
+    }
+
+    /// The bucket key that wrapped `record`.
+    fn bucket_key_of(&self, record: &WrappedKey, section: &KeySection) -> Result<Arc<BucketKey>> {
+        let id = BucketKey::named_by(record).ok_or_else(no_record)?;
+        Ok(self.keys.get(id, || self.load_key(id, record.key_version, section))?)
+    }
+
+    /// Reads a bucket key from its file, or from the copy that an object's header carries.
+    fn load_key(
+        &self,
+        id: Id,
+        version: u32,
+        section: &KeySection,
+    ) -> std::result::Result<BucketKey, BucketKeyError> {
+        let (service, bucket) = (&**self.service(), self.bucket);
+        match (self.read_key_file(id), section.find(RecordType::EmbeddedBucketKey)) {
+            (Ok(Some(sealed)), _) => sealed.open(id, bucket, service),
+            (Err(error), None) => Err(error),
+            (file, Some(embedded)) => {
+                let why = file.err().map_or("missing".to_owned(), |e| e.to_string());
+                log::warn!("key file {id} of bucket {bucket}: {why}; using the copy in an object");
+                Ok(BucketKey::from_embedded(embedded, (id, version), bucket, service)?)
+            }
+            (Ok(None), None) => {
+                Err(BucketKeyError::Damaged { why: format!("the file of key {id} is missing") })
+            }
+        }
+    }
+
+    fn read_key_file(&self, id: Id) -> std::result::Result<Option<SealedBucketKey>, BucketKeyError> {
+        let name = FileName::parse(id.to_string().as_ref()).expect("hex digits are a file name");
+        let read = self
+            .private
+            .lookup(&fixed(KEK_DIR))
+            .and_then(|(dir, _)| small::read(&dir, &name, MAX_BUCKET_KEY_RECORD));
+        match read {
+            Ok(bytes) => SealedBucketKey::decode(&bytes).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    /// The bucket key that wraps new data keys under `master`: the newest stored one that still wraps, else a new one.
+    pub(super) fn wrapping_key(&self, master: &KeyId) -> Result<Arc<BucketKey>> {
+        let load = || {
+            let now = clock::now_secs();
+            match self.newest_key(master, now)? {
+                Some(key) => Ok(key),
+                None => self.make_key(master, now),
+            }
+        };
+        let key = self.wrapping.get_shared(master.clone(), load)?;
+        if key.wraps_at(clock::now_secs()) {
+            return Ok(key);
+        }
+        self.wrapping.forget(master);
+        Ok(self.wrapping.get_shared(master.clone(), load)?)
+    }
+
+    /// The bucket key of SSE-S3 that wraps new data keys.
+    pub(super) fn service_wrapping_key(&self) -> Result<Arc<BucketKey>> {
+        self.wrapping_key(&service_key())
+    }
+
+    fn newest_key(
+        &self,
+        master: &KeyId,
+        now: u64,
+    ) -> std::result::Result<Option<Arc<BucketKey>>, BucketKeyError> {
+        let mut found = self.stored_keys(master).map_err(|error| unusable(&error))?;
+        found.sort_unstable();
+        while let Some((_, id)) = found.pop() {
+            match self.keys.get(id, || self.load_key(id, 1, &KeySection::default())) {
+                Ok(key) if key.wraps_at(now) => return Ok(Some(key)),
+                Ok(_) => {}
+                Err(error) if is_of_this_key(&error) => log::warn!("bucket key {id} is not used: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the stored bucket keys under `master` were made, and their ids, as their files claim.
+    fn stored_keys(&self, master: &KeyId) -> std::io::Result<Vec<(u64, Id)>> {
+        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
+        let mut found = Vec::new();
+        let mut entries = dir.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Some(id) = entry.name.to_str().and_then(Id::from_hex) else { continue };
+            if let Ok(Some(sealed)) = self.read_key_file(id)
+                && self.service().key_of(&sealed.claims().wrapped).is_ok_and(|key| key == *master)
+            {
+                found.push((sealed.claims().created, id));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes a bucket key under `master` and stores its record durably before anything is wrapped with it.
+    fn make_key(&self, master: &KeyId, now: u64) -> std::result::Result<Arc<BucketKey>, BucketKeyError> {
+        let user = EncryptionContext::default();
+        let key = BucketKey::create(&**self.service(), master.as_str(), self.bucket, &user, now)?;
+        let name = FileName::parse(key.id().to_string().as_ref()).expect("hex digits are a file name");
+        let stored = self
+            .private
+            .lookup(&fixed(KEK_DIR))
+            .and_then(|(dir, _)| small::replace(&dir, &name, &key.encode_record(), 0o600));
+        stored.map_err(|error| unusable(&error))?;
+        Ok(self.keys.insert(key))
+    }
+
+    /// Uses `key`, a stored bucket key wrapped anew, in place of its old form.
+    pub(super) fn renewed(&self, key: BucketKey) {
+        self.keys.insert(key);
+        self.wrapping.purge();
+    }
+
+    /// Makes a new bucket key for each master key that has one here; they wrap new data keys from now on.
+    pub(super) fn renew_keys(&self) -> Result<()> {
+        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
+        let mut masters = BTreeSet::new();
+        let mut entries = dir.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Some(id) = entry.name.to_str().and_then(Id::from_hex) else { continue };
+            if let Some(sealed) = self.read_key_file(id)? {
+                masters.insert(self.service().key_of(&sealed.claims().wrapped)?);
+            }
+        }
+        for master in masters {
+            self.make_key(&master, clock::now_secs())?;
+        }
+        self.wrapping.purge();
+        Ok(())
+    }
+
+    /// Makes the first bucket key of a new bucket.
+    pub(super) fn make_first_key(&self) -> Result<()> {
+        self.make_key(&service_key(), clock::now_secs())?;
+        Ok(())
+    }
+}
+
+/// The key of SSE-S3.
+fn service_key() -> KeyId {
+    SERVICE_KEY.parse().expect("the name of the service key is a key id")
+}
+
+/// Whether the fault lies with one bucket key, so that another one may do. Otherwise its master key cannot be used.
+fn is_of_this_key(error: &BucketKeyError) -> bool {
+    use KeyError::{Destroyed, Rejected, Unknown};
+    match error {
+        BucketKeyError::Key(error) => matches!(error, Rejected { .. } | Unknown { .. } | Destroyed { .. }),
+        BucketKeyError::Damaged { .. } | BucketKeyError::Misplaced { .. } => true,
+        BucketKeyError::Store { .. } => false,
+    }
+}
+
+fn no_record() -> KeyError {
+    KeyError::Unknown { key: "(no data-key record in the header)".into() }
+}
+
+fn unusable(error: &std::io::Error) -> BucketKeyError {
+    BucketKeyError::Store { errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}

@@ -1,0 +1,363 @@
+//! What the kernel asks for.
+
+use std::ffi::OsStr;
+
+use crate::{
+    engine::SetAttr,
+    store::{SetTime, Timestamp},
+};
+
+use super::{
+    fields::Fields,
+    numbers::{GETATTR_HANDLE, SYNC_DATA_ONLY, change, opcode},
+};
+
+/// A message that does not fit its layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel sent a message that does not fit its layout")]
+pub struct Malformed;
+
+/// The first 40 bytes of every request (`struct fuse_in_header`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Length of the whole request in bytes, this header included.
+    pub len: u32,
+    /// What is wanted: one of [`opcode`].
+    pub opcode: u32,
+    /// What the reply must name.
+    pub unique: u64,
+    /// The node concerned.
+    pub node: u64,
+    /// User of the caller.
+    pub uid: u32,
+    /// Group of the caller.
+    pub gid: u32,
+    /// Process of the caller; 0 where there is none.
+    pub pid: u32,
+}
+
+impl Header {
+    /// Length in bytes.
+    pub const LEN: usize = 40;
+
+    /// Reads the header at the beginning of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut fields = Fields(bytes);
+        let header = Self {
+            len: fields.u32()?,
+            opcode: fields.u32()?,
+            unique: fields.u64()?,
+            node: fields.u64()?,
+            uid: fields.u32()?,
+            gid: fields.u32()?,
+            pid: fields.u32()?,
+        };
+        // Length of extensions, which are never agreed on, and padding.
+        fields.bytes(4)?;
+        Ok(header)
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub enum Request<'a> {
+    /// Answered with a few fields.
+    Operation(Operation<'a>),
+    /// Answered with bytes that are written straight into the reply.
+    Fill(Fill),
+    /// Not answered: references that are taken back.
+    Forget(Forgets<'a>),
+    /// The file system is gone.
+    Destroy,
+    /// Not known: answered with `ENOSYS`, on which the kernel stops asking.
+    Unknown,
+}
+
+/// A request that is answered with a few fields. Names are raw bytes without NUL.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are those of the system call that each variant names")]
+pub enum Operation<'a> {
+    /// Find a name.
+    Lookup { name: &'a OsStr },
+    /// `stat(2)`.
+    Attr { handle: Option<u64> },
+    /// `chmod(2)`, `chown(2)`, `truncate(2)`, `utimensat(2)`.
+    SetAttr { handle: Option<u64>, set: SetAttr },
+    /// `readlink(2)`.
+    ReadLink,
+    /// `symlink(2)`.
+    Symlink { name: &'a OsStr, target: &'a OsStr },
+    /// `mknod(2)`; `mode` carries the type.
+    MakeNode { name: &'a OsStr, mode: u32, rdev: u32, umask: u32 },
+    /// `mkdir(2)`.
+    MakeDir { name: &'a OsStr, mode: u32, umask: u32 },
+    /// `unlink(2)`.
+    Unlink { name: &'a OsStr },
+    /// `rmdir(2)`.
+    RemoveDir { name: &'a OsStr },
+    /// `renameat2(2)`.
+    Rename { name: &'a OsStr, to_parent: u64, to_name: &'a OsStr, flags: u32 },
+    /// `link(2)` of `node` into the directory of the header.
+    Link { node: u64, name: &'a OsStr },
+    /// `open(2)`.
+    Open { flags: i32 },
+    /// `pwrite(2)`; `flags` are [`write_flags`](super::write_flags).
+    Write { handle: u64, offset: u64, data: &'a [u8], flags: u32 },
+    /// `statfs(2)`.
+    Space,
+    /// The last use of an open file.
+    Release { handle: u64 },
+    /// `fsync(2)`.
+    Sync { handle: u64, data_only: bool },
+    /// `setxattr(2)`.
+    SetXattr { name: &'a OsStr, value: &'a [u8], flags: i32 },
+    /// `getxattr(2)`; a size of 0 asks for the length.
+    Xattr { name: &'a OsStr, size: u32 },
+    /// `listxattr(2)`; a size of 0 asks for the length.
+    Xattrs { size: u32 },
+    /// `removexattr(2)`.
+    RemoveXattr { name: &'a OsStr },
+    /// One of possibly many `close(2)` of an open file.
+    Flush { handle: u64 },
+    /// `opendir(3)`.
+    OpenDir,
+    /// The last use of an open directory.
+    ReleaseDir { handle: u64 },
+    /// `fsync(2)` of a directory.
+    SyncDir { handle: u64 },
+    /// `open(2)` of a name that the kernel believes absent.
+    Create { name: &'a OsStr, mode: u32, umask: u32, flags: i32 },
+    /// `ioctl(2)`.
+    Ioctl,
+    /// `fallocate(2)`.
+    Allocate { handle: u64, offset: u64, len: u64, mode: i32 },
+    /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`.
+    Seek { handle: u64, offset: i64, whence: i32 },
+    /// `copy_file_range(2)`; a place is a handle and an offset.
+    CopyRange { from: (u64, u64), to: (u64, u64), len: u64 },
+}
+
+/// A request whose answer is as long as it turns out to be, at most `size` bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the system call that each variant names")]
+pub enum Fill {
+    /// `pread(2)`.
+    Read { handle: u64, offset: u64, size: u32 },
+    /// `getdents(2)`: names from a position on.
+    List { handle: u64, position: u64, size: u32 },
+    /// The same, each with what a lookup would have answered.
+    ListPlus { handle: u64, position: u64, size: u32 },
+}
+
+impl Fill {
+    /// The most bytes that the answer may have.
+    pub fn size(&self) -> u32 {
+        match self {
+            Self::Read { size, .. } | Self::List { size, .. } | Self::ListPlus { size, .. } => *size,
+        }
+    }
+}
+
+/// Nodes, and how many references to each are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgets<'a> {
+    one: Option<(u64, u64)>,
+    more: &'a [u8],
+}
+
+impl Forgets<'_> {
+    /// Each node with the number of references.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        let pair = |pair: &[u8]| {
+            let mut fields = Fields(pair);
+            Some((fields.u64().ok()?, fields.u64().ok()?))
+        };
+        self.one.into_iter().chain(self.more.chunks_exact(FORGET_LEN).filter_map(pair))
+    }
+}
+
+/// Length of the fixed fields of a request: where its names or its data begin.
+pub fn fixed_len(opcode: u32) -> usize {
+    match opcode {
+        opcode::SETATTR => 88,
+        opcode::COPY_FILE_RANGE => 56,
+        opcode::READ | opcode::WRITE | opcode::READDIR | opcode::READDIRPLUS => 40,
+        opcode::IOCTL | opcode::FALLOCATE => 32,
+        opcode::RELEASE | opcode::RELEASEDIR | opcode::FLUSH | opcode::LSEEK => 24,
+        opcode::GETATTR
+        | opcode::MKNOD
+        | opcode::FSYNC
+        | opcode::FSYNCDIR
+        | opcode::CREATE
+        | opcode::RENAME2 => 16,
+        opcode::FORGET
+        | opcode::BATCH_FORGET
+        | opcode::MKDIR
+        | opcode::RENAME
+        | opcode::LINK
+        | opcode::OPEN
+        | opcode::OPENDIR
+        | opcode::SETXATTR
+        | opcode::GETXATTR
+        | opcode::LISTXATTR => 8,
+        _ => 0,
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request from its fixed fields, of which there may be more bytes than count, and all that follows them.
+    pub fn decode(header: &Header, fixed: &[u8], rest: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut fixed, mut rest) = (Fields(fixed), Fields(rest));
+        if let Some(fill) = fill(header.opcode, &mut fixed)? {
+            return Ok(Self::Fill(fill));
+        }
+        match header.opcode {
+            opcode::FORGET => Ok(Self::Forget(Forgets { one: Some((header.node, fixed.u64()?)), more: &[] })),
+            opcode::BATCH_FORGET => forgets(&mut fixed, &mut rest).map(Self::Forget),
+            opcode::DESTROY => Ok(Self::Destroy),
+            _ => {
+                let operation = by_name(header.opcode, &mut fixed, &mut rest)?;
+                let operation = operation
+                    .map_or_else(|| by_handle(header.opcode, &mut fixed, &mut rest), |it| Ok(Some(it)))?;
+                Ok(operation.map_or(Self::Unknown, Self::Operation))
+            }
+        }
+    }
+}
+
+fn fill(opcode: u32, fixed: &mut Fields<'_>) -> Result<Option<Fill>, Malformed> {
+    if !matches!(opcode, opcode::READ | opcode::READDIR | opcode::READDIRPLUS) {
+        return Ok(None);
+    }
+    let (handle, offset, size) = (fixed.u64()?, fixed.u64()?, fixed.u32()?);
+    Ok(Some(match opcode {
+        opcode::READ => Fill::Read { handle, offset, size },
+        opcode::READDIR => Fill::List { handle, position: offset, size },
+        _ => Fill::ListPlus { handle, position: offset, size },
+    }))
+}
+
+fn forgets<'a>(fixed: &mut Fields<'_>, rest: &mut Fields<'a>) -> Result<Forgets<'a>, Malformed> {
+    let count = usize::try_from(fixed.u32()?).map_err(|_| Malformed)?;
+    let more = rest.bytes(count.checked_mul(FORGET_LEN).ok_or(Malformed)?)?;
+    Ok(Forgets { one: None, more })
+}
+
+/// Requests that name things in a directory, and those about a node as such.
+fn by_name<'a>(
+    opcode: u32,
+    fixed: &mut Fields<'_>,
+    rest: &mut Fields<'a>,
+) -> Result<Option<Operation<'a>>, Malformed> {
+    Ok(Some(match opcode {
+        opcode::LOOKUP => Operation::Lookup { name: rest.name()? },
+        opcode::READLINK => Operation::ReadLink,
+        opcode::SYMLINK => Operation::Symlink { name: rest.name()?, target: rest.name()? },
+        opcode::MKNOD => {
+            let (mode, rdev, umask) = (fixed.u32()?, fixed.u32()?, fixed.u32()?);
+            Operation::MakeNode { name: rest.name()?, mode, rdev, umask }
+        }
+        opcode::MKDIR => {
+            let (mode, umask) = (fixed.u32()?, fixed.u32()?);
+            Operation::MakeDir { name: rest.name()?, mode, umask }
+        }
+        opcode::UNLINK => Operation::Unlink { name: rest.name()? },
+        opcode::RMDIR => Operation::RemoveDir { name: rest.name()? },
+        opcode::RENAME | opcode::RENAME2 => {
+            let to_parent = fixed.u64()?;
+            let flags = if opcode == opcode::RENAME2 { fixed.u32()? } else { 0 };
+            Operation::Rename { name: rest.name()?, to_parent, to_name: rest.name()?, flags }
+        }
+        opcode::LINK => Operation::Link { node: fixed.u64()?, name: rest.name()? },
+        opcode::CREATE => {
+            let (flags, mode, umask) = (fixed.i32()?, fixed.u32()?, fixed.u32()?);
+            Operation::Create { name: rest.name()?, mode, umask, flags }
+        }
+        opcode::STATFS => Operation::Space,
+        opcode::SETXATTR => {
+            let (size, flags) = (fixed.u32()?, fixed.i32()?);
+            let name = rest.name()?;
+            let value = rest.bytes(usize::try_from(size).map_err(|_| Malformed)?)?;
+            Operation::SetXattr { name, value, flags }
+        }
+        opcode::GETXATTR => Operation::Xattr { size: fixed.u32()?, name: rest.name()? },
+        opcode::LISTXATTR => Operation::Xattrs { size: fixed.u32()? },
+        opcode::REMOVEXATTR => Operation::RemoveXattr { name: rest.name()? },
+        _ => return Ok(None),
+    }))
+}
+
+/// Requests about open files and directories, and those that may concern one.
+fn by_handle<'a>(
+    opcode: u32,
+    fixed: &mut Fields<'_>,
+    rest: &mut Fields<'a>,
+) -> Result<Option<Operation<'a>>, Malformed> {
+    Ok(Some(match opcode {
+        opcode::GETATTR => attr(fixed)?,
+        opcode::SETATTR => set_attr(fixed)?,
+        opcode::OPEN => Operation::Open { flags: fixed.i32()? },
+        opcode::WRITE => {
+            let (handle, offset, size, flags) = (fixed.u64()?, fixed.u64()?, fixed.u32()?, fixed.u32()?);
+            let data = rest.bytes(usize::try_from(size).map_err(|_| Malformed)?)?;
+            Operation::Write { handle, offset, data, flags }
+        }
+        opcode::RELEASE => Operation::Release { handle: fixed.u64()? },
+        opcode::FSYNC => {
+            Operation::Sync { handle: fixed.u64()?, data_only: fixed.u32()? & SYNC_DATA_ONLY != 0 }
+        }
+        opcode::FLUSH => Operation::Flush { handle: fixed.u64()? },
+        opcode::OPENDIR => Operation::OpenDir,
+        opcode::RELEASEDIR => Operation::ReleaseDir { handle: fixed.u64()? },
+        opcode::FSYNCDIR => Operation::SyncDir { handle: fixed.u64()? },
+        opcode::IOCTL => Operation::Ioctl,
+        opcode::FALLOCATE => Operation::Allocate {
+            handle: fixed.u64()?,
+            offset: fixed.u64()?,
+            len: fixed.u64()?,
+            mode: fixed.i32()?,
+        },
+        opcode::LSEEK => Operation::Seek { handle: fixed.u64()?, offset: fixed.i64()?, whence: fixed.i32()? },
+        opcode::COPY_FILE_RANGE => {
+            let from = (fixed.u64()?, fixed.u64()?);
+            // The node that the second handle belongs to says nothing new.
+            fixed.u64()?;
+            Operation::CopyRange { from, to: (fixed.u64()?, fixed.u64()?), len: fixed.u64()? }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn attr<'a>(fixed: &mut Fields<'_>) -> Result<Operation<'a>, Malformed> {
+    let (flags, _, handle) = (fixed.u32()?, fixed.u32()?, fixed.u64()?);
+    Ok(Operation::Attr { handle: (flags & GETATTR_HANDLE != 0).then_some(handle) })
+}
+
+/// `struct fuse_setattr_in`. The change time is the store's own business.
+fn set_attr<'a>(fixed: &mut Fields<'_>) -> Result<Operation<'a>, Malformed> {
+    let (valid, _, handle, size, _) = (fixed.u32()?, fixed.u32()?, fixed.u64()?, fixed.u64()?, fixed.u64()?);
+    let (atime, mtime, _) = (fixed.i64()?, fixed.i64()?, fixed.i64()?);
+    let (atime_nsec, mtime_nsec, _) = (fixed.u32()?, fixed.u32()?, fixed.u32()?);
+    let (mode, _, uid, gid) = (fixed.u32()?, fixed.u32()?, fixed.u32()?, fixed.u32()?);
+    let named = |flag: u32| valid & flag != 0;
+    let time = |set, now, sec, nsec: u32| match (named(now), named(set)) {
+        (true, _) => Ok(SetTime::Now),
+        (false, true) if nsec < SECOND => Ok(SetTime::At(Timestamp { sec, nsec })),
+        (false, true) => Err(Malformed),
+        (false, false) => Ok(SetTime::Keep),
+    };
+    let set = SetAttr {
+        mode: named(change::MODE).then_some(mode & 0o7777),
+        uid: named(change::UID).then_some(uid),
+        gid: named(change::GID).then_some(gid),
+        size: named(change::SIZE).then_some(size),
+        atime: time(change::ATIME, change::ATIME_NOW, atime, atime_nsec)?,
+        mtime: time(change::MTIME, change::MTIME_NOW, mtime, mtime_nsec)?,
+    };
+    Ok(Operation::SetAttr { handle: named(change::HANDLE).then_some(handle), set })
+}
+
+/// Length of `struct fuse_forget_one`.
+const FORGET_LEN: usize = 16;
+/// Nanoseconds.
+const SECOND: u32 = 1_000_000_000;

@@ -1,0 +1,114 @@
+//! Where customer keys are read from: a history file, or the kernel's keyring. They are only read, never written.
+
+use std::path::{Path, PathBuf};
+
+use linux_keyutils::{KeyRing, KeyRingIdentifier};
+
+use super::{CustomerKey, KeyringError, keyring::read_private};
+use crate::crypto::Zeroizing;
+
+/// Why no customer key could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomerKeyError {
+    /// The file cannot be read, or others can use it too.
+    #[error(transparent)]
+    File(#[from] KeyringError),
+    /// A line that is no key.
+    #[error("`{path}`, line {line}: write a key as Base64 or hex of 32 bytes", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// No line has a key.
+    #[error("`{path}` has no key: write one as Base64 or hex of 32 bytes", path = .0.display())]
+    Empty(PathBuf),
+    /// The kernel does not hand out such a key.
+    #[error("the kernel's keyrings of session and user have no usable key `{name}` of type `user`: {why}")]
+    Kernel {
+        /// The name.
+        name: String,
+        /// What the kernel said.
+        why: String,
+    },
+    /// The key in the kernel is something else.
+    #[error("the key `{0}` in the kernel's keyring does not hold 32 bytes, nor Base64 or hex of them")]
+    Payload(String),
+}
+
+impl CustomerKey {
+    /// The keys of a history file: one a line, the current one first, then older ones for reading. Empty lines and lines that
+    /// begin with `#` are skipped. A file that others than its owner can use is refused.
+    pub fn read_file(path: &Path) -> Result<Vec<Self>, CustomerKeyError> {
+        let content = read_private(path, MAX_FILE)?;
+        let mut keys = Vec::new();
+        for (at, line) in content.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let bad = || CustomerKeyError::Line { path: path.to_owned(), line: at + 1 };
+            keys.push(Self::parse(line).ok_or_else(bad)?);
+        }
+        if keys.is_empty() { Err(CustomerKeyError::Empty(path.to_owned())) } else { Ok(keys) }
+    }
+
+    /// The key called `name` of type `user` in the session's keyring, else in the user's: 32 bytes, or text of them.
+    /// See `keyrings(7)`.
+    pub fn read_kernel(name: &str) -> Result<Self, CustomerKeyError> {
+        let mut payload = Zeroizing::new([0; MAX_PAYLOAD]);
+        let got = read_kernel(name, &mut payload)
+            .map_err(|error| CustomerKeyError::Kernel { name: name.to_owned(), why: error.to_string() })?;
+        let payload = payload.get(..got).unwrap_or_default();
+        let raw = || crate::crypto::Secret::from_slice(payload).map(Self::new);
+        raw().or_else(|| Self::parse(payload)).ok_or_else(|| CustomerKeyError::Payload(name.to_owned()))
+    }
+}
+
+/// The payload's length; one that is longer than `buffer` is not all there.
+fn read_kernel(name: &str, buffer: &mut [u8; MAX_PAYLOAD]) -> Result<usize, linux_keyutils::KeyError> {
+    let search = |ring| KeyRing::from_special_id(ring, false).and_then(|ring| ring.search(name));
+    let key = search(KeyRingIdentifier::Session).or_else(|_| search(KeyRingIdentifier::User))?;
+    key.read(buffer)
+}
+
+/// Longest history file, in bytes: thousands of keys.
+const MAX_FILE: u64 = 256 * 1024;
+/// Longer than any form of a key.
+const MAX_PAYLOAD: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    fn file(content: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn row_f3_a_history_file_gives_its_keys_in_their_order() {
+        let text = format!("# keys\n{}\n\n  {}\r\n", "11".repeat(32), "22".repeat(32));
+        let (_dir, path) = file(&text, 0o600);
+        assert_eq!(CustomerKey::read_file(&path).unwrap().len(), 2);
+        let (_dir, path) = file("\n# none\n", 0o400);
+        assert!(matches!(CustomerKey::read_file(&path), Err(CustomerKeyError::Empty(_))));
+    }
+
+    #[test]
+    fn row_f2_a_file_that_others_can_read_and_a_line_that_is_no_key_are_refused() {
+        let key = "11".repeat(32);
+        let (_dir, path) = file(&key, 0o640);
+        let message = CustomerKey::read_file(&path).unwrap_err().to_string();
+        assert!(message.contains("0640"), "{message}");
+        let (_dir, path) = file(&format!("{key}\n{}", &key[2..]), 0o600);
+        let message = CustomerKey::read_file(&path).unwrap_err().to_string();
+        assert!(message.contains("line 2") && !message.contains("1111"), "{message}");
+    }
+}
