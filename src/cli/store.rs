@@ -79,10 +79,23 @@ impl StorePath {
         config: &Config,
         access: Access,
     ) -> anyhow::Result<Engine> {
+        self.engine_for(unlock, config, &config.mount, access)
+    }
+
+    /// The same for a command that has options of a mount.
+    pub(super) fn engine_for(
+        &self,
+        unlock: &UnlockArgs,
+        config: &Config,
+        mount: &MountOptions,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
         self.require_free()?;
+        let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
+        let options = engine_options(config, &mount)?;
+        sse::read_customer_keys(&mount, &options.customer_keys)?;
         let keys = self.keys(&unlock.unlock(&self.path)?, &config.policy.account)?;
-        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
+        Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     encryption::{Encryption, EncryptionType},
     item::Form,
     plain::PlainOpens,
-    sealing::{Place, Sealing},
+    sealing::{Decision, Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
 };
@@ -276,14 +276,7 @@ impl Bucket {
     ) -> Result<Creation> {
         self.wraps.follow();
         let settings = self.follow_settings()?;
-        let place = Place {
-            bucket: &self.name,
-            geometry: &self.geometry,
-            encryption: &settings.encryption,
-            path: &|| path().to_string_lossy().into_owned(),
-        };
-        let service = self.wraps.service();
-        let decision = requested.decide(&place, &|name| service.resolve(name))?;
+        let (service, decision) = (self.wraps.service(), self.decide(&settings, path, requested)?);
         let seen = || {
             Ok(SeenEncryption {
                 header: decision.header,
@@ -295,6 +288,22 @@ impl Bucket {
         let grant = self.admit(admission, &ask)?;
         self.require_unblocked(&settings, decision.sealing.kind())?;
         self.creation(grant, &decision.sealing, caller, path)
+    }
+
+    /// What the object at `path` gets when this is requested.
+    pub(super) fn decide(
+        &self,
+        settings: &Settings,
+        path: &dyn Fn() -> PathBuf,
+        requested: &Encryption,
+    ) -> Result<Decision> {
+        let place = Place {
+            bucket: &self.name,
+            geometry: &self.geometry,
+            encryption: &settings.encryption,
+            path: &|| path().to_string_lossy().into_owned(),
+        };
+        requested.decide(&place, &|name| self.wraps.service().resolve(name))
     }
 
     /// Refuses writing to a stored object of a kind that the bucket does not take (any more).

@@ -362,7 +362,9 @@ impl Wraps {
             }
         }
         for master in masters {
-            self.make_key(&master, clock::now_secs())?;
+            // Made later than all others, also within one second: the latest is the one that wraps.
+            let last = self.stored_keys(&master)?.into_iter().map(|(created, _)| created).max();
+            self.make_key(&master, clock::now_secs().max(last.unwrap_or(0) + 1))?;
         }
         self.wrapping.purge();
         Ok(())

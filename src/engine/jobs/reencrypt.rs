@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    description::{Description, KeyFiles, Sealing},
+    description::{Description, KeyFiles, Sealing as Described},
     draft::{self, Draft},
     filter::Selection,
     pace::Pace,
@@ -18,8 +18,10 @@ use super::{
 use crate::{
     engine::{
         Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, table::Claim,
+        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, sealing::Sealing, table::Claim,
     },
+    envelope::EncryptionContext,
+    keys::KeyId,
     object::SseMode,
     store::{Kind, NodeRef, RenameMode, Stat},
 };
@@ -80,7 +82,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
-        let (filter, now) = (&self.job.selection.filter, clock::now_secs());
+        let (filter, now) =
+            (self.job.selection.filter.resolved(self.bucket.wraps().service()), clock::now_secs());
         let mut keys = KeyFiles::new(self.bucket.private())?;
         let mut unsynced: Option<NodeRef> = None;
         for found in Walk::new(dir, &filter.prefix)? {
@@ -136,11 +139,8 @@ impl Run<'_> {
     fn one(&self, found: &Found, description: &Description) -> std::result::Result<Option<u64>, Stop> {
         match description {
             Description::Damaged(reason) => return Err(damaged(&found.node, reason.clone()).into()),
-            Description::Encrypted(sealing) if !self.job.force && self.is_the_same(sealing) => {
+            Description::Encrypted(described) if !self.job.force && self.is_the_same(found, described)? => {
                 return Err(Stop::Skip("encrypted so already (--force makes a new data key)".to_owned()));
-            }
-            Description::Encrypted(sealing) if sealing.mode() == SseMode::Customer => {
-                return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
             }
             _ => {}
         }
@@ -155,15 +155,36 @@ impl Run<'_> {
         let path = || found.path.clone();
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let caller = Engine::job_caller();
-        let source = self.engine.open(&caller, &item, flags)?;
+        let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
+        let source = match self.engine.open(&caller, &item, flags) {
+            Err(EngineError::Key(_)) if customer => {
+                return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
+            }
+            opened => opened?,
+        };
         let outcome = self.renew(found, &source, &caller, &path);
         self.engine.close(source);
         outcome.map(Some)
     }
 
     /// Whether a COPY with these settings would change nothing.
-    fn is_the_same(&self, sealing: &Sealing) -> bool {
-        EncryptionType::from(sealing.mode()) == self.target
+    fn is_the_same(&self, found: &Found, described: &Described) -> Result<bool> {
+        let (identity, keys) = (&described.header.identity, &described.header.keys);
+        let path = || found.path.clone();
+        let decision = self.bucket.decide(&self.bucket.settings(), &path, &self.job.encryption)?;
+        let same_key = |key: &KeyId, context: &EncryptionContext| -> Result<bool> {
+            let master = self.bucket.wraps().master_of(keys)?;
+            Ok(master.as_ref() == Some(key) && described.context() == Some(context))
+        };
+        Ok(match (&decision.sealing, identity.mode) {
+            (Sealing::Service, SseMode::S3) => true,
+            (Sealing::Kms { key, bucket_key, context }, SseMode::Kms) => {
+                identity.bucket_key == *bucket_key && same_key(key, context)?
+            }
+            (Sealing::DualKms { key, context }, SseMode::DualKms) => same_key(key, context)?,
+            // Which customer key it is cannot be told from here, so that a new one is the sure way.
+            _ => false,
+        })
     }
 
     fn renew(

@@ -125,7 +125,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn objects(&mut self, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
         let bucket = self.source.bucket()?.clone();
-        let (filter, now) = (&self.job.selection.filter, clock::now_secs());
+        let (filter, now) =
+            (self.job.selection.filter.resolved(self.source.bucket()?.wraps().service()), clock::now_secs());
         let mut keys = KeyFiles::new(bucket.private())?;
         for found in Walk::new(self.source.node().clone(), &filter.prefix)? {
             if log.is_cancelled() {

@@ -26,7 +26,7 @@ use crate::{
         sealing::Sealing,
     },
     envelope::{RecordType, WrappedKey},
-    keys::{BucketKey, KeyError, KeyId, KeyName},
+    keys::{BucketKey, KeyError, KeyId, KeyName, KeyNameError, KeyService},
     object::{Header, Identity, KeySection, SseMode},
     policy::Action,
     store::{Access, Kind, NodeRef, Stat},
@@ -74,14 +74,13 @@ impl Engine {
         let _turn = self.job_turn()?;
         let service = &self.shared.buckets.sources().service;
         let key = job.to_key.as_ref().map(|name| service.resolve(name)).transpose()?;
+        let only = job.selection.filter.key.as_deref().map(|text| find(service, text)).transpose()?;
         let to = To { key, bucket_key: job.to_bucket_key };
         let mut log = Log::new(watch);
         let mut pace = Pace::new(job.selection.rate);
         for name in self.names_for(job.selection.bucket.as_ref())? {
             let (dir, bucket) = self.shared.buckets.find(&name)?;
-            for (path, done) in
-                records::rewrap(&bucket, job.selection.filter.key.as_deref(), job.selection.dry_run)?
-            {
+            for (path, done) in records::rewrap(&bucket, only.as_ref(), job.selection.dry_run)? {
                 log.note(&name, &path, done)?;
             }
             if job.new_bucket_key && !job.selection.dry_run {
@@ -113,7 +112,8 @@ struct Deep<'a> {
 
 impl Deep<'_> {
     fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
-        let (filter, now) = (&self.job.selection.filter, clock::now_secs());
+        let (filter, now) =
+            (self.job.selection.filter.resolved(self.bucket.wraps().service()), clock::now_secs());
         let mut keys = KeyFiles::new(self.bucket.private())?;
         let mut batch = Vec::new();
         if !self.job.selection.dry_run {
@@ -268,6 +268,12 @@ impl Step {
     fn skip(why: &str) -> Self {
         Self::Done(Done::skipped(why))
     }
+}
+
+/// The key that a filter names.
+fn find(service: &KeyService, text: &str) -> Result<KeyId> {
+    let invalid = |error: KeyNameError| KeyError::Invalid { key: text.to_owned(), why: error.to_string() };
+    Ok(service.find(&text.parse().map_err(invalid)?)?)
 }
 
 /// Why an object of this mode is not rewrapped.

@@ -311,7 +311,7 @@ fn a_job_that_is_stopped_leaves_the_rest_for_the_next_run() {
         drop(engine);
         fixture.engine()
     };
-    let mut seen = Seen { stop_after: Some(9), ..Seen::default() };
+    let mut seen = Seen { stop_after: Some(2), ..Seen::default() };
     assert!(engine.rewrap(&deep(), &mut seen).unwrap().cancelled);
     let (totals, _) = rewrap(&engine, &deep());
     assert_eq!((totals.failed, totals.cancelled), (0, false));
@@ -423,6 +423,147 @@ fn the_inventory_tells_how_each_object_is_encrypted_without_a_key() {
     assert_eq!((sealed.bucket_key_status, sealed.rewraps), (Some("ENABLED"), Some(0)));
     assert_eq!(sealed.policy, "allowed");
     assert!(std::fs::metadata(fixture.store().join("data/sealed")).unwrap().size() > 4096);
+}
+
+/// A key of the key service, called `alias`.
+fn kms_key(fixture: &Fixture, alias: &str) -> crate::keys::KeyId {
+    let unlock = Unlock::KeyFile(fixture.key_file());
+    let keyring = Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap();
+    let new = crate::keys::NewKey { alias: Some(alias.parse().unwrap()), ..crate::keys::NewKey::random() };
+    keyring.create_key(&new).unwrap()
+}
+
+fn asking(encryption: &str, key: &str, bucket_key: bool) -> Encryption {
+    EncryptionHeaders {
+        encryption: Some(encryption.into()),
+        kms_key: Some(key.into()),
+        bucket_key: (encryption == "aws:kms").then_some(bucket_key),
+        context: [("team".to_owned(), "blue".to_owned())].into(),
+        ..EncryptionHeaders::default()
+    }
+    .check()
+    .unwrap()
+}
+
+#[test]
+fn row_l3_a_rewrap_moves_objects_to_a_kms_key_and_from_one_to_another_without_a_new_data_key() {
+    let mut fixture = Fixture::with_bucket(4096);
+    put(&fixture.engine(), "s3", b"content");
+    let (one, two) = (kms_key(&fixture, "alias/one"), kms_key(&fixture, "alias/two"));
+    for (name, bucket_key) in [("kms", true), ("direct", false)] {
+        fixture.encryption = asking("aws:kms", "alias/one", bucket_key);
+        put(&fixture.engine(), name, b"content");
+    }
+    let before: Vec<_> = ["s3", "kms", "direct"].map(|name| header(&fixture, name)).into();
+    let engine = fixture.engine();
+    let job = Rewrap { to_key: Some("alias/two".parse().unwrap()), ..deep() };
+    let (totals, seen) = rewrap(&engine, &job);
+    assert_eq!(totals.failed, 0, "{:?}", seen.lines);
+    assert_eq!(
+        rewrap(&engine, &job).1.of("kms").0,
+        Outcome::Skipped,
+        "the second time there is nothing to do"
+    );
+    for (name, before) in ["s3", "kms", "direct"].into_iter().zip(&before) {
+        assert_eq!(seen.of(name).0, Outcome::Succeeded, "{name}");
+        let after = header(&fixture, name);
+        assert_eq!(after.identity.mode, SseMode::Kms);
+        assert_eq!(after.identity.object, before.identity.object);
+        assert_eq!(after.identity.commitment, before.identity.commitment, "the same data key");
+        assert_eq!(after.identity.bucket_key, before.identity.bucket_key, "{name}");
+        let context = |header: &Header| header.keys.find(RecordType::DataKey1).unwrap().context.clone();
+        assert_eq!(context(&after), context(before));
+        assert_eq!(get(&engine, name), b"content");
+    }
+    let off = Rewrap { to_bucket_key: Some(false), ..deep() };
+    assert_eq!(rewrap(&engine, &off).1.of("kms").0, Outcome::Succeeded);
+    assert!(!header(&fixture, "kms").identity.bucket_key);
+    assert_eq!(rewrap(&engine, &off).1.of("kms").0, Outcome::Skipped);
+    let to_s3 = Rewrap { to_key: Some("service".parse().unwrap()), ..deep() };
+    assert!(engine.rewrap(&to_s3, &mut Seen::default()).is_err(), "not to SSE-S3");
+    let entries = |key: &str| {
+        let mut keys = Vec::new();
+        let filter = Filter { key: Some(key.to_owned()), ..Filter::default() };
+        let inventory = Inventory::open(&fixture.store(), &Access::default()).unwrap();
+        inventory
+            .list(None, &filter, &mut |entry| {
+                keys.push(entry.key.clone());
+                Ok(())
+            })
+            .unwrap();
+        keys.sort();
+        keys
+    };
+    assert_eq!(entries(two.as_str()), ["direct", "kms", "s3"]);
+    assert!(entries(one.as_str()).is_empty());
+    drop(engine);
+    for name in ["s3", "kms", "direct"] {
+        assert_eq!(get(&fixture.engine(), name), b"content", "{name}");
+    }
+}
+
+#[test]
+fn a_rotated_kms_key_is_followed_with_and_without_bucket_keys() {
+    let mut fixture = Fixture::with_bucket(4096);
+    let key = kms_key(&fixture, "alias/one");
+    for (name, bucket_key) in [("kms", true), ("direct", false)] {
+        fixture.encryption = asking("aws:kms", "alias/one", bucket_key);
+        put(&fixture.engine(), name, b"content");
+    }
+    let unlock = Unlock::KeyFile(fixture.key_file());
+    Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap().rotate_key(&key).unwrap();
+    let engine = fixture.engine();
+    let (totals, seen) = rewrap(&engine, &deep());
+    assert_eq!(
+        (totals.failed, totals.succeeded),
+        (0, 3),
+        "the bucket key of `one`, and two objects: {:?}",
+        seen.lines
+    );
+    assert_eq!(rewrap(&engine, &deep()).0.succeeded, 0);
+    assert_eq!(header(&fixture, "direct").keys.find(RecordType::DataKey1).unwrap().key_version, 2);
+    assert_eq!(embedded_version(&fixture, "kms"), 2);
+}
+
+#[test]
+fn row_k3_reencryption_to_other_settings_is_a_copy_and_to_the_same_a_no_op() {
+    let fixture = Fixture::with_bucket(4096);
+    kms_key(&fixture, "alias/one");
+    let engine = fixture.engine();
+    put(&engine, "a", b"content");
+    let job = Reencrypt { encryption: asking("aws:kms", "alias/one", true), ..Reencrypt::default() };
+    assert_eq!(reencrypt(&engine, &job).1.of("a"), (Outcome::Succeeded, "aws:kms"));
+    assert_eq!(reencrypt(&engine, &job).1.of("a").0, Outcome::Skipped);
+    let other = Reencrypt { encryption: asking("aws:kms", "alias/one", false), ..Reencrypt::default() };
+    assert_eq!(
+        reencrypt(&engine, &other).1.of("a").0,
+        Outcome::Succeeded,
+        "without a bucket key is another setting"
+    );
+    let back = Reencrypt { encryption: aes256(), ..Reencrypt::default() };
+    assert_eq!(reencrypt(&engine, &back).1.of("a"), (Outcome::Succeeded, "AES256"));
+    assert_eq!(get(&engine, "a"), b"content");
+}
+
+#[test]
+fn row_m2_kms_objects_are_replicated_with_a_replica_key_only_and_row_m3_that_is_tried_first() {
+    let (mut source, target) = (Fixture::with_bucket(4096), Fixture::with_bucket(4096));
+    kms_key(&source, "alias/one");
+    let replica = kms_key(&target, "alias/replica");
+    source.encryption = asking("aws:kms", "alias/one", false);
+    let (from, to) = (source.engine(), target.engine());
+    put(&from, "a", b"content");
+    let (_, seen) = replicate(&from, &to, &Replicate::default());
+    assert_eq!(seen.of("a"), (Outcome::Skipped, "kms opt-in: name a replica key"));
+    let wrong = Replicate { replica_key: Some("alias/one".parse().unwrap()), ..Replicate::default() };
+    assert!(from.replicate(&to, &wrong, &mut Seen::default()).is_err());
+    let job = Replicate { replica_key: Some("alias/replica".parse().unwrap()), ..Replicate::default() };
+    assert_eq!(replicate(&from, &to, &job).1.of("a"), (Outcome::Succeeded, "aws:kms"));
+    let record = header(&target, "a").keys.find(RecordType::DataKey1).unwrap().clone();
+    assert_eq!(record.key_id, replica.as_str().as_bytes());
+    assert_eq!(record.context.pairs().collect::<Vec<_>>(), [("team", "blue")]);
+    assert_eq!(get(&to, "a"), b"content");
+    assert_eq!(replicate(&from, &to, &job).1.of("a").0, Outcome::Skipped);
 }
 
 fn replicate(from: &Engine, to: &Engine, job: &Replicate) -> (Totals, Seen) {
