@@ -10,6 +10,7 @@ mod description;
 mod draft;
 mod filter;
 mod inventory;
+mod objects;
 mod pace;
 mod records;
 mod reencrypt;

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use super::{
-    description::{Description, KeyFiles, Sealing as Described},
+    description::{Description, Sealing as Described},
     draft::{self, Draft},
     filter::Selection,
+    objects::{Objects, Seen},
     pace::Pace,
     report::{Done, Log, Totals, Watch},
     version::Version,
-    walk::{Found, Walk},
+    walk::Found,
 };
 use crate::{
     engine::{
@@ -82,33 +83,21 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
-        let (filter, now) =
-            (self.job.selection.filter.resolved(self.bucket.wraps().service()), clock::now_secs());
-        let mut keys = KeyFiles::new(self.bucket.private())?;
+        let filter = self.job.selection.filter.resolved(self.bucket.wraps().service());
         let mut unsynced: Option<NodeRef> = None;
-        for found in Walk::new(dir, &filter.prefix)? {
+        for seen in Objects::new(dir, self.bucket.private(), filter)? {
             if log.is_cancelled() {
                 break;
             }
-            let found = match found {
-                Ok(found) if found.stat.kind == Kind::File => found,
-                Ok(_) => continue,
+            let (found, description) = match seen {
+                Ok(Seen::Object(_, description)) if self.is_ours(&description) => continue,
+                Ok(Seen::Object(found, description)) => (found, description),
+                Ok(Seen::Other(_)) => continue,
                 Err(unseen) => {
                     log.note(self.bucket.name(), &unseen.path, Err(unseen.error.into()))?;
                     continue;
                 }
             };
-            let description = match keys.describe(&found.node) {
-                Ok(description) => description,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
-                Err(error) => {
-                    log.note(self.bucket.name(), &found.path, Err(error.into()))?;
-                    continue;
-                }
-            };
-            if !filter.takes(&description, now) || self.is_ours(&description) {
-                continue;
-            }
             // Renames are made durable directory by directory; before that a crash shows the old object.
             if let Some(last) = unsynced.take_if(|last| last.key() != found.dir.key()) {
                 last.sync_dir()?;

@@ -17,9 +17,10 @@ use std::{
 
 use super::{
     attributes,
-    description::{Description, KeyFiles, Sealing},
+    description::{Description, Sealing},
     draft::{self, Draft},
     filter::Selection,
+    objects::{Objects, Seen},
     pace::Pace,
     report::{Done, Log, Totals, Watch},
     version::Version,
@@ -28,8 +29,7 @@ use super::{
 use crate::{
     crypto::{self, Secret},
     engine::{
-        Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result, clock,
-        item::damaged,
+        Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result, item::damaged,
     },
     envelope::{EncryptionContext, Id},
     keys::{Binding, KeyError, KeyName, MasterKey},
@@ -125,32 +125,26 @@ struct Run<'a> {
 impl Run<'_> {
     fn objects(&mut self, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
         let bucket = self.source.bucket()?.clone();
-        let (filter, now) =
-            (self.job.selection.filter.resolved(self.source.bucket()?.wraps().service()), clock::now_secs());
-        let mut keys = KeyFiles::new(bucket.private())?;
-        for found in Walk::new(self.source.node().clone(), &filter.prefix)? {
+        let filter = self.job.selection.filter.resolved(bucket.wraps().service());
+        for seen in Objects::new(self.source.node().clone(), bucket.private(), filter)? {
             if log.is_cancelled() {
                 break;
             }
-            let found = match found {
-                Ok(found) if found.stat.kind == Kind::Directory => continue,
-                Ok(found) => found,
+            let (found, done) = match seen {
+                Ok(Seen::Object(found, description)) => {
+                    pace.wait();
+                    let done = self.object(&found, &description, log);
+                    (found, done)
+                }
+                Ok(Seen::Other(found)) if found.stat.kind == Kind::Directory => continue,
+                Ok(Seen::Other(found)) => {
+                    let done = self.special(&found);
+                    (found, done)
+                }
                 Err(unseen) => {
                     log.note(bucket.name(), &unseen.path, Err(unseen.error.into()))?;
                     continue;
                 }
-            };
-            let done = match found.stat.kind {
-                Kind::File => match keys.describe(&found.node) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    Err(error) => Err(error.into()),
-                    Ok(description) if !filter.takes(&description, now) => continue,
-                    Ok(description) => {
-                        pace.wait();
-                        self.object(&found, &description, log)
-                    }
-                },
-                _ => self.special(&found),
             };
             log.note(bucket.name(), &found.path, done)?;
         }

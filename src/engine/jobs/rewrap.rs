@@ -8,19 +8,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    description::{Description, KeyFiles, Sealing as Described},
+    description::{Description, Sealing as Described},
     filter::Selection,
+    objects::{Objects, Seen},
     pace::Pace,
     records,
     report::{Done, Log, Totals, Watch},
-    walk::{Found, Walk},
+    walk::Found,
 };
 use crate::{
     crypto,
     engine::{
         Bucket, Engine, Item, Result,
         admission::{Ask, SeenEncryption},
-        clock, ctime,
+        ctime,
         item::damaged,
         live::{LiveObject, Sync},
         sealing::Sealing,
@@ -112,42 +113,29 @@ struct Deep<'a> {
 
 impl Deep<'_> {
     fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
-        let (filter, now) =
-            (self.job.selection.filter.resolved(self.bucket.wraps().service()), clock::now_secs());
-        let mut keys = KeyFiles::new(self.bucket.private())?;
+        let filter = self.job.selection.filter.resolved(self.bucket.wraps().service());
         let mut batch = Vec::new();
         if !self.job.selection.dry_run {
             self.bucket.kept_times().begin()?;
         }
-        for found in Walk::new(dir, &filter.prefix)? {
+        for seen in Objects::new(dir, self.bucket.private(), filter)? {
             if log.is_cancelled() {
                 break;
             }
-            let found = match found {
-                Ok(found) if found.stat.kind == Kind::File => found,
-                Ok(_) => continue,
+            let (found, description) = match seen {
+                Ok(Seen::Object(found, description)) => (found, description),
+                Ok(Seen::Other(_)) => continue,
                 Err(unseen) => {
                     log.note(self.bucket.name(), &unseen.path, Err(unseen.error.into()))?;
                     continue;
                 }
             };
-            let description = match keys.describe(&found.node) {
-                Ok(description) => description,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
-                Err(error) => {
-                    log.note(self.bucket.name(), &found.path, Err(error.into()))?;
-                    continue;
-                }
-            };
-            if !filter.takes(&description, now) {
-                continue;
-            }
             if batch.len() >= BATCH || pace.is_early() {
                 self.settle(&mut batch, log)?;
             }
             pace.wait();
             let path = found.path.clone();
-            match self.one(found, description) {
+            match self.one(*found, description) {
                 Ok(Step::Logged(logged)) => batch.push(*logged),
                 Ok(Step::Done(done)) => log.note(self.bucket.name(), &path, Ok(done))?,
                 Err(error) => log.note(self.bucket.name(), &path, Err(error))?,
