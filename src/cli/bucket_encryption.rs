@@ -8,7 +8,7 @@ use super::{
     audit_log::{self, AuditPlan},
     bucket::explained,
     output,
-    store::{StorePath, default_encryption, key_service},
+    store::{StorePath, default_encryption},
     unlock::UnlockArgs,
 };
 use crate::{
@@ -126,7 +126,7 @@ impl OfBucket {
     /// Needs no lock of the store: who serves it follows the change.
     fn keys(&self, config: &Config) -> anyhow::Result<KeyService> {
         let store = StorePath::open(&self.store)?;
-        key_service(store.keyring(&self.unlock.unlock(store.path())?)?, config)
+        store.keys(&self.unlock.unlock(store.path())?, config)
     }
 
     fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {

@@ -17,10 +17,12 @@ mod buckets;
 mod clock;
 mod committer;
 mod crash_mark;
+mod ctime;
 mod defects;
 mod encryption;
 mod error;
 mod file;
+mod hidden;
 mod item;
 mod jobs;
 mod listing;
@@ -64,7 +66,8 @@ pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use jobs::{
-    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
+    Watch,
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};

@@ -14,6 +14,8 @@ mod failures;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod posix;

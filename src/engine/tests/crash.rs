@@ -38,7 +38,7 @@ static KEYS: LazyLock<Arc<KeyService>> = LazyLock::new(|| {
 });
 
 /// A fresh store with an empty bucket `data`, all of it durable.
-static EMPTY: LazyLock<SimDisk> = LazyLock::new(|| {
+pub(super) static EMPTY: LazyLock<SimDisk> = LazyLock::new(|| {
     let disk = SimDisk::new(Host::Ordered);
     layout::create_store(&disk.root(), layout::StoreId::from_bytes([1; 16])).unwrap();
     let engine = start(&disk, Defects::default()).unwrap();
@@ -47,7 +47,7 @@ static EMPTY: LazyLock<SimDisk> = LazyLock::new(|| {
     disk.power_cycle(&mut StdRng::seed_from_u64(0), CrashMode::KeepAll)
 });
 
-fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
+pub(super) fn start(disk: &SimDisk, defects: Defects) -> std::io::Result<Engine> {
     let limits = Limits {
         bulk: 96 << 10,
         dirty_per_object: 1 << 20,
