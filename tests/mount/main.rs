@@ -4,13 +4,19 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
