@@ -41,7 +41,7 @@ enum Action {
 
 /// Make a bucket
 ///
-/// Works while the store is mounted. `mkdir` at the root of the drive does the same with the configured defaults.
+/// While the store is mounted, `mkdir` at the root of the drive does the same with the configured defaults.
 #[derive(Debug, clap::Args)]
 struct Create {
     /// The store
