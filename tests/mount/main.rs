@@ -4,6 +4,8 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod encryption;
@@ -11,6 +13,8 @@ mod encryption;
 mod failures;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
