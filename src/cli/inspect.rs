@@ -34,6 +34,7 @@ pub(super) struct Inspect {
 
 /// What `--json` prints. Sizes are bytes, ids and keys lower-case hex, times RFC 3339.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "these are independent facts of a header")]
 struct Report {
     file: String,
     format_version: u8,

@@ -32,6 +32,7 @@ use crate::{
 /// Returns when the drive serves; it stays in the background until `strongroom umount DIR`, `umount DIR`, or the end of
 /// `--idle-timeout`. The root of the drive holds the buckets: `mkdir` makes one, `rmdir` deletes an empty one.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "these are independent flags")]
 pub(super) struct Mount {
     /// The store
     store: PathBuf,

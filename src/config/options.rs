@@ -44,6 +44,7 @@ pub struct Config {
 /// How drives are mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools, reason = "these are independent switches")]
 pub struct MountOptions {
     /// Allow no change.
     pub read_only: bool,

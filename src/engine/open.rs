@@ -285,14 +285,14 @@ impl Engine {
         let bucket = item.bucket()?;
         let (identity, section) = match self.shared.objects.peek(item.key()) {
             Some(object) => object.identity_and_keys(),
-            None => match read_header(&item.node().open(Access::Read)?)? {
-                Ok((_, header)) => (header.identity, header.keys),
-                // Left by a crash, it becomes what the default is. Damage is found when it is opened.
-                Err(_) => {
+            None => {
+                let Ok((_, header)) = read_header(&item.node().open(Access::Read)?)? else {
+                    // Left by a crash, it becomes what the default is. Damage is found when it is opened.
                     let header = bucket.settings().encryption.default.header();
                     return Ok(SeenEncryption { header, ..SeenEncryption::default() });
-                }
-            },
+                };
+                (header.identity, header.keys)
+            }
         };
         let kind = EncryptionType::from(identity.mode);
         let wraps = bucket.wraps();

@@ -63,7 +63,8 @@ fn assert_keeps_content(drive: &mut Drive, name: &str, flags: &[&str]) {
     drive.unmount();
     let stored = drive.stored(name);
     let good = fs::read(&stored).unwrap();
-    assert!(!good.windows(64).any(|window| window == &content()[..64]), "plaintext in the store");
+    let clear = &content()[..64];
+    assert!(!good.windows(64).any(|window| window == clear), "plaintext in the store");
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(&stored, &bad).unwrap();
