@@ -5,6 +5,8 @@
 
 mod args;
 mod attr;
+mod audit;
+mod audit_log;
 mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
@@ -35,6 +37,7 @@ mod policy_lint;
 mod policy_simulate;
 mod put;
 mod reencrypt;
+mod replicate;
 mod rewrap;
 mod sse;
 mod status;

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     identities::access,
     sse,
@@ -78,10 +79,28 @@ impl StorePath {
         config: &Config,
         access: Access,
     ) -> anyhow::Result<Engine> {
+        self.engine_for(unlock, config, &config.mount, access)
+    }
+
+    /// The same for a command that has options of a mount.
+    pub(super) fn engine_for(
+        &self,
+        unlock: &UnlockArgs,
+        config: &Config,
+        mount: &MountOptions,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
-        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let audit = match access {
+            Access::Read => None,
+            Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
+        };
+        let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
+        let options = engine::Options { audit, ..engine_options(config, &mount)? };
+        sse::read_customer_keys(&mount, &options.customer_keys)?;
+        let keys = key_service(keyring, config)?;
+        Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
 
@@ -110,6 +129,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+        audit: None,
     })
 }
 
