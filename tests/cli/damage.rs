@@ -45,6 +45,7 @@ fn engine(dir: &Path) -> Engine {
         },
         access: Access::default(),
         limits: Limits::default(),
+        audit: None,
     };
     Engine::start(&store, keyring, "test", options).unwrap()
 }
