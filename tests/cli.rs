@@ -9,6 +9,8 @@
 
 #[path = "cli/damage.rs"]
 mod damage;
+#[path = "cli/jobs.rs"]
+mod jobs;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/snapshots.rs"]

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use super::{
     attr::Attr, audit::Audit, bucket::Bucket, completions::Completions, exit::Exit, init::Init,
     inspect::Inspect, inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper,
-    passwd::Passwd, policy::Policy, put::Put, reencrypt::Reencrypt, rewrap::Rewrap, status::Status,
-    umount::Umount, verify::Verify,
+    passwd::Passwd, policy::Policy, put::Put, reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap,
+    status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -44,6 +44,7 @@ enum Command {
     Inventory(ListInventory),
     Rewrap(Rewrap),
     Reencrypt(Reencrypt),
+    Replicate(Replicate),
     Passwd(Passwd),
     Policy(Policy),
     Status(Status),
@@ -82,6 +83,7 @@ impl Command {
             Self::Inventory(command) => command.run(config),
             Self::Rewrap(command) => command.run(config),
             Self::Reencrypt(command) => command.run(config),
+            Self::Replicate(command) => command.run(config),
             Self::Passwd(command) => command.run(config),
             Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),

@@ -107,6 +107,7 @@ impl OfBucket {
         AuditPlan::new(&store, &config.audit)?.recorded(event, act)
     }
 
+    /// The policy. It needs no key and may be changed while the store is mounted.
     fn policy(&self, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
         policy_file(&self.store, bucket)
     }

@@ -37,6 +37,7 @@ mod policy_lint;
 mod policy_simulate;
 mod put;
 mod reencrypt;
+mod replicate;
 mod rewrap;
 mod sse;
 mod status;

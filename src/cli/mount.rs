@@ -61,7 +61,7 @@ pub(super) struct Mount {
     /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
     ///
     /// uring is FUSE over `io_uring`, which root switches on by writing Y to
-    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    /// `/sys/module/fuse/parameters/enable_uring`; auto takes it where it is.
     #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
     transport: Option<Transport>,
     #[command(flatten)]
@@ -69,9 +69,9 @@ pub(super) struct Mount {
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
     /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
-    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno,
-    /// audit=A, audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no
-    /// effect unless suid or dev is given.
+    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A,
+    /// audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and
+    /// devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]

@@ -79,15 +79,27 @@ impl StorePath {
         config: &Config,
         access: Access,
     ) -> anyhow::Result<Engine> {
+        self.engine_for(unlock, config, &config.mount, access)
+    }
+
+    /// The same for a command that has options of a mount.
+    pub(super) fn engine_for(
+        &self,
+        unlock: &UnlockArgs,
+        config: &Config,
+        mount: &MountOptions,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
         self.require_free()?;
         let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
         let audit = match access {
             Access::Read => None,
             Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
         };
-        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        let keys = key_service(keyring, config)?;
+        let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
         let options = engine::Options { audit, ..engine_options(config, &mount)? };
+        sse::read_customer_keys(&mount, &options.customer_keys)?;
+        let keys = key_service(keyring, config)?;
         Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }

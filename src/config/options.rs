@@ -32,10 +32,10 @@ pub struct Config {
     pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
-    /// What is recorded of requests.
-    pub audit: AuditOptions,
     /// How stores are unlocked.
     pub unlock: UnlockOptions,
+    /// What is recorded of requests.
+    pub audit: AuditOptions,
     /// Key services, by the names that the keys of a store call them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub provider: BTreeMap<String, ProviderSettings>,
@@ -161,6 +161,18 @@ pub struct LogOptions {
     pub file: PathBuf,
 }
 
+/// How stores are unlocked where nothing else says so; empty is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnlockOptions {
+    /// With a key file.
+    pub key_file: PathBuf,
+    /// With a key in a keyring of the kernel.
+    pub kernel_key: String,
+    /// With the passphrase that a command prints.
+    pub passphrase_command: String,
+}
+
 /// What is recorded of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -211,18 +223,6 @@ pub enum AuditSync {
     Batch,
     /// When the system likes.
     Never,
-}
-
-/// How stores are unlocked where nothing else says so; empty is not.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UnlockOptions {
-    /// With a key file.
-    pub key_file: PathBuf,
-    /// With a key in a keyring of the kernel.
-    pub kernel_key: String,
-    /// With the passphrase that a command prints.
-    pub passphrase_command: String,
 }
 
 /// A number of worker threads.

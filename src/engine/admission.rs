@@ -135,7 +135,7 @@ impl Admission {
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        policies.evaluate(&request).into_result().map_err(|denial| EngineError::Denied(Box::new(denial)))
+        policies.evaluate(&request).into_result().map_err(EngineError::Denied)
     }
 }
 

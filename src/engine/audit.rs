@@ -134,8 +134,7 @@ impl Engine {
         self.recorded(event, || self.unlink_name(caller, dir, name), drop)
     }
 
-    /// Moves a name within its bucket. For the policy it is a read and a delete of the old name and a put of the new
-    /// one with the encryption that the object has; what is replaced is deleted.
+    /// Moves a name within its bucket.
     pub fn rename(
         &self,
         caller: &Caller,

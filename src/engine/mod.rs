@@ -17,10 +17,12 @@ mod buckets;
 mod clock;
 mod committer;
 mod crash_mark;
+mod ctime;
 mod defects;
 mod encryption;
 mod error;
 mod file;
+mod hidden;
 mod item;
 mod jobs;
 mod listing;
@@ -57,12 +59,15 @@ use std::sync::{Arc, Mutex};
 pub use bucket::Bucket;
 pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
-pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
+pub use encryption::{
+    Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
+};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use jobs::{
-    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
+    Watch,
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
@@ -97,7 +102,8 @@ pub struct Limits {
     pub dirty_total: u64,
     /// Bytes of tag pages kept for all open objects together; each may keep eight pages in any case.
     pub tag_cache: u64,
-    /// Objects up to this size have all their tag pages checked when opened.
+    /// Objects up to this size have all their tag pages checked when opened; after a crash those that were never synced
+    /// have all their blocks checked.
     pub strict_open: u64,
     /// Unsaved changes are saved after at most this long.
     pub commit_interval: std::time::Duration,

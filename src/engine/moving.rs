@@ -17,7 +17,7 @@ use crate::{
 const MOST_JUDGED: usize = 10_000;
 
 impl Engine {
-    /// Moves a name within its bucket.
+    /// What [`Engine::rename`] does.
     pub(super) fn rename_name(
         &self,
         caller: &Caller,
@@ -46,7 +46,7 @@ impl Engine {
         Ok(from.0.node().rename(&old, to.0.node(), &new, mode)?)
     }
 
-    /// Gives `item` a further name in a directory of the same bucket.
+    /// What [`Engine::link`] does.
     pub(super) fn link_name(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
         self.require_writable()?;
         same_bucket(item, dir)?;

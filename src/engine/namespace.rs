@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::{
     Attr, Caller, Engine, Item, OpenFile, Result, SetAttr,
+    attributes::inherit,
     buckets::not_found,
     file::Content,
     item::Form,
@@ -56,9 +57,10 @@ impl Engine {
         if stat.kind != Kind::File || item.is_root() {
             return Ok(Attr::new(stat, stat.size));
         }
+        let ctime = item.bucket()?.kept_times().shown(item.node(), stat);
         if let Some(object) = self.shared.objects.peek(stat.key) {
             let (size, mtime) = object.size_and_mtime();
-            let mut attr = Attr::new(stat, size);
+            let mut attr = Attr { ctime, ..Attr::new(stat, size) };
             attr.mtime = mtime.unwrap_or(attr.mtime);
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
@@ -75,7 +77,7 @@ impl Engine {
                 }
             }
         };
-        Ok(Attr::new(stat, size))
+        Ok(Attr { ctime, ..Attr::new(stat, size) })
     }
 
     /// The size of an object that a crash may have left unfinished, at most that `derived` from the stored length. Without
@@ -179,7 +181,7 @@ impl Engine {
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
-        self.inherit(dir.node(), &node)?;
+        inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 

@@ -10,6 +10,7 @@ use super::{
     item::Form,
     live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
+    retained::allows_append,
 };
 use crate::{
     keys::{KeyError, KeyId},
@@ -68,9 +69,7 @@ impl Engine {
     /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
     fn refuse_retained(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<bool> {
         match self.require_free(caller, item, &|| item.path()) {
-            Err(EngineError::Retained { .. })
-                if flags.append && !flags.truncate && self.allows_append(item)? =>
-            {
+            Err(EngineError::Retained { .. }) if flags.append && !flags.truncate && allows_append(item)? => {
                 Ok(true)
             }
             refused => refused.map(|()| false),

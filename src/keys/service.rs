@@ -116,6 +116,12 @@ impl KeyService {
         }
     }
 
+    /// The name by which records of `id` call it: that at its provider, where it has one.
+    pub fn record_name(&self, id: &KeyId) -> String {
+        let remote = self.keyring.remote_keys().into_iter().find(|(key, ..)| key == id);
+        remote.map_or_else(|| id.as_str().to_owned(), |(.., name)| name)
+    }
+
     /// The state of a key as last read; call [`KeyService::refresh`] before a decision. Takes no system call.
     pub fn key_state(&self, id: &KeyId) -> Result<KeyState, KeyError> {
         self.keyring.key_state(id)

@@ -8,9 +8,13 @@ mod audit;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

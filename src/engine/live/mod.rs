@@ -127,6 +127,11 @@ impl LiveObject {
         self.node.key()
     }
 
+    /// The stored file.
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
     /// The bucket it lies in.
     pub(crate) fn bucket(&self) -> &Arc<Bucket> {
         &self.bucket

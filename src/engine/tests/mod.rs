@@ -4,6 +4,8 @@
 mod auditing;
 mod crash;
 mod encryption;
+mod jobs;
+mod jobs_crash;
 mod model;
 mod repairing;
 mod salvaging;
