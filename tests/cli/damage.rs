@@ -46,7 +46,6 @@ fn engine(dir: &Path) -> Engine {
         },
         access: Access::default(),
         limits: Limits::default(),
-        audit: None,
     };
     Engine::start(&store, keyring, "test", options).unwrap()
 }
