@@ -81,7 +81,10 @@ fn programs_commands_and_refusals_stand_in_one_log_that_verifies_while_it_is_wri
     drive.remount();
     fs::write(drive.dir().join("later"), "x").unwrap();
     drive.unmount();
-    let names: Vec<_> = self::events(&drive).iter().map(|event| event["eventName"].clone()).collect();
+    let mut events = self::events(&drive);
+    // The buckets are opened with keys in between.
+    events.retain(|event| event["eventSource"] != "kms.amazonaws.com");
+    let names: Vec<_> = events.iter().map(|event| event["eventName"].clone()).collect();
     assert_eq!(names[names.len() - 4..], ["StopLogging", "StartLogging", "PutObject", "StopLogging"]);
     ok(&mut drive.on_store(["audit", "verify"], []));
 }
@@ -97,8 +100,10 @@ fn an_edited_and_a_cut_log_are_named_by_file_and_line() {
     fs::write(&log, text.replacen("DeleteObject", "GetObject\",\"x\":\"", 1)).unwrap();
     let bad = run(&mut drive.on_store(["audit", "verify"], []));
     assert_eq!(bad.code, 3, "{bad:?}");
-    assert!(bad.stdout.contains("BAD: audit-00000001.jsonl, line 6: the line was edited"), "{}", bad.stdout);
-    let cut: Vec<_> = text.lines().take(5).collect();
+    let edited = text.lines().position(|line| line.contains("DeleteObject")).unwrap() + 1;
+    let named = format!("BAD: audit-00000001.jsonl, line {edited}: the line was edited");
+    assert!(bad.stdout.contains(&named), "{}", bad.stdout);
+    let cut: Vec<_> = text.lines().take(text.lines().count() - 2).collect();
     fs::write(&log, cut.join("\n") + "\n").unwrap();
     let bad = run(&mut drive.on_store(["audit", "verify"], []));
     assert!(bad.code == 3 && bad.stdout.contains("knows 2 more lines"), "{bad:?}");
