@@ -3,12 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    config::{Config, Identity, PolicyMode},
-    engine::{self, Who, read_identity_policy},
+    config::{Config, Identity, MountOptions, PolicyMode},
+    engine::{self, Profiled, Who, read_identity_policy},
     policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn},
 };
 
-use super::exit::{Exit, Refusal};
+use super::{
+    exit::{Exit, Refusal},
+    sse::requested,
+};
 
 /// What the configuration says about access. A user that does not exist, and a policy that is broken, are refused: what
 /// was meant to restrict somebody would else restrict nobody.
@@ -23,7 +26,27 @@ pub(super) fn access(config: &Config) -> anyhow::Result<engine::Access> {
             .map_err(|problem| refused(format!("identity policy `{}`: {problem}", file.display())))?;
         access.policies.push((resolve(identity)?, file.clone()));
     }
+    for (identity, profile) in &config.profiles {
+        let encryption = requested(&MountOptions {
+            sse: profile.sse,
+            sse_kms_key: profile.sse_kms_key.clone(),
+            sse_context: profile.sse_context.clone(),
+            sse_bucket_key: profile.sse_bucket_key,
+            ..MountOptions::default()
+        })?;
+        access.profiles.insert(profiled(identity)?, encryption);
+    }
     Ok(access)
+}
+
+fn profiled(identity: &Identity) -> anyhow::Result<Profiled> {
+    if let Identity::Program(path) = identity {
+        return Ok(Profiled::Program(path.clone()));
+    }
+    Ok(match resolve(identity)? {
+        Who::User(uid) => Profiled::User(uid),
+        Who::Group(gid) => Profiled::Group(gid),
+    })
 }
 
 /// The configured account.
@@ -81,6 +104,11 @@ fn resolve(identity: &Identity) -> anyhow::Result<Who> {
     let unknown =
         || refused(format!("`{identity}` does not exist on this machine: name another, or make it first"));
     Ok(match identity {
+        Identity::Program(path) => {
+            return Err(refused(format!(
+                "a program (`{path}`) has a profile, and neither ARN nor policy: name a user or group"
+            )));
+        }
         Identity::Uid(uid) => Who::User(*uid),
         Identity::Gid(gid) => Who::Group(*gid),
         Identity::UserName(name) => Who::User(uzers::get_user_by_name(name).ok_or_else(unknown)?.uid()),

@@ -4,7 +4,11 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
+mod audit;
+mod audit_log;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod bucket_retention;
 mod completions;
@@ -31,7 +35,9 @@ mod policy;
 mod policy_explain;
 mod policy_lint;
 mod policy_simulate;
+mod put;
 mod reencrypt;
+mod replicate;
 mod rewrap;
 mod sse;
 mod status;

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use super::{
-    Caller, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals, process::Asker,
+    Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals,
+    process::Asker,
 };
 use crate::{
     name::{BucketName, ObjectName},
@@ -42,9 +43,19 @@ impl Admission {
         Self { principals, mode }
     }
 
+    /// Who users are to the policies.
+    pub(super) fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
     /// Whether nobody but a bucket's own policy can deny anything.
     pub(super) fn is_open(&self) -> bool {
         self.mode == Mode::Open && !self.principals.have_policies()
+    }
+
+    /// What every request of `caller` asks for, if an administrator says so.
+    pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
+        self.principals.profile(caller)
     }
 
     /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
@@ -124,7 +135,7 @@ impl Admission {
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        policies.evaluate(&request).into_result().map_err(|denial| EngineError::Denied(Box::new(denial)))
+        policies.evaluate(&request).into_result().map_err(EngineError::Denied)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::{
     Attr, Caller, Engine, Item, OpenFile, Result, SetAttr,
+    attributes::inherit,
     buckets::not_found,
     file::Content,
     item::Form,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     name::BucketName,
     policy::Action,
-    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat, XattrMode},
+    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat},
 };
 
 impl Engine {
@@ -56,9 +57,10 @@ impl Engine {
         if stat.kind != Kind::File || item.is_root() {
             return Ok(Attr::new(stat, stat.size));
         }
+        let ctime = item.bucket()?.kept_times().shown(item.node(), stat);
         if let Some(object) = self.shared.objects.peek(stat.key) {
             let (size, mtime) = object.size_and_mtime();
-            let mut attr = Attr::new(stat, size);
+            let mut attr = Attr { ctime, ..Attr::new(stat, size) };
             attr.mtime = mtime.unwrap_or(attr.mtime);
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
@@ -75,7 +77,7 @@ impl Engine {
                 }
             }
         };
-        Ok(Attr::new(stat, size))
+        Ok(Attr { ctime, ..Attr::new(stat, size) })
     }
 
     /// The size of an object that a crash may have left unfinished, at most that `derived` from the stored length. Without
@@ -161,8 +163,14 @@ impl Engine {
         Ok(item.node().read_link()?)
     }
 
-    /// Makes a directory; at the root of the mount, a bucket.
-    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+    /// What [`Engine::make_dir`] does.
+    pub(super) fn make_any_dir(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let birth = birth(caller, mode);
         if dir.is_root() {
@@ -173,6 +181,7 @@ impl Engine {
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
+        inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
@@ -192,8 +201,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(
+    /// What [`Engine::make_symlink`] does.
+    pub(super) fn put_symlink(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -207,8 +216,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::unlink`] does.
+    pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
         let _granted =
@@ -222,8 +231,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_dir`] does.
+    pub(super) fn remove_any_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
             let name = bucket_name(name)?;
@@ -240,28 +249,6 @@ impl Engine {
     /// Space of the file system below.
     pub fn space(&self, item: &Item) -> Result<Space> {
         Ok(item.node().space()?)
-    }
-
-    /// The value of an extended attribute.
-    pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
-        Ok(item.node().xattr(name)?)
-    }
-
-    /// Sets an extended attribute. Its value is stored in clear.
-    pub fn set_xattr(&self, item: &Item, name: &OsStr, value: &[u8], mode: XattrMode) -> Result<()> {
-        self.require_writable()?;
-        Ok(item.node().set_xattr(name, value, mode)?)
-    }
-
-    /// Names of the extended attributes.
-    pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
-        Ok(item.node().xattrs()?)
-    }
-
-    /// Removes an extended attribute.
-    pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
-        self.require_writable()?;
-        Ok(item.node().remove_xattr(name)?)
     }
 }
 

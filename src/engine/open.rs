@@ -10,6 +10,7 @@ use super::{
     item::Form,
     live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
+    retained::allows_append,
 };
 use crate::{
     keys::{KeyError, KeyId},
@@ -19,8 +20,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
-    pub fn open(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
+    /// What [`Engine::open`] does.
+    pub(super) fn open_file(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
         if item.kind() != Kind::File {
             return Err(EngineError::Invalid("only regular files are opened here"));
         }
@@ -68,9 +69,7 @@ impl Engine {
     /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
     fn refuse_retained(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<bool> {
         match self.require_free(caller, item, &|| item.path()) {
-            Err(EngineError::Retained { .. })
-                if flags.append && !flags.truncate && self.allows_append(item)? =>
-            {
+            Err(EngineError::Retained { .. }) if flags.append && !flags.truncate && allows_append(item)? => {
                 Ok(true)
             }
             refused => refused.map(|()| false),
@@ -164,7 +163,7 @@ impl Engine {
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
@@ -202,10 +201,10 @@ impl Engine {
         Ok(Content::Encrypted(object))
     }
 
-    /// Truncates an open file to nothing: a new PUT.
-    pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
+    /// What [`Engine::truncate`] does.
+    pub(super) fn truncate_file(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         match (file.content(), creation) {
             (Content::Plain(file), _) => Ok(file.set_len(0)?),
             (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
@@ -213,8 +212,8 @@ impl Engine {
         }
     }
 
-    /// Creates a regular file that must not exist, and opens it. A denied creation leaves nothing behind.
-    pub fn create(
+    /// What [`Engine::create`] does.
+    pub(super) fn create_file(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -225,7 +224,8 @@ impl Engine {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
         let path = || dir.path_of(name);
-        let creation = self.admit_put(caller, dir, &path)?;
+        let requested = self.requested_in(caller, dir.node())?;
+        let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, &requested)?;
         let readable = !flags.read || self.may_read(caller, dir, &path)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
@@ -243,6 +243,7 @@ impl Engine {
             }
         };
         self.shared.uploads.begin(stat.key, caller.uid);
+        self.shared.explicit.forget(stat.key);
         let attr = Attr::new(&stat, 0);
         Ok((item.clone(), attr, OpenFile::new(item, flags, content).creating().readable(readable)))
     }
@@ -254,14 +255,14 @@ impl Engine {
         dir: &Item,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let shared = &self.shared;
-        let judged = dir.bucket()?.judge_put(&shared.admission, caller, path, &shared.options.encryption)?;
-        Ok(judged.0)
+        let requested = self.requested_in(caller, dir.node())?;
+        Ok(dir.bucket()?.judge_put(&self.shared.admission, caller, path, &requested)?.0)
     }
 
-    fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
-        let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.admission, caller, path, &shared.options.encryption)
+    /// Asks whether `item` may be written anew.
+    fn admit_put(&self, caller: &Caller, item: &Item) -> Result<Creation> {
+        let requested = self.requested_for(caller, item)?;
+        item.bucket()?.admit_put(&self.shared.admission, caller, &|| item.path(), &requested)
     }
 
     /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
@@ -280,7 +281,7 @@ impl Engine {
     }
 
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
-    fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
+    pub(super) fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
         let bucket = item.bucket()?;
         let (identity, section) = match self.shared.objects.peek(item.key()) {
             Some(object) => object.identity_and_keys(),

@@ -71,10 +71,12 @@ impl Adapter {
                 ops.open_dir(&caller, node).map(|handle| Answer::Opened(Opened { handle, flags: 0 }))
             }
             Operation::Space => ops.space(node).map(Answer::Space),
-            Operation::SetXattr { name, value, flags } => done(ops.set_xattr(node, name, value, flags)),
+            Operation::SetXattr { name, value, flags } => {
+                done(ops.set_xattr(&caller, node, name, value, flags))
+            }
             Operation::Xattr { name, size } => ops.xattr(node, name).and_then(|value| sized(value, size)),
             Operation::Xattrs { size } => ops.xattrs(node).and_then(|names| sized(names, size)),
-            Operation::RemoveXattr { name } => done(ops.remove_xattr(node, name)),
+            Operation::RemoveXattr { name } => done(ops.remove_xattr(&caller, node, name)),
             _ => return None,
         })
     }

@@ -3,6 +3,7 @@
 mod actions;
 mod ready;
 mod retention;
+mod sources;
 mod tools;
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
