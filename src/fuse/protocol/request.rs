@@ -442,7 +442,7 @@ mod tests {
         assert!(matches!(Request::decode(&header(4_000), &[], &[]), Ok(Request::Unknown)));
         for opcode in [opcode::OPEN, opcode::READ, opcode::SETATTR, opcode::RENAME2, opcode::COPY_FILE_RANGE]
         {
-            assert!(Request::decode(&header(opcode), &[0; 4], &[]).is_err(), "{opcode}");
+            assert!(Request::decode(&header(opcode), &[0; 3], &[]).is_err(), "{opcode}");
         }
     }
 }
