@@ -15,3 +15,5 @@ mod jobs;
 mod program;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[path = "cli/unlocking.rs"]
+mod unlocking;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
+    attr::Attr, bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
     inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper, passwd::Passwd,
-    reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap, status::Status, umount::Umount,
-    verify::Verify,
+    policy::Policy, put::Put, reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap, status::Status,
+    umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -33,6 +33,8 @@ pub(super) struct Cli {
 enum Command {
     Init(Init),
     Bucket(Bucket),
+    Attr(Attr),
+    Put(Put),
     Key(Key),
     Mount(Mount),
     Umount(Umount),
@@ -43,6 +45,7 @@ enum Command {
     Reencrypt(Reencrypt),
     Replicate(Replicate),
     Passwd(Passwd),
+    Policy(Policy),
     Status(Status),
     Completions(Completions),
     #[command(hide = true)]
@@ -55,6 +58,7 @@ impl Cli {
         let mut config = config::load(self.config.as_deref())?;
         config.log.level = self.log_level.unwrap_or(config.log.level);
         super::log::start(config.log.level);
+        super::unlock::configure(&config.unlock);
         if let Err(error) = harden_process() {
             log::warn!("other processes of this user may read the memory of this one: {error}");
         }
@@ -67,6 +71,8 @@ impl Command {
         match self {
             Self::Init(command) => command.run(),
             Self::Bucket(command) => command.run(config),
+            Self::Attr(command) => command.run(),
+            Self::Put(command) => command.run(),
             Self::Key(command) => command.run(config),
             Self::Mount(command) => command.run(config),
             Self::Umount(command) => command.run(),
@@ -77,6 +83,7 @@ impl Command {
             Self::Reencrypt(command) => command.run(config),
             Self::Replicate(command) => command.run(config),
             Self::Passwd(command) => command.run(),
+            Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::MountHelper(command) => command.run(config),

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, io::ErrorKind, path::PathBuf};
 use serde::Serialize;
 
 use super::{
+    bucket_encryption::EncryptionCommand,
     bucket_policy::PolicyCommand,
+    bucket_retention::RetentionCommand,
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath, new_bucket},
@@ -19,7 +21,7 @@ use crate::{
     object::BlockSize,
 };
 
-/// Make, list and delete buckets, and manage their policies
+/// Make, list and delete buckets, and manage their encryption and policies
 #[derive(Debug, clap::Args)]
 pub(super) struct Bucket {
     #[command(subcommand)]
@@ -32,7 +34,11 @@ enum Action {
     List(List),
     Delete(Delete),
     #[command(subcommand)]
+    Encryption(EncryptionCommand),
+    #[command(subcommand)]
     Policy(PolicyCommand),
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 }
 
 /// Make a bucket
@@ -117,7 +123,9 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
+            Action::Encryption(encryption) => encryption.run(config)?,
             Action::Policy(policy) => policy.run()?,
+            Action::Retention(retention) => retention.run(config)?,
         }
         Ok(Exit::Done)
     }

@@ -1,26 +1,25 @@
 //! `strongroom bucket policy`: the S3 bucket policy of a bucket.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use serde::Serialize;
 
 use super::{
     bucket::explained,
     exit::{Exit, Refusal},
     output,
+    policy::read_policy,
 };
 use crate::{
     engine::{EngineError, PolicyFile, PutPolicyError, StartError},
     name::BucketName,
-    policy::{Lint, MAX_POLICY_BYTES, PolicyDocument, lint},
+    policy::{Lint, PolicyDocument, lint},
 };
 
-/// Change, show and check the S3 bucket policy of a bucket
+/// Change and show the S3 bucket policy of a bucket
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum PolicyCommand {
     /// Check a policy and make it the bucket's
@@ -40,16 +39,6 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         of: OfBucket,
     },
-    /// Check a policy without storing it: is it valid, and does it do what it seems to?
-    Lint {
-        /// Name of the bucket that the policy is for
-        bucket: String,
-        /// The policy (`-`: stdin)
-        file: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// The bucket that a policy belongs to.
@@ -61,15 +50,6 @@ pub(super) struct OfBucket {
     bucket: String,
 }
 
-/// Advice as `--json` prints it.
-#[derive(Debug, Serialize)]
-struct Advice {
-    line: usize,
-    column: usize,
-    element: String,
-    message: String,
-}
-
 impl PolicyCommand {
     /// Runs the command.
     pub(super) fn run(&self) -> anyhow::Result<()> {
@@ -77,14 +57,13 @@ impl PolicyCommand {
             Self::Put { of, file } => put(of, file),
             Self::Get { of } => get(of),
             Self::Delete { of } => delete(of),
-            Self::Lint { bucket, file, json } => check(bucket, file, *json),
         }
     }
 }
 
 fn put(of: &OfBucket, file: &Path) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
-    let text = read(file)?;
+    let text = read_policy(file)?;
     for advice in parse(file, &text, &bucket)? {
         eprintln!("strongroom: `{}`, {advice}", file.display());
     }
@@ -112,28 +91,19 @@ fn delete(of: &OfBucket) -> anyhow::Result<()> {
 }
 
 impl OfBucket {
-    /// The policy. It needs no key and may be changed while the store is mounted.
     fn policy(&self, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
-        PolicyFile::of(&self.store, bucket).map_err(|error| match error {
-            StartError::Io { source, .. }
-                if source.kind() == io::ErrorKind::NotFound && self.store.is_dir() =>
-            {
-                explained(EngineError::Store(source), bucket)
-            }
-            error => error.into(),
-        })
+        policy_file(&self.store, bucket)
     }
 }
 
-fn check(bucket: &str, file: &Path, json: bool) -> anyhow::Result<()> {
-    let lints = parse(file, &read(file)?, &BucketName::parse(bucket)?)?;
-    if json {
-        return output::json(&lints.into_iter().map(Advice::from).collect::<Vec<_>>());
-    }
-    if lints.is_empty() {
-        return output::line("The policy is valid");
-    }
-    lints.iter().try_for_each(output::line)
+/// The stored policy of a bucket. It needs no key and may be changed while the store is mounted.
+pub(super) fn policy_file(store: &Path, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
+    PolicyFile::of(store, bucket).map_err(|error| match error {
+        StartError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && store.is_dir() => {
+            explained(EngineError::Store(source), bucket)
+        }
+        error => error.into(),
+    })
 }
 
 /// Checks that `text` is a policy for `bucket`; the advice about it.
@@ -142,30 +112,6 @@ fn parse(file: &Path, text: &str, bucket: &BucketName) -> anyhow::Result<Vec<Lin
     Ok(lint(&document))
 }
 
-/// Reads at most one byte more than a policy may have, which is enough to be refused for its length.
-fn read(file: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let bound = MAX_POLICY_BYTES as u64 + 1;
-    let done = if file == Path::new("-") {
-        io::stdin().lock().take(bound).read_to_string(&mut text)
-    } else {
-        File::open(file).and_then(|opened| opened.take(bound).read_to_string(&mut text))
-    };
-    done.with_context(|| format!("cannot read the policy `{}`", file.display()))?;
-    Ok(text)
-}
-
 fn none(bucket: &BucketName) -> anyhow::Error {
     Refusal::error(Exit::Failure, format!("the bucket `{bucket}` has no policy"))
-}
-
-impl From<Lint> for Advice {
-    fn from(lint: Lint) -> Self {
-        Self {
-            line: lint.place.line,
-            column: lint.place.column,
-            element: lint.place.path,
-            message: lint.message,
-        }
-    }
 }

@@ -1,12 +1,17 @@
 //! Users and groups of this machine, as the configuration and the command line name them.
 
+use std::{path::PathBuf, sync::Arc};
+
 use crate::{
-    config::{Config, Identity, PolicyMode},
-    engine::{self, Who, read_identity_policy},
-    policy::{AccountId, Mode, Principal, PrincipalArn},
+    config::{Config, Identity, MountOptions, PolicyMode},
+    engine::{self, Profiled, Who, read_identity_policy},
+    policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn},
 };
 
-use super::exit::{Exit, Refusal};
+use super::{
+    exit::{Exit, Refusal},
+    sse::requested,
+};
 
 /// What the configuration says about access. A user that does not exist, and a policy that is broken, are refused: what
 /// was meant to restrict somebody would else restrict nobody.
@@ -21,7 +26,27 @@ pub(super) fn access(config: &Config) -> anyhow::Result<engine::Access> {
             .map_err(|problem| refused(format!("identity policy `{}`: {problem}", file.display())))?;
         access.policies.push((resolve(identity)?, file.clone()));
     }
+    for (identity, profile) in &config.profiles {
+        let encryption = requested(&MountOptions {
+            sse: profile.sse,
+            sse_kms_key: profile.sse_kms_key.clone(),
+            sse_context: profile.sse_context.clone(),
+            sse_bucket_key: profile.sse_bucket_key,
+            ..MountOptions::default()
+        })?;
+        access.profiles.insert(profiled(identity)?, encryption);
+    }
     Ok(access)
+}
+
+fn profiled(identity: &Identity) -> anyhow::Result<Profiled> {
+    if let Identity::Program(path) = identity {
+        return Ok(Profiled::Program(path.clone()));
+    }
+    Ok(match resolve(identity)? {
+        Who::User(uid) => Profiled::User(uid),
+        Who::Group(gid) => Profiled::Group(gid),
+    })
 }
 
 /// The configured account.
@@ -61,10 +86,29 @@ pub(super) fn principal(config: &Config, user: &str) -> anyhow::Result<Principal
     })
 }
 
+/// The policies that the configuration attaches to `principal` and his groups.
+pub(super) fn identity_policies(
+    config: &Config,
+    principal: &Principal,
+) -> anyhow::Result<Vec<Arc<PolicyDocument>>> {
+    let meant = |who: &Who| match who {
+        Who::User(uid) => *uid == principal.uid(),
+        Who::Group(gid) => principal.gids().contains(gid),
+    };
+    let attached = access(config)?.policies;
+    let read = |(_, file): &(Who, PathBuf)| read_identity_policy(file).map(Arc::new).map_err(refused);
+    attached.iter().filter(|(who, _)| meant(who)).map(read).collect()
+}
+
 fn resolve(identity: &Identity) -> anyhow::Result<Who> {
     let unknown =
         || refused(format!("`{identity}` does not exist on this machine: name another, or make it first"));
     Ok(match identity {
+        Identity::Program(path) => {
+            return Err(refused(format!(
+                "a program (`{path}`) has a profile, and neither ARN nor policy: name a user or group"
+            )));
+        }
         Identity::Uid(uid) => Who::User(*uid),
         Identity::Gid(gid) => Who::Group(*gid),
         Identity::UserName(name) => Who::User(uzers::get_user_by_name(name).ok_or_else(unknown)?.uid()),

@@ -1,22 +1,19 @@
 //! `strongroom key`: the keys of a store. Works while the store is mounted: the keyring has a lock of its own, and the
 //! daemon follows what changes.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
     key_life, key_make, key_report,
-    store::StorePath,
+    store::{StorePath, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
     config::Config,
-    keys::{KeyId, KeyName, KeyScope, KeyService, Keyring, Upkeep},
+    keys::{KeyId, KeyName, KeyService, Keyring, Upkeep},
 };
 
 /// Make, list, rotate, disable and delete the keys of a store
@@ -92,7 +89,7 @@ impl StoreArgs {
             // Where nothing can be written, what is asked for may still be read.
             Err(error) => log::warn!("rotations and deletions that are due wait: {error}"),
         }
-        Ok(Keys { store, service: service(keyring, config)? })
+        Ok(Keys { store, service: key_service(keyring, config)? })
     }
 }
 
@@ -116,12 +113,6 @@ impl Keys {
     pub(super) fn find(&self, text: &str) -> anyhow::Result<KeyId> {
         Ok(self.service.find(&text.parse::<KeyName>()?)?)
     }
-}
-
-/// The key service of `keyring` under `config`.
-fn service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
-    let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
-    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
 }
 
 /// Says on stderr what time brought about.

@@ -164,7 +164,7 @@ impl ExportBackup {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let keys = self.store.keys(config)?;
         let id = keys.find(&self.key)?;
-        let bytes = keys.keyring().export_key(&id, &self.unlock.slot(None)?)?;
+        let bytes = keys.keyring().export_key(&id, &self.unlock.slot(None, keys.store().path())?)?;
         let shown = self.file.display();
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file);
         let mut file = opened.with_context(|| format!("cannot make `{shown}`"))?;

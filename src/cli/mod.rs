@@ -4,8 +4,11 @@
 //! A passphrase is never taken from an argument or an environment variable.
 
 mod args;
+mod attr;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
+mod bucket_retention;
 mod completions;
 mod csv;
 pub mod exit;
@@ -26,6 +29,11 @@ mod mount_words;
 mod mounts;
 mod output;
 mod passwd;
+mod policy;
+mod policy_explain;
+mod policy_lint;
+mod policy_simulate;
+mod put;
 mod reencrypt;
 mod replicate;
 mod rewrap;

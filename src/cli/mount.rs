@@ -17,7 +17,7 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{AccountId, Config, LogOptions, MountOptions, Timeout, Transport},
+    config::{Config, LogOptions, MountOptions, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -60,10 +60,10 @@ pub(super) struct Mount {
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
-    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, idle-timeout=T, ttl=T, threads=N,
-    /// transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is
-    /// given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
+    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno,
+    /// idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no
+    /// effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -79,7 +79,7 @@ pub(super) struct Plan {
     options: MountOptions,
     unlock: UnlockArgs,
     log: LogOptions,
-    account: AccountId,
+    config: Config,
 }
 
 impl Mount {
@@ -129,7 +129,7 @@ impl Plan {
             options,
             unlock: words.unlock.clone(),
             log: config.log.clone(),
-            account: config.policy.account.clone(),
+            config: config.clone(),
             store,
         })
     }
@@ -192,7 +192,7 @@ impl Plan {
         if let Err(error) = raise_fd_limit() {
             ::log::warn!("the limit on open files stays as it is: {error}");
         }
-        let keys = self.store.keys(unlock, &self.account)?;
+        let keys = self.store.keys(unlock, &self.config)?;
         sse::read_customer_keys(&self.options, &self.engine.customer_keys)?;
         if !secrets_locked() {
             ::log::warn!(

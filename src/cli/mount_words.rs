@@ -30,7 +30,7 @@ pub(super) struct MountWords {
     pub(super) sse: SseArgs,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
-    /// `key-file=` and `passphrase-file=`.
+    /// `key-file=`, `passphrase-file=`, `passphrase-command=`, `credential=` and `kernel-key=`.
     pub(super) unlock: UnlockArgs,
     /// `suid` or `nosuid`.
     pub(super) suid: Option<bool>,
@@ -88,6 +88,9 @@ impl MountWords {
         match name {
             "key-file" => self.unlock.key_file = Some(value.into()),
             "passphrase-file" => self.unlock.passphrase_file = Some(value.into()),
+            "passphrase-command" => self.unlock.passphrase_command = Some(value.into()),
+            "credential" => self.unlock.credential = Some(value.into()),
+            "kernel-key" => self.unlock.kernel_key = Some(value.into()),
             "config" => self.config = Some(value.into()),
             "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
             "ttl" => self.ttl = Some(parsed(word, value)?),

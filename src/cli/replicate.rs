@@ -63,6 +63,7 @@ impl Replicate {
         let unlock = |passphrase_file: &Option<PathBuf>, key_file: &Option<PathBuf>| UnlockArgs {
             passphrase_file: passphrase_file.clone(),
             key_file: key_file.clone(),
+            ..UnlockArgs::default()
         };
         let keys = unlock(&self.src_passphrase_file, &self.src_key_file);
         let from = source.engine(&keys, config, Access::Read).context("the source")?;

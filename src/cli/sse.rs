@@ -63,6 +63,13 @@ impl CustomerKeyArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ContextPair(String, String);
 
+impl ContextPair {
+    /// Name and value.
+    pub(super) fn pair(&self) -> (String, String) {
+        (self.0.clone(), self.1.clone())
+    }
+}
+
 impl FromStr for ContextPair {
     type Err = String;
 

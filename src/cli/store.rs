@@ -1,7 +1,6 @@
 //! Opening the store that a command names.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,10 +14,10 @@ use super::{
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{self, BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, Switch},
     engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{KeyScope, KeyService, Keyring, Unlock},
+    keys::{KeyNameError, KeyScope, KeyService, Keyring, Unlock, open_providers},
     store::{LocalStore, holder, layout},
 };
 
@@ -55,9 +54,9 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// The keys of the store, which `account` owns.
-    pub(super) fn keys(&self, unlock: &Unlock, account: &config::AccountId) -> anyhow::Result<KeyService> {
-        key_service(self.keyring(unlock)?, account)
+    /// The keys of the store, as `config` has them.
+    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
+        key_service(self.keyring(unlock)?, config)
     }
 
     /// Refuses a store that somebody has in use, before a passphrase is asked for.
@@ -94,7 +93,7 @@ impl StorePath {
         let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
         let options = engine_options(config, &mount)?;
         sse::read_customer_keys(&mount, &options.customer_keys)?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, &config.policy.account)?;
+        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
         Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
@@ -127,19 +126,21 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
     })
 }
 
-/// The service for the keys of `keyring`, which `account` owns.
-pub(super) fn key_service(keyring: Keyring, account: &config::AccountId) -> anyhow::Result<KeyService> {
+/// The service for the keys of `keyring`, with the account and the providers of `config`. Contacts nobody.
+pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
     let usual = KeyScope::default();
-    let scope = KeyScope::new(usual.region(), account.as_str())?;
-    Ok(KeyService::new(keyring, BTreeMap::new(), scope))
+    let scope = KeyScope::new(usual.region(), config.policy.account.as_str())?;
+    Ok(KeyService::new(keyring, open_providers(&config.provider)?, scope))
 }
 
 /// What buckets are made with under these options.
 pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
+    // It always has a value, which means nothing but with bucket keys.
+    let bucket_key = (options.default_encryption == DefaultEncryption::Kms).then_some(options.bucket_key);
     Ok(NewBucket {
         block_size: options.block_size,
         dual_layer: options.dual_layer,
-        default_encryption: default_encryption(options)?,
+        default_encryption: default_encryption(options.default_encryption, &options.kms_key, bucket_key)?,
         journal: match options.journal {
             JournalSwitch::On => engine::JournalMode::On,
             JournalSwitch::Off => engine::JournalMode::Off,
@@ -147,17 +148,23 @@ pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
     })
 }
 
-fn default_encryption(options: &BucketOptions) -> anyhow::Result<engine::DefaultEncryption> {
-    let kind = match options.default_encryption {
+/// The default encryption of these names; `key` may be empty.
+pub(super) fn default_encryption(
+    named: DefaultEncryption,
+    key: &str,
+    bucket_key: Option<Switch>,
+) -> anyhow::Result<engine::DefaultEncryption> {
+    let kind = match named {
         DefaultEncryption::Aes256 => EncryptionType::Aes256,
         DefaultEncryption::Kms => EncryptionType::Kms,
         DefaultEncryption::DualKms => EncryptionType::DualKms,
         DefaultEncryption::None => EncryptionType::None,
     };
-    let key = Some(&options.kms_key).filter(|key| !key.is_empty()).map(|key| key.parse()).transpose()?;
-    let bucket_key = (kind == EncryptionType::Kms).then_some(options.bucket_key.is_on());
-    engine::DefaultEncryption::new(kind, key, bucket_key)
-        .map_err(|error| Refusal::error(Exit::Usage, error.to_string()))
+    let usage = |why: String| Refusal::error(Exit::Usage, why);
+    let key = Some(key).filter(|key| !key.is_empty()).map(str::parse).transpose();
+    let key = key.map_err(|error: KeyNameError| usage(error.to_string()))?;
+    engine::DefaultEncryption::new(kind, key, bucket_key.map(Switch::is_on))
+        .map_err(|error| usage(error.to_string()))
 }
 
 #[cfg(test)]

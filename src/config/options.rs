@@ -28,8 +28,12 @@ pub struct Config {
     pub principals: BTreeMap<Identity, String>,
     /// Files with the policies of users and groups.
     pub identity_policies: BTreeMap<Identity, PathBuf>,
+    /// What the requests of users, groups and programs ask for.
+    pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
+    /// How stores are unlocked.
+    pub unlock: UnlockOptions,
     /// Key services, by the names that the keys of a store call them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub provider: BTreeMap<String, ProviderSettings>,
@@ -120,6 +124,20 @@ pub struct PolicyOptions {
     pub mode: PolicyMode,
 }
 
+/// What the requests of somebody ask for, as the options of the same names in [`MountOptions`].
+#[allow(missing_docs, reason = "described there")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub sse: RequestEncryption,
+    #[serde(default)]
+    pub sse_kms_key: String,
+    #[serde(default)]
+    pub sse_context: BTreeMap<String, String>,
+    #[serde(default)]
+    pub sse_bucket_key: RequestBucketKey,
+}
+
 /// What decides where no policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -139,6 +157,18 @@ pub struct LogOptions {
     pub level: LogLevel,
     /// Where to, in the background; empty is the system log.
     pub file: PathBuf,
+}
+
+/// How stores are unlocked where nothing else says so; empty is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnlockOptions {
+    /// With a key file.
+    pub key_file: PathBuf,
+    /// With a key in a keyring of the kernel.
+    pub kernel_key: String,
+    /// With the passphrase that a command prints.
+    pub passphrase_command: String,
 }
 
 /// A number of worker threads.
@@ -213,10 +243,11 @@ pub enum DefaultEncryption {
 }
 
 /// What each creation says about bucket keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestBucketKey {
     /// Nothing: the bucket's default decides.
+    #[default]
     Default,
     /// Use one.
     On,

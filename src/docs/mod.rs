@@ -32,6 +32,11 @@ pub mod performance {
     #![doc = include_str!("performance.md")]
 }
 
+/// Keys that a key service holds: AWS KMS, PKCS#11, Transit.
+pub mod providers {
+    #![doc = include_str!("providers.md")]
+}
+
 /// What the drive does where S3 and POSIX leave a choice.
 pub mod semantics {
     #![doc = include_str!("semantics.md")]

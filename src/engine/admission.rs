@@ -3,11 +3,12 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use super::{
-    Caller, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals, process::Asker,
+    Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals,
+    process::Asker,
 };
 use crate::{
     name::{BucketName, ObjectName},
-    policy::{Action, Context, Denial, Grant, Mode, Policies, PolicyDocument, Request, Resource},
+    policy::{Action, Context, Grant, Lock, Mode, Policies, PolicyDocument, Request, Resource},
 };
 
 /// A question about something in a bucket.
@@ -47,17 +48,22 @@ impl Admission {
         self.mode == Mode::Open && !self.principals.have_policies()
     }
 
-    /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
-    pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
-        self.judge(policy, ask)?.map_err(refused)
+    /// What every request of `caller` asks for, if an administrator says so.
+    pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
+        self.principals.profile(caller)
     }
 
-    /// What would be decided about `ask`, for telling.
-    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Verdict> {
+    /// Decides about `ask` in the bucket with this `policy`: the grant, or a denial that was logged.
+    pub(super) fn admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
+        logged(self.judge(policy, ask))
+    }
+
+    /// What is decided about `ask`, for telling: nothing is logged.
+    pub(super) fn judge(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<Grant> {
         let bucket = policy.bucket();
         let document = policy.document(ask.action)?;
         if document.is_none() && self.is_open() {
-            return Ok(Ok(Grant::without_policy(ask.action, bucket)));
+            return Ok(Grant::without_policy(ask.action, bucket));
         }
         let path = (ask.path)();
         let (prefix, object, encryption);
@@ -84,7 +90,30 @@ impl Admission {
         if document.is_none() && self.is_open() {
             return Ok(Grant::without_policy(action, bucket));
         }
-        self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now())?.map_err(refused)
+        logged(self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now()))
+    }
+
+    /// Decides whether `caller` may lift the retention `lock` of everything in the bucket with this `policy`.
+    pub(super) fn admit_bypass(
+        &self,
+        caller: &Caller,
+        policy: &BucketPolicy,
+        lock: Option<Lock>,
+    ) -> Result<Grant> {
+        let action = Action::BypassGovernanceRetention;
+        let everything = ObjectName::parse("*".as_ref())?;
+        let document = policy.document(action)?;
+        let resource = Resource::Object(policy.bucket(), &everything);
+        logged(self.decide(caller, document.as_deref(), action, resource, now().lock(lock)))
+    }
+
+    /// Whether `ask` would be allowed, for those who ask what else must be done; nothing is logged.
+    pub(super) fn would_admit(&self, policy: &BucketPolicy, ask: &Ask<'_>) -> Result<bool> {
+        match self.judge(policy, ask) {
+            Ok(_) => Ok(true),
+            Err(EngineError::Denied(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn decide(
@@ -94,24 +123,23 @@ impl Admission {
         action: Action,
         resource: Resource<'_>,
         context: Context<'_>,
-    ) -> Result<Verdict> {
+    ) -> Result<Grant> {
         let principal = self.principals.of(caller);
         let identity = self.principals.policies_of(caller)?;
         let asker = Asker { pid: caller.pid };
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        Ok(policies.evaluate(&request).into_result())
+        policies.evaluate(&request).into_result().map_err(|denial| EngineError::Denied(Box::new(denial)))
     }
 }
 
-/// What policies say about a request.
-pub(super) type Verdict = std::result::Result<Grant, Denial>;
-
-/// Logs a denial and makes the error of it.
-fn refused(denial: Denial) -> EngineError {
-    log::warn!("{denial}");
-    EngineError::Denied(Box::new(denial))
+/// Logs a denial where it happens: the errno that the program sees tells nobody why.
+fn logged(outcome: Result<Grant>) -> Result<Grant> {
+    if let Err(EngineError::Denied(denial)) = &outcome {
+        log::warn!("{denial}");
+    }
+    outcome
 }
 
 fn with_encryption<'a>(context: Context<'a>, encryption: &'a SeenEncryption) -> Context<'a> {

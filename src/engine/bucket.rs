@@ -18,6 +18,7 @@ use super::{
     encryption::{Encryption, EncryptionType},
     item::Form,
     plain::PlainOpens,
+    retention::{BucketRetention, Retention},
     sealing::{Decision, Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
@@ -46,6 +47,7 @@ pub struct Bucket {
     /// The reserved directory.
     private: NodeRef,
     policy: BucketPolicy,
+    retention: Option<BucketRetention>,
     wraps: Wraps,
     journal: Option<Journal>,
     /// The last crashes, which may have left files unfinished.
@@ -88,6 +90,7 @@ impl Bucket {
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
             policy,
+            retention: None,
             journal,
             crashes,
             failed: AtomicBool::new(false),
@@ -222,6 +225,21 @@ impl Bucket {
         &self.policy
     }
 
+    /// The same bucket with its retention, which one that is being made or salvaged has not.
+    pub(super) fn with_retention(self, retention: BucketRetention) -> Self {
+        Self { retention: Some(retention), ..self }
+    }
+
+    /// The rule that keeps its objects, if there is one.
+    pub(super) fn retention(&self) -> Result<Option<Arc<Retention>>> {
+        self.retention.as_ref().map_or(Ok(None), BucketRetention::rule)
+    }
+
+    /// Stores another rule, or none.
+    pub(super) fn put_retention(&self, rule: Option<&Retention>) -> Result<()> {
+        self.retention.as_ref().map_or(Err(EngineError::Unsupported), |retention| retention.store(rule))
+    }
+
     fn stamp(&self, name: &'static str) -> Result<Option<FileStamp>> {
         match self.private.lookup(&fixed(name)) {
             Ok((_, stat)) => Ok(Some((stat.key, stat.size, stat.mtime))),
@@ -274,6 +292,19 @@ impl Bucket {
         path: &dyn Fn() -> PathBuf,
         requested: &Encryption,
     ) -> Result<Creation> {
+        let (grant, sealing) = self.judge_put(admission, caller, path, requested)?;
+        self.creation(grant, &sealing, caller, path)
+    }
+
+    /// Decides whether `caller` may put something at `path` with the `requested` encryption: the grant, and what an object
+    /// there would get.
+    pub(super) fn judge_put(
+        &self,
+        admission: &Admission,
+        caller: &Caller,
+        path: &dyn Fn() -> PathBuf,
+        requested: &Encryption,
+    ) -> Result<(Grant, Sealing)> {
         self.wraps.follow();
         let settings = self.follow_settings()?;
         let (service, decision) = (self.wraps.service(), self.decide(&settings, path, requested)?);
@@ -287,7 +318,7 @@ impl Bucket {
         let ask = Ask { caller, action: Action::PutObject, path, encryption: &seen };
         let grant = self.admit(admission, &ask)?;
         self.require_unblocked(&settings, decision.sealing.kind())?;
-        self.creation(grant, &decision.sealing, caller, path)
+        Ok((grant, decision.sealing))
     }
 
     /// What the object at `path` gets when this is requested.

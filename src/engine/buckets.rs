@@ -12,6 +12,7 @@ use std::{
 use super::{
     Bucket, EngineError, NewBucket, Options, Result,
     crash_mark::{self, Crashes},
+    retention::BucketRetention,
     settings::{JournalMode, MAX_SETTINGS, Settings},
     wraps::KeySources,
 };
@@ -91,7 +92,9 @@ impl Buckets {
                 .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
         let crashes = if self.read_only { Crashes::default() } else { crash_mark::open(&private, &root)? };
-        Bucket::open(name.clone(), settings, private, (journal, crashes), self.sources.clone())
+        let retention = BucketRetention::open(settings.id, private.clone(), root.retention_mac_key());
+        let bucket = Bucket::open(name.clone(), settings, private, (journal, crashes), self.sources.clone())?;
+        Ok(bucket.with_retention(retention))
     }
 
     /// Opens the journal of a bucket, which recovers the bucket from it; what that did is logged. Without the right to

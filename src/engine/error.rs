@@ -34,6 +34,14 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The object is retained: it can be read and not changed. Logged where it was found.
+    #[error("`{object}` is retained until {until}")]
+    Retained {
+        /// Bucket and path of the object.
+        object: String,
+        /// When that ends.
+        until: String,
+    },
     /// Stored bytes failed authentication or are not an object of this bucket. Logged where it was found.
     #[error("object `{object}`: {reason}")]
     Integrity {

@@ -13,6 +13,19 @@ pub struct OpenFile {
     item: Item,
     flags: OpenFlags,
     content: Content,
+    /// What the content may be used for.
+    terms: Terms,
+}
+
+/// What an open file may be used for besides what it was opened for.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    /// It made the file.
+    creating: bool,
+    /// Who opened it may read what is there.
+    readable: bool,
+    /// What is there is retained.
+    growing_only: bool,
 }
 
 /// Where the bytes are.
@@ -28,7 +41,43 @@ impl OpenFile {
         if let Content::Plain(_) = content {
             item.plain_opened();
         }
-        Self { item, flags, content }
+        let terms = Terms { creating: false, readable: true, growing_only: false };
+        Self { item, flags, content, terms }
+    }
+
+    /// The open that made the file.
+    #[must_use]
+    pub(super) fn creating(mut self) -> Self {
+        self.terms.creating = true;
+        self
+    }
+
+    /// Whether who opened it may read. Who may only write gets nothing from it, whatever it was opened for.
+    #[must_use]
+    pub(super) fn readable(mut self, readable: bool) -> Self {
+        self.terms.readable = readable;
+        self
+    }
+
+    /// Whether nothing of what is there may change.
+    #[must_use]
+    pub(super) fn growing_only(mut self, only: bool) -> Self {
+        self.terms.growing_only = only;
+        self
+    }
+
+    pub(super) fn is_creating(&self) -> bool {
+        self.terms.creating
+    }
+
+    /// Whether the pages that others read may be shown to who opened it.
+    pub fn is_readable(&self) -> bool {
+        self.terms.readable
+    }
+
+    /// Refuses what is not writing at the end, where that is all that is allowed.
+    pub(super) fn require_changeable(&self) -> Result<()> {
+        if self.terms.growing_only { Err(errno(libc::EPERM)) } else { Ok(()) }
     }
 
     /// What was opened.
@@ -47,6 +96,9 @@ impl OpenFile {
 
     /// Decrypts from `offset` into `buf`; the number of bytes, short only at the end of the file.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        if !self.terms.readable {
+            return Err(errno(libc::EACCES));
+        }
         match &self.content {
             Content::Plain(file) => Ok(file.read_at(buf, offset)?),
             Content::Encrypted(object) => object.read_at(offset, buf),
@@ -86,6 +138,7 @@ impl OpenFile {
 
     /// `fallocate`.
     pub fn allocate(&self, how: Allocate, offset: u64, len: u64) -> Result<()> {
+        self.require_changeable()?;
         let end = offset.checked_add(len).ok_or(EngineError::TooLarge)?;
         match &self.content {
             Content::Plain(file) => allocate_plain(file, how, offset, len, end),
@@ -120,6 +173,10 @@ impl Drop for OpenFile {
             self.item.plain_closed();
         }
     }
+}
+
+fn errno(raw: i32) -> EngineError {
+    std::io::Error::from_raw_os_error(raw).into()
 }
 
 fn allocate_plain(file: &FileRef, how: Allocate, offset: u64, len: u64, end: u64) -> Result<()> {

@@ -8,7 +8,9 @@
 //! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
+mod attributes;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
@@ -25,6 +27,7 @@ mod jobs;
 mod listing;
 mod live;
 mod lost_found;
+mod moving;
 mod namespace;
 mod open;
 mod plain;
@@ -33,12 +36,15 @@ mod principals;
 mod process;
 mod repair;
 mod request;
+mod retained;
+mod retention;
 mod salvage;
 mod scratch;
 mod sealing;
 mod settings;
 mod startup;
 mod table;
+mod uploads;
 mod verify;
 mod wraps;
 mod wreck;
@@ -49,6 +55,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
 pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
 pub use error::{EngineError, Result};
@@ -60,9 +67,11 @@ pub use jobs::{
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
-pub use principals::{Access, Who, read_identity_policy};
+pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
+pub use retained::RetentionError;
+pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
 pub use settings::{
     BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
@@ -70,7 +79,10 @@ pub use settings::{
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
-use self::{admission::Admission, buckets::Buckets, committer::Committer, live::Budget, table::ObjectTable};
+use self::{
+    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
+    table::ObjectTable, uploads::Uploads,
+};
 use crate::{
     keys::CustomerKeys,
     store::{NodeRef, StoreLock, journal},
@@ -147,6 +159,8 @@ struct Shared {
     admission: Admission,
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
+    uploads: Uploads,
+    explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.
     lock: Option<StoreLock>,
 }

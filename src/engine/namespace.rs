@@ -1,22 +1,18 @@
 //! Names: looking up, making, moving, removing, and the attributes that go with them.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::ffi::{OsStr, OsString};
 
 use super::{
-    Attr, Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr,
+    Attr, Caller, Engine, Item, OpenFile, Result, SetAttr,
     buckets::not_found,
     file::Content,
-    hidden,
     item::Form,
     live::{Sync, is_unborn, read_header},
 };
 use crate::{
     name::BucketName,
     policy::Action,
-    store::{Access, Birth, Kind, NodeKey, RenameMode, SetTime, Space, Stat, XattrMode},
+    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat},
 };
 
 impl Engine {
@@ -56,7 +52,7 @@ impl Engine {
         self.attr_from(file.item(), &stat)
     }
 
-    fn attr_from(&self, item: &Item, stat: &Stat) -> Result<Attr> {
+    pub(super) fn attr_from(&self, item: &Item, stat: &Stat) -> Result<Attr> {
         if stat.kind != Kind::File || item.is_root() {
             return Ok(Attr::new(stat, stat.size));
         }
@@ -157,6 +153,7 @@ impl Engine {
             self.close(file);
             return outcome;
         };
+        file.require_changeable()?;
         if size == 0 { self.truncate(caller, file) } else { resize(file.content(), size) }
     }
 
@@ -171,10 +168,13 @@ impl Engine {
         let birth = birth(caller, mode);
         if dir.is_root() {
             let bucket = bucket_name(name)?;
+            let _granted =
+                self.shared.admission.admit_on_bucket(caller, Action::CreateBucket, &bucket, None)?;
             self.shared.buckets.create(&bucket, self.shared.buckets.defaults(), &birth, false)?;
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
+        self.inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
@@ -203,19 +203,10 @@ impl Engine {
         target: &OsStr,
     ) -> Result<(Item, Attr)> {
         self.require_writable()?;
-        let name = dir.usable_name(name)?;
-        let (node, stat) = dir.node().create_symlink(&name, target, &birth(caller, 0o777))?;
-        Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
-    }
-
-    /// Gives `item` a further name in a directory of the same bucket.
-    pub fn link(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
-        self.require_writable()?;
-        same_bucket(item, dir)?;
         let new = dir.usable_name(name)?;
-        self.admit_copy(caller, item, &|| item.path(), dir, &|| dir.path_of(name))?;
-        let stat = dir.node().link(item.node(), &new)?;
-        self.attr_from(item, &stat)
+        let _granted = self.admit_named(caller, dir, &|| dir.path_of(name))?;
+        let (node, stat) = dir.node().create_symlink(&new, target, &birth(caller, 0o777))?;
+        Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
     /// Removes a name that is not a directory.
@@ -224,122 +215,33 @@ impl Engine {
         let gone = dir.usable_name(name)?;
         let _granted =
             self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &|| dir.path_of(name))?;
+        if dir.bucket()?.retention()?.is_some() {
+            let (node, stat) = dir.node().lookup(&gone)?;
+            self.require_free(caller, &dir.child(node, stat.kind), &|| dir.path_of(name))?;
+        }
         dir.node().unlink(&gone)?;
         dir.bucket()?.give_space_back();
         Ok(())
     }
 
     /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, dir: &Item, name: &OsStr) -> Result<()> {
+    pub fn remove_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
-            return self.shared.buckets.delete(&bucket_name(name)?);
+            let name = bucket_name(name)?;
+            let (_, bucket) = self.shared.buckets.find(&name)?;
+            let admission = &self.shared.admission;
+            let _granted =
+                admission.admit_on_bucket(caller, Action::DeleteBucket, &name, Some(bucket.policy()))?;
+            return self.shared.buckets.delete(&name);
         }
         let name = dir.usable_name(name)?;
         Ok(dir.node().remove_dir(&name)?)
     }
 
-    /// Moves a name within its bucket. For the policy it is a read and a delete of the old name and a put of the new
-    /// one with the encryption that the object has; what is replaced is deleted.
-    pub fn rename(
-        &self,
-        caller: &Caller,
-        (dir, name): (&Item, &OsStr),
-        (to, to_name): (&Item, &OsStr),
-        mode: RenameMode,
-    ) -> Result<()> {
-        self.require_writable()?;
-        if dir.is_root() && to.is_root() {
-            return Err(EngineError::RootHoldsBuckets);
-        }
-        same_bucket(dir, to)?;
-        let (old, new) = (dir.usable_name(name)?, to.usable_name(to_name)?);
-        if dir.bucket()?.has_policy()? {
-            self.admit_move(caller, (dir, name), (to, to_name))?;
-            if mode == RenameMode::Exchange {
-                self.admit_move(caller, (to, to_name), (dir, name))?;
-            } else if to.node().lookup(&new).is_ok() {
-                let _granted =
-                    self.admit(caller, to.bucket()?, Action::DeleteObject, None, &|| to.path_of(to_name))?;
-            }
-        }
-        Ok(dir.node().rename(&old, to.node(), &new, mode)?)
-    }
-
-    fn admit_move(
-        &self,
-        caller: &Caller,
-        (dir, name): (&Item, &OsStr),
-        (to, to_name): (&Item, &OsStr),
-    ) -> Result<()> {
-        let (moving, _) = self.lookup(dir, name)?;
-        let (old, new) = (|| dir.path_of(name), || to.path_of(to_name));
-        self.admit_copy(caller, &moving, &old, to, &new)?;
-        let _granted = self.admit(caller, dir.bucket()?, Action::DeleteObject, None, &old)?;
-        Ok(())
-    }
-
-    /// Asks for a read of `item` under its old name and a put under a new one.
-    fn admit_copy(
-        &self,
-        caller: &Caller,
-        item: &Item,
-        old: &dyn Fn() -> PathBuf,
-        dir: &Item,
-        new: &dyn Fn() -> PathBuf,
-    ) -> Result<()> {
-        if !dir.bucket()?.has_policy()? {
-            return Ok(());
-        }
-        let form = match item.kind() {
-            Kind::File => item.form(|| Ok(item.node().stat()?.size))?,
-            _ => Form::Plain,
-        };
-        if item.kind() == Kind::Directory {
-            return Ok(());
-        }
-        let of = (form == Form::Encrypted).then_some(item);
-        let _read = self.admit(caller, item.bucket()?, Action::GetObject, of, old)?;
-        let _put = self.admit(caller, dir.bucket()?, Action::PutObject, of, new)?;
-        Ok(())
-    }
-
     /// Space of the file system below.
     pub fn space(&self, item: &Item) -> Result<Space> {
         Ok(item.node().space()?)
-    }
-
-    /// The value of an extended attribute.
-    pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
-        if hidden::is_hidden(name) {
-            return Err(std::io::Error::from_raw_os_error(libc::ENODATA).into());
-        }
-        Ok(item.node().xattr(name)?)
-    }
-
-    /// Sets an extended attribute. Its value is stored in clear.
-    pub fn set_xattr(&self, item: &Item, name: &OsStr, value: &[u8], mode: XattrMode) -> Result<()> {
-        self.require_writable()?;
-        if hidden::is_hidden(name) {
-            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
-        }
-        Ok(item.node().set_xattr(name, value, mode)?)
-    }
-
-    /// Names of the extended attributes.
-    pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
-        let mut names = item.node().xattrs()?;
-        names.retain(|name| !hidden::is_hidden(name));
-        Ok(names)
-    }
-
-    /// Removes an extended attribute.
-    pub fn remove_xattr(&self, item: &Item, name: &OsStr) -> Result<()> {
-        self.require_writable()?;
-        if hidden::is_hidden(name) {
-            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
-        }
-        Ok(item.node().remove_xattr(name)?)
     }
 }
 
@@ -356,11 +258,4 @@ pub(super) fn birth(caller: &Caller, mode: u32) -> Birth {
 
 fn bucket_name(name: &OsStr) -> Result<BucketName> {
     Ok(BucketName::parse(&name.to_string_lossy())?)
-}
-
-fn same_bucket(a: &Item, b: &Item) -> Result<()> {
-    match (a.bucket(), b.bucket()) {
-        (Ok(a), Ok(b)) if a.id() == b.id() => Ok(()),
-        _ => Err(EngineError::CrossBucket),
-    }
 }

@@ -28,9 +28,12 @@ impl Engine {
         if changes {
             self.require_writable()?;
         }
+        let grows_only = changes && self.refuse_retained(caller, item, flags)?;
         if flags.truncate {
+            let readable = !flags.read || self.may_read(caller, item, &|| item.path())?;
             let content = self.open_truncated(caller, item)?;
-            return Ok(OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content));
+            let file = OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content);
+            return Ok(file.readable(readable));
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
         let form = item.form(|| Ok(item.node().stat()?.size))?;
@@ -39,6 +42,9 @@ impl Engine {
             if wanted {
                 let _granted = self.admit(caller, bucket, action, of, &|| item.path())?;
             }
+        }
+        if flags.write && !flags.read {
+            self.refuse_partial_write(caller, item)?;
         }
         let content = match form {
             Form::Plain => {
@@ -49,7 +55,7 @@ impl Engine {
             }
             Form::Encrypted => Content::Encrypted(self.open_object(item, access, Some(caller.uid))?),
         };
-        let file = OpenFile::new(item.clone(), flags, content);
+        let file = OpenFile::new(item.clone(), flags, content).growing_only(grows_only);
         if let Content::Plain(plain) = file.content()
             && plain.stat()?.nlink == 0
             && item.bucket()?.plain_opens().count(item.key()) == 1
@@ -57,6 +63,34 @@ impl Engine {
             return Err(replaced());
         }
         Ok(file)
+    }
+
+    /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
+    fn refuse_retained(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<bool> {
+        match self.require_free(caller, item, &|| item.path()) {
+            Err(EngineError::Retained { .. })
+                if flags.append && !flags.truncate && self.allows_append(item)? =>
+            {
+                Ok(true)
+            }
+            refused => refused.map(|()| false),
+        }
+    }
+
+    /// Who may not read what is there may not change parts of it either: that takes reading it.
+    fn refuse_partial_write(&self, caller: &Caller, item: &Item) -> Result<()> {
+        let unfinished = self.shared.uploads.is_unfinished(item.key(), caller.uid);
+        if unfinished || self.may_read(caller, item, &|| item.path())? || item.node().stat()?.size == 0 {
+            return Ok(());
+        }
+        self.admit(caller, item.bucket()?, Action::GetObject, None, &|| item.path()).map(drop)
+    }
+
+    /// Whether `caller` may read the object at `path`; a principal who may only write is not an error.
+    fn may_read(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<bool> {
+        let ask =
+            Ask { caller, action: Action::GetObject, path, encryption: &|| Ok(SeenEncryption::default()) };
+        self.shared.admission.would_admit(item.bucket()?.policy(), &ask)
     }
 
     /// Opens an encrypted object whose key the user `uid` may use now.
@@ -130,7 +164,7 @@ impl Engine {
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item) -> Result<Content> {
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
@@ -171,7 +205,7 @@ impl Engine {
     /// Truncates an open file to nothing: a new PUT.
     pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
-        let creation = self.admit_put(caller, item, &|| item.path())?;
+        let creation = self.admit_put(caller, item)?;
         match (file.content(), creation) {
             (Content::Plain(file), _) => Ok(file.set_len(0)?),
             (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
@@ -190,7 +224,10 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
-        let creation = self.admit_put(caller, dir, &|| dir.path_of(name))?;
+        let path = || dir.path_of(name);
+        let requested = self.requested_in(caller, dir.node())?;
+        let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, &requested)?;
+        let readable = !flags.read || self.may_read(caller, dir, &path)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
         let content = match creation {
@@ -206,13 +243,27 @@ impl Engine {
                 Content::Encrypted(self.shared.objects.acquire(stat.key, live)?)
             }
         };
+        self.shared.uploads.begin(stat.key, caller.uid);
+        self.shared.explicit.forget(stat.key);
         let attr = Attr::new(&stat, 0);
-        Ok((item.clone(), attr, OpenFile::new(item, flags, content)))
+        Ok((item.clone(), attr, OpenFile::new(item, flags, content).creating().readable(readable)))
     }
 
-    fn admit_put(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Creation> {
-        let shared = &self.shared;
-        item.bucket()?.admit_put(&shared.admission, caller, path, &shared.options.encryption)
+    /// Asks whether something other than a file may be put at `path` with the encryption that requests name.
+    pub(super) fn admit_named(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        path: &dyn Fn() -> PathBuf,
+    ) -> Result<Grant> {
+        let requested = self.requested_in(caller, dir.node())?;
+        Ok(dir.bucket()?.judge_put(&self.shared.admission, caller, path, &requested)?.0)
+    }
+
+    /// Asks whether `item` may be written anew.
+    fn admit_put(&self, caller: &Caller, item: &Item) -> Result<Creation> {
+        let requested = self.requested_for(caller, item)?;
+        item.bucket()?.admit_put(&self.shared.admission, caller, &|| item.path(), &requested)
     }
 
     /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
@@ -231,7 +282,7 @@ impl Engine {
     }
 
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
-    fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
+    pub(super) fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
         let bucket = item.bucket()?;
         let (identity, section) = match self.shared.objects.peek(item.key()) {
             Some(object) => object.identity_and_keys(),
@@ -275,6 +326,9 @@ impl Engine {
     /// anybody asked, is logged, and saving is tried again later.
     #[allow(clippy::needless_pass_by_value, reason = "a closed file must not be used again")]
     pub fn close(&self, file: OpenFile) {
+        if file.is_creating() {
+            self.shared.uploads.closed(file.item().key());
+        }
         if let Content::Encrypted(object) = file.content() {
             if object.unsaved_since().is_some()
                 && let Err(error) = object.commit(Sync::Store)

@@ -1,14 +1,14 @@
 //! Local users as the principals that policies name, and the policies that are attached to them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::SystemTime,
 };
 
-use super::{Caller, EngineError, Result, process::Asker};
+use super::{Caller, Encryption, EngineError, Result, process::Asker};
 use crate::policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn, Process};
 
 /// Whom an administrator speaks about.
@@ -17,6 +17,17 @@ pub enum Who {
     /// The user with this number.
     User(u32),
     /// Every member of the group with this number. What is said about the user himself goes first.
+    Group(u32),
+}
+
+/// Whose requests a profile is for. What is said about the program goes first, then the user, then the group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profiled {
+    /// Those of the program at this path.
+    Program(String),
+    /// Those of this user.
+    User(u32),
+    /// Those whose primary group is this one.
     Group(u32),
 }
 
@@ -31,6 +42,8 @@ pub struct Access {
     pub arns: Vec<(Who, PrincipalArn)>,
     /// Files with the policies attached to them.
     pub policies: Vec<(Who, PathBuf)>,
+    /// The encryption that their requests name.
+    pub profiles: BTreeMap<Profiled, Encryption>,
 }
 
 /// Looks users up once and keeps them.
@@ -39,6 +52,7 @@ pub(super) struct Principals {
     owner: u32,
     arns: Vec<(Who, PrincipalArn)>,
     policies: Vec<(Who, PolicyOfIdentity)>,
+    profiles: BTreeMap<Profiled, Encryption>,
     known: RwLock<HashMap<(u32, u32), Arc<Principal>>>,
 }
 
@@ -54,6 +68,7 @@ impl Principals {
             owner,
             arns: access.arns.clone(),
             policies: access.policies.iter().map(attached).collect(),
+            profiles: access.profiles.clone(),
             known: RwLock::default(),
         }
     }
@@ -82,6 +97,16 @@ impl Principals {
             principal = principal.known_as(arn);
         }
         if caller.uid == self.owner { principal.as_owner() } else { principal }
+    }
+
+    /// What the requests of `caller` name.
+    pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
+        let by_program = matches!(self.profiles.first_key_value(), Some((Profiled::Program(_), _)));
+        let program = if by_program { Asker { pid: caller.pid }.exe() } else { None };
+        let of_program = program.and_then(|path| self.profiles.get(&Profiled::Program(path)));
+        let of_user = || self.profiles.get(&Profiled::User(caller.uid));
+        let of_group = || self.profiles.get(&Profiled::Group(caller.gid));
+        of_program.or_else(of_user).or_else(of_group).cloned()
     }
 
     /// Whether any user or group has a policy.
@@ -160,7 +185,8 @@ mod tests {
 
     fn principals(arns: &[(Who, PrincipalArn)], policies: &[(Who, PathBuf)]) -> Principals {
         let account = AccountId::parse("111122223333").unwrap();
-        let access = Access { mode: Mode::Open, account, arns: arns.to_vec(), policies: policies.to_vec() };
+        let (arns, policies) = (arns.to_vec(), policies.to_vec());
+        let access = Access { account, arns, policies, ..Access::default() };
         Principals::new(7, &access)
     }
 

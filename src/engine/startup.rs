@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, admission::Admission, buckets::Buckets, live::Budget,
-    principals::Principals, table::ObjectTable,
+    Committer, Engine, Options, Shared, admission::Admission, attributes::Explicit, buckets::Buckets,
+    live::Budget, principals::Principals, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     crypto,
@@ -108,6 +108,8 @@ impl Engine {
             objects: Arc::new(ObjectTable::new()),
             budget: Arc::new(Budget::new(options.limits.clone())),
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
+            uploads: Uploads::default(),
+            explicit: Explicit::default(),
             options,
             job: std::sync::Mutex::default(),
             lock,

@@ -33,7 +33,7 @@ impl Adapter {
         let (ops, parent) = (&self.ops, header.node);
         let creator = |umask| creator(header, umask);
         Some(match *operation {
-            Operation::Lookup { name } => self.entry(ops.lookup(parent, name)),
+            Operation::Lookup { name } => self.looked_up(ops.lookup(parent, name)),
             Operation::MakeNode { name, mode, rdev, umask } => {
                 self.entry(ops.make_node(&creator(umask), parent, name, mode, rdev.into()))
             }
@@ -45,7 +45,7 @@ impl Adapter {
             }
             Operation::Link { node, name } => self.entry(ops.link(&creator(0), node, parent, name)),
             Operation::Unlink { name } => done(ops.unlink(&creator(0), parent, name)),
-            Operation::RemoveDir { name } => done(ops.remove_dir(parent, name)),
+            Operation::RemoveDir { name } => done(ops.remove_dir(&creator(0), parent, name)),
             Operation::Rename { name, to_parent, to_name, flags } => {
                 done(ops.rename(&creator(0), (parent, name), (to_parent, to_name), flags))
             }
@@ -71,10 +71,12 @@ impl Adapter {
                 ops.open_dir(&caller, node).map(|handle| Answer::Opened(Opened { handle, flags: 0 }))
             }
             Operation::Space => ops.space(node).map(Answer::Space),
-            Operation::SetXattr { name, value, flags } => done(ops.set_xattr(node, name, value, flags)),
+            Operation::SetXattr { name, value, flags } => {
+                done(ops.set_xattr(&caller, node, name, value, flags))
+            }
             Operation::Xattr { name, size } => ops.xattr(node, name).and_then(|value| sized(value, size)),
             Operation::Xattrs { size } => ops.xattrs(node).and_then(|names| sized(names, size)),
-            Operation::RemoveXattr { name } => done(ops.remove_xattr(node, name)),
+            Operation::RemoveXattr { name } => done(ops.remove_xattr(&caller, node, name)),
             _ => return None,
         })
     }
@@ -110,6 +112,15 @@ impl Adapter {
             }
             Operation::Ioctl => Err(Errno(libc::ENOTTY)),
             _ => Err(Errno(libc::ENOSYS)),
+        }
+    }
+
+    /// The kernel may remember that a name is absent for as long as it may remember others: what it makes itself, it
+    /// knows of.
+    fn looked_up(&self, outcome: Result<ops::Entry>) -> Result<Answer> {
+        match outcome {
+            Err(Errno(libc::ENOENT)) if !self.ttl.is_zero() => Ok(Answer::Absent(self.ttl)),
+            outcome => self.entry(outcome),
         }
     }
 
@@ -173,7 +184,8 @@ fn creator(header: &Header, umask: u32) -> Caller {
 /// Pages stay valid across opens: attribute revalidation drops them when the file changed behind the mount.
 fn opened(opened: &ops::Opened) -> Opened {
     let flush = if opened.writable { 0 } else { open_reply::NOFLUSH };
-    Opened { handle: opened.handle, flags: open_reply::KEEP_CACHE | flush }
+    let pages = if opened.direct { open_reply::DIRECT_IO } else { open_reply::KEEP_CACHE };
+    Opened { handle: opened.handle, flags: pages | flush }
 }
 
 fn done(outcome: Result<()>) -> Result<Answer> {
@@ -202,7 +214,7 @@ mod tests {
 
     #[test]
     fn only_a_file_that_can_be_written_to_is_flushed_on_close() {
-        let flags = |writable| opened(&ops::Opened { handle: 1, writable }).flags;
+        let flags = |writable| opened(&ops::Opened { handle: 1, writable, direct: false }).flags;
         assert_eq!(flags(false), open_reply::KEEP_CACHE | open_reply::NOFLUSH);
         assert_eq!(flags(true), open_reply::KEEP_CACHE);
     }

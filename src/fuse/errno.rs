@@ -54,7 +54,9 @@ fn errno_of(error: &EngineError) -> Errno {
             libc::EIO
         }
         EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
-        EngineError::Reserved(..) | EngineError::RootHoldsBuckets => libc::EPERM,
+        EngineError::Reserved(..) | EngineError::RootHoldsBuckets | EngineError::Retained { .. } => {
+            libc::EPERM
+        }
         EngineError::Name(..)
         | EngineError::Invalid(..)
         | EngineError::Request(..)
@@ -97,6 +99,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)
+        | EngineError::Retained { .. }
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)

@@ -9,6 +9,7 @@ use super::{
     document::PolicyDocument,
     error::Place,
     operator::{Quantifier, Test},
+    principal::{AccountId, PrincipalArn},
     remedy::ENCRYPTIONS,
     statement::{Effect, Statement},
     template::Template,
@@ -42,6 +43,12 @@ pub enum LintKind {
     ImpliedStatement,
     /// `Deny` with `…Not…IfExists`: a missing key is denied as well.
     IfExistsTrap,
+    /// A statement that can never decide anything, because an earlier or wider one always does.
+    Unreachable,
+    /// A statement about actions that no request here carries.
+    NothingHere,
+    /// A pattern for the ARN of an object where a bucket key leaves only that of the bucket.
+    ObjectArn,
     /// A `Deny` on an encryption header that also hits actions which never carry one.
     HeaderlessAction,
 }
@@ -60,9 +67,15 @@ pub fn lint(policy: &PolicyDocument) -> Vec<Lint> {
         for condition in &statement.conditions {
             condition_traps(statement, condition, &mut lints);
         }
-        if let Some(other) = policy.statements.iter().find(|other| implies(other, statement)) {
-            let name =
-                other.sid.as_deref().map_or_else(|| other.place.path.clone(), |sid| format!("`{sid}`"));
+        let others = || policy.statements.iter().filter(|other| !std::ptr::eq(*other, statement));
+        if let Some(other) = others().find(|other| always_denies(other, statement)) {
+            let name = name_of(other);
+            let message = format!(
+                "{name} denies whatever this statement is about, without any condition: this statement changes nothing"
+            );
+            add(&mut lints, &statement.place, LintKind::Unreachable, message);
+        } else if let Some(other) = policy.statements.iter().find(|other| implies(other, statement)) {
+            let name = name_of(other);
             add(
                 &mut lints,
                 &statement.place,
@@ -76,8 +89,44 @@ pub fn lint(policy: &PolicyDocument) -> Vec<Lint> {
     lints
 }
 
+/// Looks for principals that no local user can be: neither of `account`, nor among the ARNs that are `given` to somebody.
+pub fn lint_principals(policy: &PolicyDocument, account: &AccountId, given: &[PrincipalArn]) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    for statement in &policy.statements {
+        for name in statement.principals.strangers(account, given) {
+            let message = format!(
+                "no user here is `{name}`: users are `arn:aws:iam::{account}:user/<name>` unless [principals] of the configuration says otherwise"
+            );
+            add(&mut lints, &statement.place, LintKind::NeverMatches, message);
+        }
+    }
+    lints
+}
+
+fn name_of(statement: &Statement) -> String {
+    statement.sid.as_deref().map_or_else(|| statement.place.path.clone(), |sid| format!("`{sid}`"))
+}
+
+/// Whether `other` denies every request that `statement` is about. Of two alike the first does so.
+fn always_denies(other: &Statement, statement: &Statement) -> bool {
+    let covers = |a: &Statement, b: &Statement| {
+        a.effect == Effect::Deny
+            && a.conditions.is_empty()
+            && a.actions.covers(&b.actions)
+            && a.resources.covers(&b.resources)
+            && a.principals.covers(&b.principals)
+    };
+    covers(other, statement)
+        && (!covers(statement, other)
+            || (other.place.line, other.place.column) < (statement.place.line, statement.place.column))
+}
+
 fn statement_traps(statement: &Statement, lints: &mut Vec<Lint>) {
     let place = &statement.place;
+    if !statement.actions.is_carried() {
+        let message = "no request here carries any of these actions: the statement changes nothing";
+        add(lints, place, LintKind::NothingHere, message.to_owned());
+    }
     if statement.effect == Effect::Allow && statement.principals.is_inverted() {
         let message =
             "Allow with NotPrincipal allows everyone who is not listed: name who may, with Principal";
@@ -150,6 +199,13 @@ fn impossible_values(condition: &Condition, lints: &mut Vec<Lint>) {
         return;
     }
     for value in &condition.wanted_text {
+        if condition.key.name() == "kms:encryptioncontext:aws:s3:arn" && value.contains('/') {
+            let message = format!(
+                "`{value}` is the pattern of an object: with a bucket key the context names the bucket alone, so write `{}`",
+                value.split('/').next().unwrap_or_default()
+            );
+            add(lints, place, LintKind::ObjectArn, message);
+        }
         let literal = !value.contains(['*', '?', '$']);
         match condition.key {
             ConditionKey::Encryption if literal && !can_be_encryption(condition, value) => {

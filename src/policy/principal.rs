@@ -58,6 +58,11 @@ pub struct PrincipalArn {
 }
 
 impl PrincipalArn {
+    /// The ARN.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Checks `text`: `arn:aws:iam::<account>:user/<name>` or `:role/<name>`, with a path before the name if need be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refused = || {
@@ -207,11 +212,21 @@ impl PrincipalSet {
             || (!self.inverted && !other.inverted && other.listed.iter().all(|l| self.listed.contains(l)))
     }
 
-    /// The accounts and ARNs of users that are listed.
-    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
-        self.listed.iter().filter_map(|l| match l {
-            Listed::Account(name) | Listed::Arn(name) => Some(name.as_str()),
-            Listed::Everyone | Listed::Foreign(_) => None,
+    /// The listed accounts and users that neither `account` has nor anybody was `given` as his ARN.
+    pub(super) fn strangers<'l>(
+        &'l self,
+        account: &AccountId,
+        given: &[PrincipalArn],
+    ) -> impl Iterator<Item = &'l str> {
+        let own = format!("arn:aws:iam::{account}:user/");
+        self.listed.iter().filter_map(move |l| match l {
+            Listed::Account(name) if *name != account.0 && given.iter().all(|g| g.account.0 != *name) => {
+                Some(name.as_str())
+            }
+            Listed::Arn(name) if !name.starts_with(&own) && given.iter().all(|g| g.text != *name) => {
+                Some(name.as_str())
+            }
+            _ => None,
         })
     }
 

@@ -1,6 +1,12 @@
-//! The two policies of the S3 guide on a live drive.
+//! Policies on a live drive: the two of the S3 guide, and further down what else they judge.
 
-use std::{fs, io, path::Path};
+mod actions;
+mod ready;
+mod retention;
+mod sources;
+mod tools;
+
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::fixture::{Drive, command, ok};
 
@@ -17,6 +23,40 @@ fn with_policy(name: &str, default: &str) -> Drive {
     ok(&mut drive.on_store(["bucket", "create"], ["data", "--default-encryption", default]));
     ok(drive.on_store(["bucket", "policy", "put"], ["data"]).arg(drive.path("policy.json")));
     drive
+}
+
+/// A drive for everybody whose bucket `data`, where everybody may write, has this policy; `DOCS` stands for its ARN.
+fn shared_with(policy: &str, flags: &[&str]) -> Drive {
+    let mut drive = Drive::unmounted();
+    put(&drive, policy);
+    drive.mount(&[&["--allow-other"], flags].concat());
+    for dir in [drive.root(), drive.dir()] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    drive
+}
+
+/// Makes this the policy of the bucket `data`.
+fn put(drive: &Drive, policy: &str) {
+    fs::write(drive.path("policy.json"), policy.replace("DOCS", "arn:aws:s3:::data")).unwrap();
+    ok(drive.on_store(["bucket", "policy", "put"], ["data"]).arg(drive.path("policy.json")));
+}
+
+/// One statement that denies `actions` on the objects that match `pattern`.
+fn deny(sid: &str, actions: &str, pattern: &str) -> String {
+    format!(
+        r#"{{"Version": "2012-10-17", "Statement": {{"Sid": "{sid}", "Effect": "Deny", "Principal": "*",
+            "Action": [{actions}], "Resource": "DOCS{pattern}"}}}}"#
+    )
+}
+
+/// A script of the user and group `id`, with these supplementary groups, in the bucket.
+fn as_user(drive: &Drive, id: u32, groups: &str, script: &str) -> Command {
+    let mut user = command(30, "setpriv");
+    user.args([format!("--reuid={id}"), format!("--regid={id}")]);
+    user.arg(if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={groups}") });
+    user.args(["bash", "-eu", "-o", "pipefail", "-c", script]).current_dir(drive.dir());
+    user
 }
 
 #[track_caller]

@@ -3,7 +3,11 @@
 //! stand-in (`scripts/dev-transit`). The local keyring keeps the same contract.
 
 mod contract;
+mod drive;
 mod faults;
+#[path = "../mount/fixture/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the tests of the mount, which use all of it")]
+mod fixture;
 mod hsm;
 mod http;
 mod keyring;

@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// A stand-in of its own.
-struct Transit {
-    plain: u16,
+pub(crate) struct Transit {
+    pub(crate) plain: u16,
     tls: u16,
     dir: tempfile::TempDir,
     _service: Service,
 }
 
-fn transit() -> Transit {
+pub(crate) fn transit() -> Transit {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start("dev-transit", &["--dir", dir.path().to_str().unwrap(), "--until-eof"]);
     let port = |url: &str| url.rsplit(':').next().unwrap().parse().unwrap();
@@ -31,7 +31,7 @@ fn transit() -> Transit {
 }
 
 impl Transit {
-    fn token(&self) -> PathBuf {
+    pub(crate) fn token(&self) -> PathBuf {
         self.dir.path().join("token")
     }
 

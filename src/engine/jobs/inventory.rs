@@ -23,7 +23,7 @@ use crate::{
     },
     name::BucketName,
     object::SseMode,
-    policy::{Action, Denial},
+    policy::Action,
     store::{
         LocalStore, NodeRef, Stat, Timestamp,
         layout::{self, BUCKET_DIR, fixed},
@@ -175,9 +175,11 @@ impl Inventory {
         let encryption = || Ok(seen(sealing));
         let ask = Ask { caller: &caller, action: Action::PutObject, path: &path, encryption: &encryption };
         match self.admission.judge(policy, &ask) {
-            Ok(Ok(_)) => "allowed".to_owned(),
-            Ok(Err(Denial { statement: Some(statement), .. })) => format!("denied ({statement})"),
-            Ok(Err(_)) => "denied".to_owned(),
+            Ok(_) => "allowed".to_owned(),
+            Err(EngineError::Denied(denial)) => match denial.statement {
+                Some(statement) => format!("denied ({statement})"),
+                None => "denied".to_owned(),
+            },
             Err(EngineError::ReadOnly(_)) => "broken-policy".to_owned(),
             Err(error) => format!("undecided ({error})"),
         }

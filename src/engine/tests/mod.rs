@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 mod crash;
+mod encryption;
 mod jobs;
 mod jobs_crash;
 mod model;
@@ -14,7 +15,7 @@ use std::{ffi::OsStr, path::PathBuf};
 
 use super::*;
 use crate::{
-    keys::{Keyring, NewSlot, Unlock, create_key_file},
+    keys::{KeyService, Keyring, NewSlot, Unlock, create_key_file},
     name::BucketName,
     object::BlockSize,
     store::{
@@ -28,6 +29,7 @@ struct Fixture {
     dir: tempfile::TempDir,
     limits: Limits,
     encryption: Encryption,
+    customer_keys: Arc<CustomerKeys>,
 }
 
 impl Fixture {
@@ -36,6 +38,7 @@ impl Fixture {
             dir: tempfile::tempdir().unwrap(),
             limits: Limits::default(),
             encryption: Encryption::Unnamed,
+            customer_keys: Arc::default(),
         };
         create_key_file(&fixture.key_file()).unwrap();
         create_store(&fixture.store(), &[NewSlot::new("test", Unlock::KeyFile(fixture.key_file()))]).unwrap();
@@ -61,14 +64,18 @@ impl Fixture {
     fn start(&self, read_only: bool) -> Engine {
         let unlock = Unlock::KeyFile(self.key_file());
         let keyring = Keyring::open(&self.store().join(STORE_DIR), &unlock).unwrap();
-        Engine::start(&self.store(), keyring, "test", self.options(read_only)).unwrap()
+        self.start_with(keyring.into(), read_only)
+    }
+
+    fn start_with(&self, keys: KeyService, read_only: bool) -> Engine {
+        Engine::start(&self.store(), keys, "test", self.options(read_only)).unwrap()
     }
 
     fn options(&self, read_only: bool) -> Options {
         Options {
             read_only,
             encryption: self.encryption.clone(),
-            customer_keys: Arc::default(),
+            customer_keys: self.customer_keys.clone(),
             new_bucket: bucket_of(4096),
             access: Access::default(),
             limits: self.limits.clone(),
@@ -178,10 +185,10 @@ fn buckets_are_made_listed_and_deleted_only_when_empty() {
     assert_eq!(names, ["data", "photos"]);
     assert!(engine.make_dir(&caller(), &root, OsStr::new("Photos"), 0o755).is_err());
     engine.close(create(&engine, "x"));
-    let refused = engine.remove_dir(&root, OsStr::new("data")).unwrap_err();
+    let refused = engine.remove_dir(&caller(), &root, OsStr::new("data")).unwrap_err();
     assert!(matches!(refused, EngineError::Store(e) if e.raw_os_error() == Some(libc::ENOTEMPTY)));
     engine.unlink(&caller(), &data(&engine), OsStr::new("x")).unwrap();
-    engine.remove_dir(&root, OsStr::new("data")).unwrap();
+    engine.remove_dir(&caller(), &root, OsStr::new("data")).unwrap();
     assert!(engine.lookup(&root, OsStr::new("data")).is_err());
     let left: Vec<_> = std::fs::read_dir(fixture.store().join(".strongroom"))
         .unwrap()

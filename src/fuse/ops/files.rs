@@ -12,6 +12,8 @@ pub(in crate::fuse) struct Opened {
     pub(in crate::fuse) handle: u64,
     /// It can be written to, so that closing it has something to report.
     pub(in crate::fuse) writable: bool,
+    /// The kernel must not answer from pages that others have read.
+    pub(in crate::fuse) direct: bool,
 }
 
 /// A file was created and opened.
@@ -80,8 +82,9 @@ impl Ops {
     }
 
     fn opened(&self, inode: Arc<Inode<Item>>, file: OpenFile, flags: OpenFlags) -> Opened {
+        let direct = !file.is_readable();
         let object = OpenObject { inode, file: Some(file), engine: Arc::clone(&self.engine) };
-        Opened { handle: self.files.insert(object), writable: flags.write }
+        Opened { handle: self.files.insert(object), writable: flags.write, direct }
     }
 
     /// Fills `buf` from `offset`; the number of bytes, less than asked only at the end of the file.

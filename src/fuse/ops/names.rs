@@ -108,10 +108,10 @@ impl Ops {
     }
 
     /// Removes an empty directory.
-    pub(in crate::fuse) fn remove_dir(&self, parent: u64, name: &OsStr) -> Result<()> {
+    pub(in crate::fuse) fn remove_dir(&self, caller: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let dir = self.inode(parent)?;
         pin(self.known(&dir, name).as_deref());
-        Ok(self.engine.remove_dir(dir.item(), name)?)
+        Ok(self.engine.remove_dir(caller, dir.item(), name)?)
     }
 
     /// Moves `name` in `parent` to `to_name` in `to_parent`; `flags` are those of `renameat2(2)`.

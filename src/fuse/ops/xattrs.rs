@@ -5,7 +5,7 @@ use std::{
     os::unix::ffi::OsStrExt,
 };
 
-use crate::store::XattrMode;
+use crate::{engine::Caller, store::XattrMode};
 
 use super::{Errno, Ops, Result};
 
@@ -21,11 +21,18 @@ impl Ops {
     }
 
     /// Sets `name`; `flags` are those of `setxattr(2)`.
-    pub(in crate::fuse) fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Result<()> {
+    pub(in crate::fuse) fn set_xattr(
+        &self,
+        caller: &Caller,
+        id: u64,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+    ) -> Result<()> {
         let mode = xattr_mode(flags)?;
         let inode = self.inode(id)?;
         inode.set_bare(false);
-        Ok(self.engine.set_xattr(inode.item(), name, value, mode)?)
+        Ok(self.engine.set_xattr(caller, inode.item(), name, value, mode)?)
     }
 
     /// The names, each ended by a NUL byte.
@@ -34,8 +41,8 @@ impl Ops {
     }
 
     /// Removes `name`.
-    pub(in crate::fuse) fn remove_xattr(&self, id: u64, name: &OsStr) -> Result<()> {
-        Ok(self.engine.remove_xattr(self.inode(id)?.item(), name)?)
+    pub(in crate::fuse) fn remove_xattr(&self, caller: &Caller, id: u64, name: &OsStr) -> Result<()> {
+        Ok(self.engine.remove_xattr(caller, self.inode(id)?.item(), name)?)
     }
 }
 

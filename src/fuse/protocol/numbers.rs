@@ -75,6 +75,7 @@ pub mod features {
 /// How an open file is treated (`FOPEN_*`).
 #[allow(missing_docs, reason = "these are the names of the kernel")]
 pub mod open_reply {
+    pub const DIRECT_IO: u32 = 1 << 0;
     pub const KEEP_CACHE: u32 = 1 << 1;
     pub const CACHE_DIR: u32 = 1 << 3;
     pub const NOFLUSH: u32 = 1 << 5;

@@ -45,6 +45,11 @@ impl BucketRoot {
     pub fn settings_mac_key(&self) -> Secret<32> {
         hkdf(self.0.expose(), &[], b"EOB1/config")
     }
+
+    /// The key that authenticates the bucket's retention rule: `HKDF(root, "EOB1/retention")`.
+    pub fn retention_mac_key(&self) -> Secret<32> {
+        hkdf(self.0.expose(), &[], b"EOB1/retention")
+    }
 }
 
 #[cfg(test)]

@@ -237,7 +237,8 @@ impl NewKey {
                 Some(material.duplicate())
             }
             Material::Remote { provider, key } => {
-                [provider, key].into_iter().try_for_each(|name| check_name(name))?;
+                check_name(provider)?;
+                check_reference(key)?;
                 meta.origin = Origin::Remote { provider: provider.clone(), key: key.clone() };
                 None
             }
@@ -267,16 +268,21 @@ fn check_description(text: &str) -> Result<(), KeyringError> {
     if good { Ok(()) } else { Err(KeyringError::Description) }
 }
 
+/// A provider's own name for a key: 1 to 2048 bytes without control characters.
+fn check_reference(text: &str) -> Result<(), KeyringError> {
+    let good = (1..=2048).contains(&text.len()) && !text.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(KeyringError::Reference(text.to_owned())) }
+}
+
 /// Whether stored metadata is something that this version could have written.
 pub(super) fn is_possible(meta: &KeyMeta) -> bool {
     let imported = matches!(meta.origin, Origin::Imported { .. });
-    let named = |name: &String| check_name(name).is_ok();
     let rotates = |rotation: Rotation| Rotation::every(rotation.period_days, 0).is_ok();
     check_description(&meta.description).is_ok()
         && meta.check.is_some() == imported
         && meta.rotation.is_none_or(|rotation| meta.origin == Origin::Local && rotates(rotation))
         && match &meta.origin {
-            Origin::Remote { provider, key } => named(provider) && named(key),
+            Origin::Remote { provider, key } => check_name(provider).is_ok() && check_reference(key).is_ok(),
             Origin::Local | Origin::Imported { .. } => true,
         }
 }

@@ -62,7 +62,7 @@ pub(super) struct Slot {
     sealed: HexArray<48>,
 }
 
-/// How the slot's key comes about. Further kinds (TPM 2.0, system credentials, kernel keyring) become variants.
+/// How the slot's key comes about. A key from a credential or the kernel's keyring is one like that of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum SlotKind {
@@ -85,7 +85,7 @@ impl Slot {
         let salt = HexArray(crypto::random()?);
         let unlock = match &credential {
             Credential::Passphrase(_) => SlotKind::Passphrase { salt, cost: new.cost },
-            Credential::KeyFile { .. } => SlotKind::KeyFile { salt },
+            Credential::Key { .. } => SlotKind::KeyFile { salt },
         };
         let key = unlock.key(&credential).ok_or(CryptoError::PasswordCost)??;
         let nonce: [u8; 12] = crypto::random()?;
@@ -124,10 +124,10 @@ impl SlotKind {
             (Self::Passphrase { salt, cost }, Credential::Passphrase(passphrase)) => {
                 Some(crypto::stretch(passphrase.expose(), &salt.0, *cost))
             }
-            (Self::KeyFile { salt }, Credential::KeyFile { content, .. }) => {
+            (Self::KeyFile { salt }, Credential::Key { content, .. }) => {
                 Some(Ok(hkdf(content, &salt.0, b"EOB1/keyring-keyfile")))
             }
-            (Self::Passphrase { .. }, Credential::KeyFile { .. })
+            (Self::Passphrase { .. }, Credential::Key { .. })
             | (Self::KeyFile { .. }, Credential::Passphrase(_)) => None,
         }
     }
@@ -160,7 +160,7 @@ pub(super) fn open_any(slots: &[Slot], store: &Id, unlock: &Unlock) -> Result<Se
     }
     let (kind, wrong) = match &credential {
         Credential::Passphrase(_) => ("passphrase", KeyringError::WrongPassphrase),
-        Credential::KeyFile { path, .. } => ("key file", KeyringError::WrongKeyFile((*path).to_owned())),
+        Credential::Key { from, .. } => ("key file", KeyringError::WrongKey(from.clone())),
     };
     let any = slots.iter().any(|slot| slot.info().kind == kind);
     Err(if any { wrong } else { KeyringError::NoSuchKind(kind) })

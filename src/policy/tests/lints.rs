@@ -101,3 +101,62 @@ fn principals_that_surprise_are_named() {
         [LintKind::NeverMatches]
     );
 }
+
+#[test]
+fn a_statement_that_another_always_overrules_is_unreachable() {
+    let all = statement("Deny", "s3:*", "");
+    let some =
+        statement("Allow", "s3:GetObject", r#", "Condition": {"StringEquals": {"aws:username": "ann"}}"#);
+    assert_eq!(kinds(&policy(&[some.clone(), all.clone()])), [LintKind::Unreachable]);
+    assert_eq!(
+        kinds(&policy(&[all.clone(), all.clone()])),
+        [LintKind::Unreachable],
+        "the second of two alike"
+    );
+    let other_users =
+        all.replace(r#""*", "Action"#, r#"{"AWS": "arn:aws:iam::111122223333:user/bob"}, "Action"#);
+    assert_eq!(kinds(&policy(&[some.clone(), other_users])), []);
+    let elsewhere = all.replace("docs/*", "docs/a/*");
+    assert_eq!(kinds(&policy(&[some, elsewhere])), []);
+}
+
+#[test]
+fn a_statement_about_actions_that_nobody_performs_here_is_named() {
+    assert_eq!(kinds(&policy(&[statement("Deny", "s3:RestoreObject", "")])), [LintKind::NothingHere]);
+}
+
+#[test]
+fn row_e3_object_patterns_in_a_key_policy_do_not_survive_a_bucket_key() {
+    let with = |arn: &str| {
+        let text = format!(
+            r#"{{"Statement": {{"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*",
+                "Condition": {{"StringLike": {{"kms:EncryptionContext:aws:s3:arn": "{arn}"}}}}}}}}"#
+        );
+        kinds(&PolicyDocument::parse_key(&text, KEY_ARN).unwrap())
+    };
+    assert_eq!(with("arn:aws:s3:::docs/*"), [LintKind::ObjectArn]);
+    assert_eq!(with("arn:aws:s3:::docs"), []);
+}
+
+#[test]
+fn a_principal_that_no_local_user_can_be_is_named() {
+    let account = AccountId::parse(ACCOUNT).unwrap();
+    let given = [PrincipalArn::parse("arn:aws:iam::999999999999:role/Backup").unwrap()];
+    let strangers = |principal: &str| {
+        let text = statement("Deny", "s3:GetObject", "")
+            .replace(r#""Principal": "*""#, &format!(r#""Principal": {{"AWS": "{principal}"}}"#));
+        lint_principals(&policy(&[text]), &account, &given).len()
+    };
+    for (principal, count) in [
+        ("*", 0),
+        (ACCOUNT, 0),
+        ("arn:aws:iam::111122223333:user/ann", 0),
+        ("arn:aws:iam::999999999999:role/Backup", 0),
+        ("999999999999", 0),
+        ("arn:aws:iam::999999999999:user/ann", 1),
+        ("arn:aws:iam::111122223333:role/Backup", 1),
+        ("123456789012", 1),
+    ] {
+        assert_eq!(strangers(principal), count, "{principal}");
+    }
+}

@@ -3,6 +3,7 @@
 mod conditions;
 mod decisions;
 mod differential;
+mod explaining;
 mod identities;
 mod keys;
 mod lints;

@@ -1,0 +1,236 @@
+//! `strongroom policy explain`: what a policy says about one request, and why.
+
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
+
+use serde::Serialize;
+
+use super::{
+    exit::{Exit, Refusal},
+    identities::{identity_policies, mode, principal},
+    output,
+    policy::bucket_policy,
+};
+use crate::{
+    config::Config,
+    name::{BucketName, ObjectName},
+    policy::{
+        Action, Cause, Context, ExplainedStatement, Explanation, Mode, Policies, PolicyDocument, Request,
+        Resource, StatementName, TestedCondition,
+    },
+};
+
+/// Tell what the policies say about one request, and why
+///
+/// Shows the decision, the statement that makes it, each condition with the value that it sees, and what would turn it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket
+    bucket: String,
+    /// Who asks: a user name or number
+    #[arg(long = "as", value_name = "USER")]
+    user: String,
+    /// What for, such as s3:PutObject
+    #[arg(long)]
+    action: String,
+    /// The object, or the directory to be listed, by its path in the bucket
+    #[arg(long, default_value = "", hide_default_value = true)]
+    path: String,
+    /// Encryption that the request names: AES256, aws:kms or aws:kms:dsse [default: none]
+    #[arg(long, value_name = "ENCRYPTION")]
+    sse: Option<String>,
+    /// ARN of the KMS key that the request names, or that the bucket's default would use
+    #[arg(long, value_name = "ARN")]
+    sse_kms_key: Option<String>,
+    /// Program that asks, by its absolute path
+    #[arg(long, value_name = "PATH")]
+    exe: Option<String>,
+    /// When, such as 2026-01-31T18:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+    /// The policy in this file instead of the stored one (`-`: stdin)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An explanation as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Report {
+    decision: &'static str,
+    reason: String,
+    deciding: Option<Name>,
+    statements: Vec<Statement>,
+}
+
+#[derive(Debug, Serialize)]
+struct Name {
+    policy: &'static str,
+    statement: usize,
+    sid: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Statement {
+    #[serde(flatten)]
+    name: Name,
+    effect: &'static str,
+    applies: bool,
+    passes_by: Option<&'static str>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Serialize)]
+struct Condition {
+    operator: String,
+    key: String,
+    wanted: Vec<String>,
+    seen: Option<Vec<String>>,
+    holds: bool,
+    remedy: Option<String>,
+    trap: Option<String>,
+}
+
+impl Explain {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
+        let bucket = BucketName::parse(&self.bucket)?;
+        let document = bucket_policy(&self.store, &bucket, self.policy.as_ref())?;
+        let principal = principal(config, &self.user)?;
+        let identity = identity_policies(config, &principal)?;
+        let policies = Policies { resource: document.as_ref(), identity: &identity, mode: mode(config) };
+        let action = self.action()?;
+        let object = if action.is_about_objects() { Some(self.object()?) } else { None };
+        let request = Request {
+            principal: &principal,
+            action,
+            resource: Resource::of(&bucket, object.as_ref()),
+            context: self.context(),
+        };
+        let explanation = policies.explain(&request);
+        let reason = reason(&explanation, document.as_ref(), &identity, policies.mode);
+        if self.json { report(explanation, reason) } else { tell(&explanation, &reason) }
+    }
+
+    fn action(&self) -> anyhow::Result<Action> {
+        let known = Action::parse(&self.action).filter(|action| !action.is_about_keys());
+        known.ok_or_else(|| {
+            let names = Action::ALL.iter().filter(|action| !action.is_about_keys());
+            let names = names.map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
+            Refusal::error(
+                Exit::Usage,
+                format!("`{}` is no action of the drive: give one of {names}", self.action),
+            )
+        })
+    }
+
+    fn object(&self) -> anyhow::Result<ObjectName> {
+        if self.path.is_empty() {
+            return Err(Refusal::error(
+                Exit::Usage,
+                format!("{} is about an object: name it with --path", self.action),
+            ));
+        }
+        Ok(ObjectName::parse(self.path.as_ref())?)
+    }
+
+    fn context(&self) -> Context<'_> {
+        let now = self.at.map_or_else(SystemTime::now, SystemTime::from);
+        let context = Context::at(now)
+            .encryption(self.sse.as_deref().filter(|sse| *sse != "none"))
+            .kms_key(self.sse_kms_key.as_deref())
+            .with("strongroom:exe", self.exe.clone());
+        if self.action.eq_ignore_ascii_case(Action::ListBucket.as_str()) {
+            context.listing(&self.path, "/")
+        } else {
+            context
+        }
+    }
+}
+
+/// The decision in one sentence.
+fn reason(
+    explanation: &Explanation,
+    document: Option<&PolicyDocument>,
+    identity: &[Arc<PolicyDocument>],
+    mode: Mode,
+) -> String {
+    match (&explanation.denial, &explanation.deciding) {
+        (Some(denial), Some(by)) if denial.cause == Cause::ExplicitDeny => format!("denied by {by}"),
+        (Some(_), Some(near)) => format!("denied because no statement allows it; nearest is {near}"),
+        (Some(_), None) => "denied because no statement allows it".to_owned(),
+        (None, Some(by)) => format!("allowed by {by}"),
+        (None, None) if document.is_none() && identity.is_empty() => {
+            "allowed: there is no policy, the permissions of the file decide".to_owned()
+        }
+        (None, None) if mode == Mode::Open => {
+            "allowed: no statement denies it, the permissions of the file decide".to_owned()
+        }
+        (None, None) => "allowed: the owner may always do this".to_owned(),
+    }
+}
+
+fn tell(explanation: &Explanation, reason: &str) -> anyhow::Result<()> {
+    output::line(reason)?;
+    for statement in &explanation.statements {
+        output::line(format!("  {} {}: {}", statement.effect, statement.name, standing(statement)))?;
+        for condition in &statement.conditions {
+            output::line(format!("    {condition}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn standing(statement: &ExplainedStatement) -> String {
+    match statement.passes_by {
+        Some(element) => format!("not about this request ({element})"),
+        None if statement.applies => "applies".to_owned(),
+        None => "does not apply".to_owned(),
+    }
+}
+
+fn report(explanation: Explanation, reason: String) -> anyhow::Result<()> {
+    output::json(&Report {
+        decision: if explanation.denial.is_some() { "deny" } else { "allow" },
+        reason,
+        deciding: explanation.deciding.map(Name::from),
+        statements: explanation.statements.into_iter().map(Statement::from).collect(),
+    })
+}
+
+impl From<StatementName> for Name {
+    fn from(name: StatementName) -> Self {
+        let policy = if name.policy.is_empty() { "bucket policy" } else { name.policy.trim_end() };
+        Self { policy, statement: name.index, sid: name.sid }
+    }
+}
+
+impl From<ExplainedStatement> for Statement {
+    fn from(explained: ExplainedStatement) -> Self {
+        Self {
+            name: explained.name.into(),
+            effect: explained.effect,
+            applies: explained.applies,
+            passes_by: explained.passes_by,
+            conditions: explained.conditions.into_iter().map(Condition::from).collect(),
+        }
+    }
+}
+
+impl From<TestedCondition> for Condition {
+    fn from(tested: TestedCondition) -> Self {
+        let condition = tested.condition;
+        Self {
+            operator: condition.operator,
+            key: condition.key,
+            wanted: condition.wanted,
+            seen: condition.seen,
+            holds: tested.holds,
+            remedy: condition.remedy,
+            trap: tested.trap,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! `strongroom policy simulate`: what a new policy would have decided about what was done before.
+//!
+//! Reads one JSON object per line, as the audit log has them, with the fields of AWS CloudTrail: `eventTime`, `eventName`,
+//! `userIdentity` with `uid`, `gid`, `userName`, `arn` and `exe`, `requestParameters` with `bucketName`, `key`, `prefix`
+//! and the encryption headers, `additionalEventData.keyArn` (the key that was used). Other fields are ignored.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use super::{
+    exit::{Exit, Refusal},
+    identities::{account, mode},
+    output,
+    policy::bucket_policy,
+};
+use crate::{
+    config::Config,
+    name::{BucketName, ObjectName},
+    policy::{Action, Context, Policies, PolicyDocument, Principal, PrincipalArn, Request, Resource},
+};
+
+/// Tell what a new policy would have decided differently about the requests in an audit log
+#[derive(Debug, clap::Args)]
+pub(super) struct Simulate {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket
+    bucket: String,
+    /// The new policy (`-`: stdin)
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The audit log: one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    from_audit: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the log.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(deserialize_with = "read_time")]
+    event_time: jiff::Timestamp,
+    event_name: String,
+    user_identity: UserIdentity,
+    #[serde(default)]
+    request_parameters: Option<Parameters>,
+    #[serde(default)]
+    additional_event_data: Option<Outcome>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    #[serde(default)]
+    key_arn: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UserIdentity {
+    uid: u32,
+    #[serde(default)]
+    gid: Option<u32>,
+    #[serde(default)]
+    user_name: Option<String>,
+    #[serde(default)]
+    arn: Option<String>,
+    #[serde(default)]
+    exe: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    #[serde(default)]
+    bucket_name: Option<String>,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    prefix: Option<String>,
+    #[serde(default, rename = "x-amz-server-side-encryption")]
+    encryption: Option<String>,
+    #[serde(default, rename = "x-amz-server-side-encryption-customer-algorithm")]
+    customer_algorithm: Option<String>,
+}
+
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<jiff::Timestamp, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+/// What comes out.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    requests: u64,
+    /// Lines that are no request to this bucket.
+    passed_over: u64,
+    newly_denied: Vec<Change>,
+    newly_allowed: Vec<Change>,
+}
+
+/// Requests of one user that change alike.
+#[derive(Debug, Serialize)]
+struct Change {
+    user: String,
+    action: &'static str,
+    statement: Option<String>,
+    count: u64,
+    example: String,
+    first: String,
+}
+
+type Changes = BTreeMap<(String, &'static str, Option<String>), Change>;
+
+impl Simulate {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
+        let bucket = BucketName::parse(&self.bucket)?;
+        let old = bucket_policy(&self.store, &bucket, None)?;
+        let new = bucket_policy(&self.store, &bucket, Some(&self.policy))?;
+        let trial = Trial { config, bucket: &bucket, old: old.as_ref(), new: new.as_ref() };
+        let report = trial.run(&self.from_audit)?;
+        if self.json { output::json(&report) } else { report.tell() }
+    }
+}
+
+/// Two policies to compare.
+struct Trial<'a> {
+    config: &'a Config,
+    bucket: &'a BucketName,
+    old: Option<&'a PolicyDocument>,
+    new: Option<&'a PolicyDocument>,
+}
+
+impl Trial<'_> {
+    fn run(&self, log: &Path) -> anyhow::Result<Report> {
+        let shown = log.display();
+        let file = File::open(log).with_context(|| format!("cannot read the audit log `{shown}`"))?;
+        let mut report = Report::default();
+        let (mut denied, mut allowed) = (Changes::new(), Changes::new());
+        for (number, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.with_context(|| format!("cannot read the audit log `{shown}`"))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let event: Event = serde_json::from_str(&line).map_err(|error| {
+                Refusal::error(Exit::Failure, format!("`{shown}`, line {}: {error}", number + 1))
+            })?;
+            match self.judge(&event)? {
+                None => report.passed_over += 1,
+                Some(judged) => {
+                    report.requests += 1;
+                    match (judged.before, judged.after) {
+                        (true, false) => note(&mut denied, &event, judged),
+                        (false, true) => note(&mut allowed, &event, judged),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        report.newly_denied = denied.into_values().collect();
+        report.newly_allowed = allowed.into_values().collect();
+        Ok(report)
+    }
+
+    /// What both policies say; `None` for what is no request to this bucket.
+    fn judge(&self, event: &Event) -> anyhow::Result<Option<Judged>> {
+        let empty = Parameters::default();
+        let asked = event.request_parameters.as_ref().unwrap_or(&empty);
+        if asked.bucket_name.as_deref() != Some(self.bucket.as_str()) {
+            return Ok(None);
+        }
+        let Some(action) = action_of(&event.event_name) else { return Ok(None) };
+        let object = asked.key.as_deref().filter(|_| action.is_about_objects());
+        let object = object.map(|key| ObjectName::parse(key.as_ref())).transpose()?;
+        if object.is_some() != action.is_about_objects() {
+            return Ok(None);
+        }
+        let Some(principal) = self.principal(&event.user_identity) else { return Ok(None) };
+        let key = event.additional_event_data.as_ref().and_then(|outcome| outcome.key_arn.as_deref());
+        let mut context = Context::at(SystemTime::from(event.event_time))
+            .encryption(asked.encryption.as_deref())
+            .kms_key(key)
+            .customer_algorithm(asked.customer_algorithm.as_deref())
+            .with("strongroom:exe", event.user_identity.exe.clone());
+        if action == Action::ListBucket {
+            context = context.listing(asked.prefix.as_deref().unwrap_or_default(), "/");
+        }
+        let request = Request {
+            principal: &principal,
+            action,
+            resource: Resource::of(self.bucket, object.as_ref()),
+            context,
+        };
+        let policies = |resource| Policies { resource, identity: &[], mode: mode(self.config) };
+        let after = policies(self.new).explain(&request);
+        Ok(Some(Judged {
+            before: policies(self.old).evaluate(&request).is_allowed(),
+            after: after.denial.is_none(),
+            action: action.as_str(),
+            user: principal.arn().to_owned(),
+            resource: request.resource.to_string(),
+            statement: after.deciding.map(|name| name.to_string()),
+        }))
+    }
+
+    /// Who asked; `None` for what the product did by itself.
+    fn principal(&self, identity: &UserIdentity) -> Option<Principal> {
+        let groups = identity.gid.into_iter().collect();
+        let principal =
+            Principal::new(account(self.config), identity.uid, groups, identity.user_name.as_deref());
+        match identity.arn.as_deref() {
+            Some(arn) if arn != principal.arn() => Some(principal.known_as(&PrincipalArn::parse(arn).ok()?)),
+            _ => Some(principal),
+        }
+    }
+}
+
+/// One request under both policies.
+struct Judged {
+    before: bool,
+    after: bool,
+    action: &'static str,
+    user: String,
+    resource: String,
+    statement: Option<String>,
+}
+
+fn note(changes: &mut Changes, event: &Event, judged: Judged) {
+    let key = (judged.user.clone(), judged.action, judged.statement.clone());
+    let change = changes.entry(key).or_insert_with(|| Change {
+        user: judged.user,
+        action: judged.action,
+        statement: judged.statement,
+        count: 0,
+        example: judged.resource,
+        first: event.event_time.to_string(),
+    });
+    change.count += 1;
+}
+
+/// The action behind an event. CloudTrail names operations; most are called as the action that they need.
+fn action_of(event: &str) -> Option<Action> {
+    match event {
+        "ListObjects" | "ListObjectsV2" | "HeadBucket" => Some(Action::ListBucket),
+        "HeadObject" => Some(Action::GetObject),
+        "CopyObject" | "RenameObject" | "CreateMultipartUpload" | "CompleteMultipartUpload" => {
+            Some(Action::PutObject)
+        }
+        "PutBucketEncryption" | "DeleteBucketEncryption" => Some(Action::PutEncryptionConfiguration),
+        name => Action::parse(&format!("s3:{name}")),
+    }
+}
+
+impl Report {
+    fn tell(&self) -> anyhow::Result<()> {
+        let other = |n: u64| if n == 1 { "line is" } else { "lines are" };
+        output::line(format!(
+            "{} requests judged; {} {} not about this bucket",
+            self.requests,
+            self.passed_over,
+            other(self.passed_over)
+        ))?;
+        for (heading, changes) in [("denied", &self.newly_denied), ("allowed", &self.newly_allowed)] {
+            output::line(format!(
+                "newly {heading}: {}",
+                changes.iter().map(|change| change.count).sum::<u64>()
+            ))?;
+            for change in changes {
+                let by = change.statement.as_deref().unwrap_or("no statement");
+                output::line(format!(
+                    "  {} x {} by {}, such as `{}` at {}: {by}",
+                    change.count, change.action, change.user, change.example, change.first
+                ))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Retention: what was finished stays, whoever asks.
+
+use std::{fs, io};
+
+use crate::fixture::{Drive, fails, ok, run, shell};
+
+fn retaining(flags: &[&str]) -> Drive {
+    let drive = Drive::unmounted();
+    ok(drive
+        .on_store(["bucket", "retention", "put"], ["data", "--days", "30", "--mode", "governance"])
+        .args(flags));
+    drive
+}
+
+#[track_caller]
+fn assert_retained<T>(outcome: io::Result<T>) {
+    assert_eq!(outcome.err().expect("it is retained").raw_os_error(), Some(libc::EPERM));
+}
+
+#[test]
+fn root_cannot_change_hide_or_delete_a_retained_object() {
+    let mut drive = retaining(&[]);
+    drive.mount(&[]);
+    let dir = drive.dir();
+    ok(&mut shell(
+        20,
+        &dir,
+        "mkdir -p deep/er; echo old > deep/er/f; mv deep/er/f deep/er/kept; ln deep/er/kept again",
+    ));
+    let kept = dir.join("deep/er/kept");
+    assert_retained(fs::write(&kept, "new"));
+    assert_retained(fs::OpenOptions::new().write(true).open(&kept));
+    assert_retained(fs::OpenOptions::new().append(true).open(&kept));
+    assert_retained(fs::remove_file(&kept));
+    assert_retained(fs::rename(&kept, dir.join("hidden")));
+    assert_retained(fs::rename(dir.join("deep"), dir.join("hidden")));
+    fs::write(dir.join("new"), "new").unwrap();
+    assert_retained(fs::rename(dir.join("new"), &kept));
+    assert_retained(fs::OpenOptions::new().write(true).truncate(true).open(&kept));
+    ok(&mut shell(20, &dir, "touch -d 2001-01-01 deep/er/kept; touch -d 2099-01-01 deep/er/kept"));
+    assert_retained(fs::remove_file(&kept));
+    assert_eq!(fs::read(&kept).unwrap(), b"old\n");
+    let log = drive.log();
+    assert!(log.contains("`data/deep/er/kept` is retained until 20"), "{log}");
+}
+
+#[test]
+fn what_its_creator_has_not_finished_is_free_and_a_remount_finishes_it() {
+    let mut drive = retaining(&[]);
+    drive.mount(&[]);
+    let f = drive.dir().join("f");
+    fs::write(&f, "one").unwrap();
+    fs::write(&f, "two").unwrap();
+    fs::remove_file(&f).unwrap();
+    fs::write(&f, "three").unwrap();
+    drive.remount();
+    assert_retained(fs::write(&f, "four"));
+    assert_eq!(fs::read(&f).unwrap(), b"three");
+}
+
+#[test]
+fn an_append_only_bucket_lets_objects_grow_at_their_end_alone() {
+    const STEPS: &str = r#"
+import errno, fcntl, os
+file = os.open("log", os.O_WRONLY | os.O_APPEND)
+os.write(file, b"two\n")
+fcntl.fcntl(file, fcntl.F_SETFL, 0)
+os.pwrite(file, b"three\n", 0)
+for harm in (lambda: os.ftruncate(file, 0), lambda: os.posix_fallocate(file, 0, 1 << 20), lambda: os.truncate("log", 1)):
+    try:
+        harm()
+    except OSError as error:
+        assert error.errno == errno.EPERM, error
+    else:
+        raise SystemExit("was allowed")
+os.close(file)"#;
+    let mut drive = retaining(&["--append-only"]);
+    drive.mount(&[]);
+    fs::write(drive.dir().join("log"), "one\n").unwrap();
+    drive.remount();
+    ok(&mut crate::fixture::python(20, &drive.dir(), STEPS));
+    assert_eq!(fs::read(drive.dir().join("log")).unwrap(), b"one\ntwo\nthree\n");
+    assert_retained(fs::write(drive.dir().join("log"), "x"));
+}
+
+#[test]
+fn an_exception_holds_for_a_directory_and_not_for_links_into_it() {
+    let mut drive = retaining(&["--except", "locks"]);
+    drive.mount(&[]);
+    ok(&mut shell(
+        20,
+        &drive.dir(),
+        "mkdir locks data; echo x > data/f; echo x > locks/l; ln data/f locks/way-round",
+    ));
+    drive.remount();
+    fs::remove_file(drive.dir().join("locks/l")).unwrap();
+    assert_retained(fs::write(drive.dir().join("locks/way-round"), "new"));
+    assert_retained(fs::remove_file(drive.dir().join("data/f")));
+}
+
+#[test]
+fn a_backup_survives_a_client_that_turns_hostile() {
+    const BACKUP: &str = "export RESTIC_PASSWORD=secret RESTIC_CACHE_DIR=$native/cache
+        [ -e repo/config ] || restic -q init -r repo; date +%N > $native/f; seq 20000 >> $native/f
+        restic -q -r repo backup $native/f; restic -q -r repo check --read-data";
+    const HOSTILE: [&str; 5] = [
+        "export RESTIC_PASSWORD=secret RESTIC_CACHE_DIR=$native/cache; restic -q -r repo forget --keep-last 1 --prune",
+        "rm -rf repo",
+        "for f in $(find repo/data repo/snapshots repo/index repo/keys repo/config -type f); do : > $f; done 2>&1",
+        "mv repo gone",
+        "find repo/data -type f -exec sh -c 'truncate -s 1 {}' ';'; exit 1",
+    ];
+    let mut drive = retaining(&["--except", "repo/locks"]);
+    drive.mount(&[]);
+    let at_work = |drive: &Drive, script: &str| {
+        let mut client = shell(120, &drive.dir(), script);
+        run(client.env("native", drive.native()))
+    };
+    for _ in 0..2 {
+        let ran = at_work(&drive, BACKUP);
+        assert_eq!(ran.code, 0, "{ran:?}\n{}", drive.log());
+    }
+    let before = ok(&mut shell(
+        60,
+        &drive.dir(),
+        "find repo -path repo/locks -prune -o -type f -print | sort | xargs sha256sum",
+    ));
+    for script in HOSTILE {
+        let ran = at_work(&drive, script);
+        assert_ne!(ran.code, 0, "{script}: {ran:?}");
+    }
+    let after = ok(&mut shell(
+        60,
+        &drive.dir(),
+        "find repo -path repo/locks -prune -o -type f -print | sort | xargs sha256sum",
+    ));
+    assert_eq!(before, after);
+    ok(&mut shell(20, &drive.dir(), "mkdir -p repo/locks"));
+    let ran = at_work(&drive, BACKUP);
+    assert_eq!(ran.code, 0, "new backups work: {ran:?}");
+    let snapshots = at_work(
+        &drive,
+        "RESTIC_PASSWORD=secret RESTIC_CACHE_DIR=$native/cache restic -r repo snapshots --json",
+    );
+    let listed: serde_json::Value = serde_json::from_str(&snapshots.stdout).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn governance_is_weakened_with_the_owners_word_and_compliance_never() {
+    let drive = retaining(&[]);
+    let put = |days: &str, mode: &str, more: &[&str]| {
+        let mut put =
+            drive.on_store(["bucket", "retention", "put"], ["data", "--days", days, "--mode", mode]);
+        put.args(more);
+        put
+    };
+    assert!(fails(&mut put("10", "governance", &[]), 1).contains("--bypass-governance"));
+    assert!(
+        fails(&mut drive.on_store(["bucket", "retention", "delete"], ["data"]), 1)
+            .contains("--bypass-governance")
+    );
+    super::put(&drive, &super::deny("NoBypass", r#""s3:BypassGovernanceRetention""#, "/*"));
+    let told = fails(&mut put("10", "governance", &["--bypass-governance"]), 1);
+    assert!(told.contains("NoBypass"), "{told}");
+    ok(&mut drive.on_store(["bucket", "policy", "delete"], ["data"]));
+    ok(&mut put("10", "governance", &["--bypass-governance"]));
+    ok(&mut put("20", "compliance", &[]));
+    ok(&mut put("30", "compliance", &[]));
+    for weaker in
+        [put("29", "compliance", &["--bypass-governance"]), put("30", "governance", &["--bypass-governance"])]
+    {
+        let mut weaker = weaker;
+        assert!(fails(&mut weaker, 1).contains("compliance"));
+    }
+    let delete =
+        fails(&mut drive.on_store(["bucket", "retention", "delete"], ["data", "--bypass-governance"]), 1);
+    assert!(delete.contains("compliance"), "{delete}");
+    let shown = ok(&mut drive.on_store(["bucket", "retention", "get"], ["data", "--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((shown["mode"].as_str(), shown["days"].as_u64()), (Some("compliance"), Some(30)));
+}
+
+#[test]
+fn an_altered_rule_lets_nothing_change() {
+    let mut drive = retaining(&[]);
+    let file = drive.stored(".eob/retention");
+    let altered = fs::read_to_string(&file).unwrap().replace("\"days\": 30", "\"days\": 1");
+    fs::write(&file, altered).unwrap();
+    drive.mount(&[]);
+    assert!(fs::write(drive.dir().join("f"), "x").is_ok(), "new objects harm nobody");
+    let refused = fs::remove_file(drive.dir().join("f")).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+    assert!(drive.log().contains("its MAC does not match"), "{}", drive.log());
+}
