@@ -124,7 +124,7 @@ impl Bucket {
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
             Action::Encryption(encryption) => encryption.run(config)?,
-            Action::Policy(policy) => policy.run()?,
+            Action::Policy(policy) => policy.run(config)?,
             Action::Retention(retention) => retention.run(config)?,
         }
         Ok(Exit::Done)

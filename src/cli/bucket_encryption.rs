@@ -5,12 +5,14 @@ use std::{collections::BTreeSet, io, path::PathBuf};
 use serde::Serialize;
 
 use super::{
+    audit_log::{self, AuditPlan},
     bucket::explained,
     output,
     store::{StorePath, default_encryption},
     unlock::UnlockArgs,
 };
 use crate::{
+    audit::{Event, EventName},
     config::{Config, DefaultEncryption, Switch},
     engine::{self, BucketEncryption, EncryptionFile, EncryptionType, EngineError, StartError},
     keys::KeyService,
@@ -111,9 +113,14 @@ impl OfBucket {
 
     fn change(&self, config: &Config, change: impl FnOnce(&mut BucketEncryption)) -> anyhow::Result<()> {
         let bucket = BucketName::parse(&self.bucket)?;
-        let keys = self.keys(config)?;
-        let changed = self.file(&bucket, &keys)?.change(change);
-        print(&changed.map_err(|error| explained(error, &bucket))?)
+        let mut event = Event::new(EventName::PutBucketEncryption, audit_log::actor());
+        event.request.bucket = Some(bucket.to_string());
+        let store = StorePath::open(&self.store)?;
+        AuditPlan::new(store.path(), &config.audit)?.recorded(event, || {
+            let keys = self.keys(config)?;
+            let changed = self.file(&bucket, &keys)?.change(change);
+            print(&changed.map_err(|error| explained(error, &bucket))?)
+        })
     }
 
     /// Needs no lock of the store: who serves it follows the change.

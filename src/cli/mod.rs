@@ -5,6 +5,8 @@
 
 mod args;
 mod attr;
+mod audit;
+mod audit_log;
 mod bucket;
 mod bucket_encryption;
 mod bucket_policy;

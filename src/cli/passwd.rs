@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{
+    audit_log,
     exit::{Exit, Refusal},
     output,
     store::StorePath,
     unlock::{self, KeyPlace, Source, UnlockArgs},
 };
-use crate::keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file};
+use crate::{
+    audit,
+    config::Config,
+    keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file},
+};
 
 /// List, add, change and remove the unlock slots of a store
 ///
@@ -69,6 +74,7 @@ struct Change {
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
 #[derive(Debug, Default, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub(super) struct NewUnlock {
     /// Read the new passphrase from FILE (`-`: stdin)
     #[arg(
@@ -109,7 +115,7 @@ struct SlotReport {
 
 impl Passwd {
     /// Runs the command.
-    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match &self.action {
@@ -118,7 +124,7 @@ impl Passwd {
             Some(Action::Add(add)) => self::add(&keyring, add, store.path()),
             Some(Action::Change(change)) => self::change(&keyring, change, store.path()),
             Some(Action::Remove { slot }) => remove(&keyring, *slot),
-            Some(Action::Renew(new)) => renew(keyring, new, store.path()),
+            Some(Action::Renew(new)) => renew(keyring, new, store.path(), config),
         }?;
         Ok(Exit::Done)
     }
@@ -149,8 +155,10 @@ fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
     output::line(format!("Slot {slot} removed"))
 }
 
-fn renew(keyring: Keyring, new: &Add, store: &Path) -> anyhow::Result<()> {
-    let renewed = keyring.renew(&[new.new.slot(new.label.as_deref(), store)?])?;
+fn renew(keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<()> {
+    let (slot, audit_root) = (new.new.slot(new.label.as_deref(), store)?, keyring.audit_root()?);
+    let renewed = keyring.renew(&[slot])?;
+    audit::carry_root(&audit_log::dir(store, &config.audit), &audit_root, &renewed.audit_root()?)?;
     let slots: Vec<_> = renewed.slots().iter().map(|slot| slot.id.to_string()).collect();
     output::line(format!("Keyring renewed; its only slot is {}", slots.join(", ")))?;
     output::line(

@@ -50,15 +50,11 @@ pub(super) fn bucket_policy(
     bucket: &BucketName,
     file: Option<&PathBuf>,
 ) -> anyhow::Result<Option<PolicyDocument>> {
-    let (text, place) = match file {
-        Some(file) => (Some(read_policy(file)?), format!("`{}`", file.display())),
-        None => {
-            let stored = policy_file(store, bucket)?.get();
-            (
-                stored.map_err(|error| super::bucket::explained(error, bucket))?,
-                format!("policy of `{bucket}`"),
-            )
-        }
+    let (text, place) = if let Some(file) = file {
+        (Some(read_policy(file)?), format!("`{}`", file.display()))
+    } else {
+        let stored = policy_file(store, bucket)?.get();
+        (stored.map_err(|error| super::bucket::explained(error, bucket))?, format!("policy of `{bucket}`"))
     };
     text.map(|text| PolicyDocument::parse(&text, bucket)).transpose().context(place)
 }

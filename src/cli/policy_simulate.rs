@@ -1,6 +1,6 @@
 //! `strongroom policy simulate`: what a new policy would have decided about what was done before.
 //!
-//! Reads one JSON object per line, as the audit log has them, with the fields of AWS CloudTrail: `eventTime`, `eventName`,
+//! Reads one JSON object per line, as the audit log has them, with the fields of AWS `CloudTrail`: `eventTime`, `eventName`,
 //! `userIdentity` with `uid`, `gid`, `userName`, `arn` and `exe`, `requestParameters` with `bucketName`, `key`, `prefix`
 //! and the encryption headers, `additionalEventData.keyArn` (the key that was used). Other fields are ignored.
 
@@ -49,9 +49,10 @@ pub(super) struct Simulate {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
-    #[serde(deserialize_with = "read_time")]
-    event_time: jiff::Timestamp,
-    event_name: String,
+    #[serde(rename = "eventTime", deserialize_with = "read_time")]
+    time: jiff::Timestamp,
+    #[serde(rename = "eventName")]
+    name: String,
     user_identity: UserIdentity,
     #[serde(default)]
     request_parameters: Option<Parameters>,
@@ -180,7 +181,7 @@ impl Trial<'_> {
         if asked.bucket_name.as_deref() != Some(self.bucket.as_str()) {
             return Ok(None);
         }
-        let Some(action) = action_of(&event.event_name) else { return Ok(None) };
+        let Some(action) = action_of(&event.name) else { return Ok(None) };
         let object = asked.key.as_deref().filter(|_| action.is_about_objects());
         let object = object.map(|key| ObjectName::parse(key.as_ref())).transpose()?;
         if object.is_some() != action.is_about_objects() {
@@ -188,7 +189,7 @@ impl Trial<'_> {
         }
         let Some(principal) = self.principal(&event.user_identity) else { return Ok(None) };
         let key = event.additional_event_data.as_ref().and_then(|outcome| outcome.key_arn.as_deref());
-        let mut context = Context::at(SystemTime::from(event.event_time))
+        let mut context = Context::at(SystemTime::from(event.time))
             .encryption(asked.encryption.as_deref())
             .kms_key(key)
             .customer_algorithm(asked.customer_algorithm.as_deref())
@@ -244,12 +245,12 @@ fn note(changes: &mut Changes, event: &Event, judged: Judged) {
         statement: judged.statement,
         count: 0,
         example: judged.resource,
-        first: event.event_time.to_string(),
+        first: event.time.to_string(),
     });
     change.count += 1;
 }
 
-/// The action behind an event. CloudTrail names operations; most are called as the action that they need.
+/// The action behind an event. `CloudTrail` names operations; most are called as the action that they need.
 fn action_of(event: &str) -> Option<Action> {
     match event {
         "ListObjects" | "ListObjectsV2" | "HeadBucket" => Some(Action::ListBucket),

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     identities::access,
     sse,
@@ -90,10 +91,15 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let audit = match access {
+            Access::Read => None,
+            Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
+        };
         let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
-        let options = engine_options(config, &mount)?;
+        let options = engine::Options { audit, ..engine_options(config, &mount)? };
         sse::read_customer_keys(&mount, &options.customer_keys)?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
+        let keys = key_service(keyring, config)?;
         Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
@@ -123,6 +129,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+        audit: None,
     })
 }
 

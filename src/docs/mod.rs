@@ -37,6 +37,11 @@ pub mod providers {
     #![doc = include_str!("providers.md")]
 }
 
+/// Policies: who decides, what is asked, where the encryption of a request comes from, retention.
+pub mod policies {
+    #![doc = include_str!("policies.md")]
+}
+
 /// What the drive does where S3 and POSIX leave a choice.
 pub mod semantics {
     #![doc = include_str!("semantics.md")]

@@ -43,6 +43,11 @@ impl Admission {
         Self { principals, mode }
     }
 
+    /// Who users are to the policies.
+    pub(super) fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
     /// Whether nobody but a bucket's own policy can deny anything.
     pub(super) fn is_open(&self) -> bool {
         self.mode == Mode::Open && !self.principals.have_policies()
@@ -130,7 +135,7 @@ impl Admission {
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };
-        policies.evaluate(&request).into_result().map_err(|denial| EngineError::Denied(Box::new(denial)))
+        policies.evaluate(&request).into_result().map_err(EngineError::Denied)
     }
 }
 

@@ -189,15 +189,6 @@ impl Engine {
         Ok(dir)
     }
 
-    /// A new directory asks for what the one around it does.
-    pub(super) fn inherit(&self, from: &NodeRef, to: &NodeRef) -> Result<()> {
-        match from.xattr(OsStr::new(STORED)) {
-            Ok(value) => Ok(to.set_xattr(OsStr::new(STORED), &value, XattrMode::Set)?),
-            Err(error) if is_absent(&error) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// The value of an extended attribute.
     pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
         if hidden::is_hidden(name) {
@@ -296,6 +287,15 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+}
+
+/// A new directory asks for what the one around it does.
+pub(super) fn inherit(from: &NodeRef, to: &NodeRef) -> Result<()> {
+    match from.xattr(OsStr::new(STORED)) {
+        Ok(value) => Ok(to.set_xattr(OsStr::new(STORED), &value, XattrMode::Set)?),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

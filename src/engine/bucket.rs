@@ -368,8 +368,9 @@ impl Bucket {
         Ok(Creation::Encrypted(Box::new(self.wraps.new_object(sealing, &asker)?)))
     }
 
-    /// Keys and identity of an object that the bucket's own service key protects.
+    /// Keys and identity of an object that the bucket's own service key protects, unless the bucket takes no such ones.
     pub(super) fn new_object(&self) -> Result<NewObject> {
+        self.require_writable_kind(EncryptionType::Aes256)?;
         self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, None))
     }
 

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::{
     Attr, Caller, Engine, Item, OpenFile, Result, SetAttr,
+    attributes::inherit,
     buckets::not_found,
     file::Content,
     item::Form,
@@ -162,8 +163,14 @@ impl Engine {
         Ok(item.node().read_link()?)
     }
 
-    /// Makes a directory; at the root of the mount, a bucket.
-    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+    /// What [`Engine::make_dir`] does.
+    pub(super) fn make_any_dir(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let birth = birth(caller, mode);
         if dir.is_root() {
@@ -174,7 +181,7 @@ impl Engine {
             return self.lookup(dir, name);
         }
         let (node, stat) = dir.node().create_dir(&dir.usable_name(name)?, &birth)?;
-        self.inherit(dir.node(), &node)?;
+        inherit(dir.node(), &node)?;
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
@@ -194,8 +201,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(
+    /// What [`Engine::make_symlink`] does.
+    pub(super) fn put_symlink(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -209,8 +216,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::unlink`] does.
+    pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
         let _granted =
@@ -224,8 +231,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_dir`] does.
+    pub(super) fn remove_any_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
             let name = bucket_name(name)?;

@@ -10,6 +10,7 @@ use super::{
     item::Form,
     live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
+    retained::allows_append,
 };
 use crate::{
     keys::{KeyError, KeyId},
@@ -19,8 +20,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
-    pub fn open(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
+    /// What [`Engine::open`] does.
+    pub(super) fn open_file(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
         if item.kind() != Kind::File {
             return Err(EngineError::Invalid("only regular files are opened here"));
         }
@@ -68,9 +69,7 @@ impl Engine {
     /// Refuses to open a retained file for writing. Whether it may only grow: where the bucket's retention lets it.
     fn refuse_retained(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<bool> {
         match self.require_free(caller, item, &|| item.path()) {
-            Err(EngineError::Retained { .. })
-                if flags.append && !flags.truncate && self.allows_append(item)? =>
-            {
+            Err(EngineError::Retained { .. }) if flags.append && !flags.truncate && allows_append(item)? => {
                 Ok(true)
             }
             refused => refused.map(|()| false),
@@ -202,8 +201,8 @@ impl Engine {
         Ok(Content::Encrypted(object))
     }
 
-    /// Truncates an open file to nothing: a new PUT.
-    pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
+    /// What [`Engine::truncate`] does.
+    pub(super) fn truncate_file(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
         let creation = self.admit_put(caller, item)?;
         match (file.content(), creation) {
@@ -213,8 +212,8 @@ impl Engine {
         }
     }
 
-    /// Creates a regular file that must not exist, and opens it. A denied creation leaves nothing behind.
-    pub fn create(
+    /// What [`Engine::create`] does.
+    pub(super) fn create_file(
         &self,
         caller: &Caller,
         dir: &Item,

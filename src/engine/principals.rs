@@ -129,8 +129,11 @@ impl Principals {
 /// A policy in a file, read again when the file is another one.
 struct PolicyOfIdentity {
     file: PathBuf,
-    read: RwLock<Option<(Stamp, std::result::Result<Arc<PolicyDocument>, String>)>>,
+    read: RwLock<Option<(Stamp, Read)>>,
 }
+
+/// The policy, or what is wrong with it.
+type Read = std::result::Result<Arc<PolicyDocument>, String>;
 
 /// What tells one version of the file from the next: inode, size and time.
 type Stamp = (u64, u64, Option<SystemTime>);

@@ -57,11 +57,6 @@ impl Engine {
         Err(error)
     }
 
-    /// Whether a file that is retained may be opened to grow at its end.
-    pub(super) fn allows_append(&self, item: &Item) -> Result<bool> {
-        Ok(item.bucket()?.retention()?.is_some_and(|rule| rule.append_only))
-    }
-
     /// The retention rule of a bucket.
     pub fn retention(&self, name: &BucketName) -> Result<Option<Retention>> {
         let (_, bucket) = self.shared.buckets.find(name)?;
@@ -78,7 +73,7 @@ impl Engine {
         bypass: bool,
     ) -> std::result::Result<(), RetentionError> {
         self.require_writable()?;
-        let (_, bucket) = self.shared.buckets.find(name).map_err(EngineError::from)?;
+        let (_, bucket) = self.shared.buckets.find(name)?;
         let admission = &self.shared.admission;
         let _granted = admission.admit_on_bucket(
             caller,
@@ -104,4 +99,9 @@ impl Engine {
         }
         Ok(bucket.put_retention(rule)?)
     }
+}
+
+/// Whether a file that is retained may be opened to grow at its end.
+pub(super) fn allows_append(item: &Item) -> Result<bool> {
+    Ok(item.bucket()?.retention()?.is_some_and(|rule| rule.append_only))
 }

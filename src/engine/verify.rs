@@ -8,6 +8,7 @@ use super::{
     live::{LiveObject, Opening, read_header},
 };
 use crate::{
+    envelope::RecordType,
     keys::{BucketKeyError, KeyError},
     name::{BucketName, FileName},
     object::SseMode,
@@ -225,16 +226,23 @@ impl Engine {
 }
 
 /// Whether the object could not be opened for want of its key. A key that refuses a wrapped key speaks of damage, but for a
-/// customer key: there, the right one is not among those that are known.
+/// customer key: there, the right one is not among those that are known. So does a header without its wrapped keys.
 fn is_keyless(error: &EngineError, item: &Item) -> bool {
     let (EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error))) = error else {
         return false;
     };
-    let is_customers = || {
-        let header = item.node().open(Access::Read).and_then(|file| read_header(&file));
-        matches!(header, Ok(Ok((_, header))) if header.identity.mode == SseMode::Customer)
+    let Ok(Ok((_, header))) = item.node().open(Access::Read).and_then(|file| read_header(&file)) else {
+        return false;
     };
-    !matches!(error, KeyError::Rejected { .. }) || is_customers()
+    let mode = header.identity.mode;
+    let further = match mode {
+        SseMode::S3 | SseMode::Kms => None,
+        SseMode::Customer => Some(RecordType::CustomerVerifier),
+        SseMode::DualKms => Some(RecordType::DataKey2),
+    };
+    let mut records = further.into_iter().chain([RecordType::DataKey1]);
+    let whole = records.all(|kind| header.keys.find(kind).is_some());
+    whole && (mode == SseMode::Customer || !matches!(error, KeyError::Rejected { .. }))
 }
 
 /// Reads the whole object; the ranges that cannot be read, and the first reason.

@@ -62,6 +62,8 @@ const MAX_FILE: u64 = 256 * 1024;
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
+    use linux_keyutils::{KeyRing, KeyRingIdentifier};
+
     use super::*;
 
     fn file(content: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
@@ -79,6 +81,24 @@ mod tests {
         assert_eq!(CustomerKey::read_file(&path).unwrap().len(), 2);
         let (_dir, path) = file("\n# none\n", 0o400);
         assert!(matches!(CustomerKey::read_file(&path), Err(CustomerKeyError::Empty(_))));
+    }
+
+    #[test]
+    fn row_f3_a_key_is_taken_from_the_kernel_as_bytes_or_as_text_of_them() {
+        let ring = KeyRing::from_special_id(KeyRingIdentifier::User, true).unwrap();
+        let name = |what: &str| format!("strongroom-test-{what}-{}", std::process::id());
+        for (what, payload, usable) in [
+            ("raw", vec![7; 32], true),
+            ("hex", "07".repeat(32).into_bytes(), true),
+            ("short", vec![7; 31], false),
+        ] {
+            let key = ring.add_key(&name(what), &payload).unwrap();
+            let read = CustomerKey::read_kernel(&name(what));
+            key.invalidate().unwrap();
+            assert_eq!(read.is_ok(), usable, "{what}");
+        }
+        let missing = CustomerKey::read_kernel(&name("none"));
+        assert!(matches!(missing, Err(CustomerKeyError::Kernel { .. })));
     }
 
     #[test]

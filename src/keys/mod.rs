@@ -21,6 +21,7 @@ mod service;
 mod state;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use bucket::{
     BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
@@ -42,3 +43,4 @@ pub use providers::{
 };
 pub use service::KeyService;
 pub use state::KeyState;
+pub use witness::{KeyUse, Witness};

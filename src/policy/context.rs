@@ -97,7 +97,7 @@ pub struct Context<'a> {
     pub(super) delimiter: Option<&'a str>,
     pub(super) via_service: Option<&'a str>,
     process: Option<&'a dyn Process>,
-    encryption_context: &'a [(&'a str, &'a str)],
+    pairs: &'a [(&'a str, &'a str)],
     other: Vec<(String, Vec<String>)>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Context<'a> {
             delimiter: None,
             via_service: None,
             process: None,
-            encryption_context: &[],
+            pairs: &[],
             other: Vec::new(),
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
     /// `kms:EncryptionContext:<key>` and `kms:EncryptionContextKeys`: the pairs that the wrap is bound to.
     #[must_use]
     pub fn with_encryption_context(mut self, pairs: &'a [(&'a str, &'a str)]) -> Self {
-        self.encryption_context = pairs;
+        self.pairs = pairs;
         self
     }
 
@@ -224,10 +224,10 @@ impl<'a> Context<'a> {
     /// condition key, and keeps it in the values of `kms:EncryptionContextKeys`.
     pub(super) fn encryption_context(&self, key: &ConditionKey) -> Values<'_> {
         if *key == ConditionKey::ContextKeys {
-            return Values::Many(self.encryption_context.iter().map(|(k, _)| Cow::Borrowed(*k)).collect());
+            return Values::Many(self.pairs.iter().map(|(k, _)| Cow::Borrowed(*k)).collect());
         }
         let Some(wanted) = key.name().strip_prefix(ENCRYPTION_CONTEXT) else { return Values::Absent };
-        let pair = self.encryption_context.iter().find(|(k, _)| k.eq_ignore_ascii_case(wanted));
+        let pair = self.pairs.iter().find(|(k, _)| k.eq_ignore_ascii_case(wanted));
         Values::maybe(pair.map(|(_, value)| *value))
     }
 }

@@ -24,10 +24,10 @@ pub enum Decision {
 
 impl Decision {
     /// The grant, or the denial as an error.
-    pub fn into_result(self) -> Result<Grant, Denial> {
+    pub fn into_result(self) -> Result<Grant, Box<Denial>> {
         match self {
             Self::Allow(grant) => Ok(grant),
-            Self::Deny(denial) => Err(denial),
+            Self::Deny(denial) => Err(Box::new(denial)),
         }
     }
 

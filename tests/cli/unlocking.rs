@@ -128,8 +128,10 @@ fn a_kernel_key_of_the_session_opens_in_that_session_only() {
 #[test]
 fn a_kernel_key_in_the_persistent_keyring_opens() {
     let bench = Bench::new();
+    // Linked to the session while the key is put there, and not while it is looked for.
     let script = format!(
-        r#"ring=$(keyctl get_persistent @p); id=$(keyctl padd user "$name" "$ring" <key); {LIST}; keyctl unlink "$id" "$ring""#
+        r#"ring=$(keyctl get_persistent @s); id=$(keyctl padd user "$name" "$ring" <key); keyctl unlink "$ring" @s; {LIST}
+        keyctl get_persistent @s >again; keyctl unlink "$id" "$ring""#
     );
     bench.assert_lists(&["keyctl", "session", "-"], &script);
 }

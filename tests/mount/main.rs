@@ -4,7 +4,11 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod encryption;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl Transit {
             address: format!("https://localhost:{}", self.tls),
             ca_file: Some(self.dir.path().join("ca.pem")),
             insecure_loopback: false,
-            ..self.settings(self.plain, Duration::from_secs(60))
+            ..self.settings(self.plain, Duration::from_mins(1))
         }
     }
 
@@ -87,7 +87,7 @@ fn open(settings: TransitSettings) -> Arc<dyn MasterKey> {
 
 #[track_caller]
 fn refused(master: &dyn MasterKey, key: &str) -> KeyError {
-    contract::wrap(master, key).err().expect("must not wrap")
+    contract::wrap(master, key).map(|_| ()).expect_err("must not wrap")
 }
 
 impl Subject for Transit {

@@ -1,6 +1,7 @@
 //! The engine over a real directory, without a kernel mount.
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+mod auditing;
 mod crash;
 mod encryption;
 mod jobs;
@@ -79,6 +80,7 @@ impl Fixture {
             new_bucket: bucket_of(4096),
             access: Access::default(),
             limits: self.limits.clone(),
+            audit: None,
         }
     }
 

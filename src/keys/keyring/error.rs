@@ -63,6 +63,9 @@ pub enum KeyringError {
     /// No slot has this number.
     #[error("the keyring has no slot {0}: see the list of slots")]
     NoSuchSlot(u32),
+    /// The keyring serves requests and has wiped what slots are made with.
+    #[error("this keyring was opened to serve requests: open it again to change its slots")]
+    RootForgotten,
     /// No slot was given for a new keyring.
     #[error("a keyring needs at least one slot: give a passphrase or a key file")]
     NoSlot,

@@ -1,4 +1,4 @@
-//! Slots: each seals the key-ring key (KRK) under one way to unlock.
+//! Slots: each seals the root secret of the keyring under one way to unlock.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ pub(super) struct Slot {
     pub(super) created: u64,
     unlock: SlotKind,
     nonce: HexArray<12>,
-    /// The KRK, AES-256-GCM under the slot's key.
+    /// The root secret, AES-256-GCM under the slot's key.
     sealed: HexArray<48>,
 }
 
@@ -73,12 +73,12 @@ enum SlotKind {
 }
 
 impl Slot {
-    /// Seals `krk` in a new slot.
+    /// Seals `root` in a new slot.
     pub(super) fn seal(
         store: &Id,
         (id, created): (u32, u64),
         new: &NewSlot,
-        krk: &Secret<32>,
+        root: &Secret<32>,
     ) -> Result<Self, KeyringError> {
         super::check_name(&new.label)?;
         let credential = new.unlock.read()?;
@@ -89,18 +89,18 @@ impl Slot {
         };
         let key = unlock.key(&credential).ok_or(CryptoError::PasswordCost)??;
         let nonce: [u8; 12] = crypto::random()?;
-        let sealed = crypto::seal_wrap(&key, &nonce, &unlock.aad(store, id), krk.expose());
+        let sealed = crypto::seal_wrap(&key, &nonce, &unlock.aad(store, id), root.expose());
         let sealed = sealed.try_into().expect("32 bytes seal to 48");
         let (nonce, sealed) = (HexArray(nonce), HexArray(sealed));
         Ok(Self { id, label: new.label.clone(), created, unlock, nonce, sealed })
     }
 
-    /// The KRK, or `None` when this slot does not open with `credential`.
+    /// The root secret, or `None` when this slot does not open with `credential`.
     fn open(&self, store: &Id, credential: &Credential<'_>) -> Result<Option<Secret<32>>, KeyringError> {
         let Some(key) = self.unlock.key(credential) else { return Ok(None) };
         let aad = self.unlock.aad(store, self.id);
         let opened = crypto::open_wrap(&key?, &self.nonce.0, &aad, &self.sealed.0);
-        Ok(opened.ok().and_then(|krk| Secret::from_slice(&krk)))
+        Ok(opened.ok().and_then(|root| Secret::from_slice(&root)))
     }
 
     /// Whether its stretching cost may be paid at all; a hostile file could ask for any.
@@ -150,12 +150,12 @@ impl SlotKind {
     }
 }
 
-/// Tries `unlock` against every slot of its kind.
+/// Tries `unlock` against every slot of its kind; the root secret.
 pub(super) fn open_any(slots: &[Slot], store: &Id, unlock: &Unlock) -> Result<Secret<32>, KeyringError> {
     let credential = unlock.read()?;
     for slot in slots {
-        if let Some(krk) = slot.open(store, &credential)? {
-            return Ok(krk);
+        if let Some(root) = slot.open(store, &credential)? {
+            return Ok(root);
         }
     }
     let (kind, wrong) = match &credential {

@@ -75,7 +75,7 @@ fn may_put(policy: &PolicyDocument, context: Context<'_>) -> bool {
 }
 
 fn denial(decision: Decision) -> Denial {
-    decision.into_result().expect_err("must be denied")
+    *decision.into_result().expect_err("must be denied")
 }
 
 /// Whether `"operator": {"key": values}` holds, for a `Deny` and for an `Allow` alike.
