@@ -142,8 +142,9 @@ impl Run<'_> {
         }
         let item = self.root.child(found.node.clone(), Kind::File);
         let path = || found.path.clone();
-        let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let caller = Engine::job_caller();
+        self.engine.require_free(&caller, &item, &path)?;
+        let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
         let source = match self.engine.open(&caller, &item, flags) {
             Err(EngineError::Key(_)) if customer => {

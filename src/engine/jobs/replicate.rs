@@ -284,6 +284,8 @@ impl Run<'_> {
     ) -> Result<()> {
         let busy = || EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY));
         let Some((old, _)) = old else { return draft.place(dir, name, RenameMode::NoReplace) };
+        let item = self.root.child(old.clone(), Kind::File);
+        self.to.require_free(&Engine::job_caller(), &item, &|| item.path())?;
         let _plain = self.root.bucket()?.plain_opens().claim(old.key(), 0).ok_or_else(busy)?;
         let claim = self.to.shared.objects.claim(old.key(), 0).ok_or_else(busy)?;
         draft.place(dir, name, RenameMode::Replace)?;

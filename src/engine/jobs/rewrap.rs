@@ -218,6 +218,8 @@ impl Deep<'_> {
         let (caller, path) = (Engine::job_caller(), || found.path.clone());
         let action = Action::UpdateObjectEncryption;
         let ask = Ask { caller: &caller, action, path: &path, encryption: &seen };
+        let item = self.root.child(found.node.clone(), Kind::File);
+        self.engine.require_free(&caller, &item, &path)?;
         self.bucket.admit(&self.engine.shared.admission, &ask).map(drop)
     }
 
