@@ -9,7 +9,11 @@
 
 #[path = "cli/damage.rs"]
 mod damage;
+#[path = "cli/jobs.rs"]
+mod jobs;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[path = "cli/unlocking.rs"]
+mod unlocking;

@@ -37,6 +37,7 @@ def arguments():
     add("--files", type=int, metavar="N", help="number of small files (quick: 500, else 5000)")
     add("--stream", type=int, metavar="MIB", help="size of the sequential file (quick: 128, else 1024)")
     add("--tree", type=pathlib.Path, metavar="DIR", help="a source tree to unpack instead of the generated one")
+    add("--transport", choices=["classic", "uring"], help="of strongroom and the passthrough [uring, where the kernel has it]")
     add("--cores", type=int, metavar="N", help="let everything run on the first N cores only")
     add("--drop-caches", action="store_true", help="also drop the disk's cache before works that want a cold start")
     add("--no-build", action="store_true", help="use the release build that is there")
@@ -158,7 +159,9 @@ def main():
     load = os.getloadavg()[0]
     scratch = scratch_below(caller / options.dir if options.dir else PROJECT / "target/bench")
     try:
-        return measure_in(scratch, options, groups, shown, sizes, caller, load)
+        with systems.Switch() as switch:
+            options.transport = options.transport or switch.best()
+            return measure_in(scratch, options, groups, shown, sizes, caller, load)
     except KeyboardInterrupt as signalled:
         print(f"Interrupted ({signalled}): cleaning up.", file=sys.stderr)
         return 130
@@ -175,7 +178,9 @@ def measure_in(scratch, options, groups, shown, sizes, caller, load):
     tree = make_tree(scratch, sizes, options.tree and caller / options.tree) if "tree" in groups else None
     images = not options.tmpfs and not options.no_images
     wanted = [name for name in options.systems.split(",") if name]
-    everyone, results = systems.all_systems(place, programs, wanted, images), Results()
+    everyone, results = systems.all_systems(place, programs, wanted, images, options.transport), Results()
+    if options.quick and not wanted:
+        everyone = [system for system in everyone if system.name != "classic"]
     try:
         make_works = lambda system: Works(system, sizes, programs, tree, options.drop_caches)
         measure_all(groups, everyone, sizes, make_works, results)

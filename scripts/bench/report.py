@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from process import Failure, run
 
 OURS = "strongroom"
-PEERS = ["gocryptfs", "passthrough", "bare", "no-journal"]
+PEERS = ["gocryptfs", "passthrough", "bare", "no-journal", "classic"]
 BEGIN = "<!-- figures: written by scripts/bench.sh -->"
 END = "<!-- end of figures -->"
 
@@ -23,6 +23,7 @@ class Facts:
     machine: str
     disk: str
     versions: str
+    transport: str
     sizes: dict
     load: float
     date: str
@@ -36,12 +37,13 @@ class Facts:
         kind = ("a fresh ext4 image on " if images else "") + {"ext2/ext3": "ext4"}.get(kind, kind)
         kind += ", its cache dropped" if options.drop_caches else ""
         date = datetime.date.today().isoformat()
-        return cls(machine, kind, f"{versions}{commit()}", dataclasses.asdict(sizes), load, date)
+        return cls(machine, kind, f"{versions}{commit()}", options.transport, dataclasses.asdict(sizes), load, date)
 
     def lines(self):
         sizes = self.sizes
         rounds = "1 round" if sizes["rounds"] == 1 else f"medians of {sizes['rounds']} rounds"
         yield f"{self.machine}; files on {self.disk}; {self.versions}; {self.date}."
+        yield f"Transport of strongroom and of the passthrough: {self.transport}; gocryptfs knows `/dev/fuse` only."
         yield (
             f"{rounds.capitalize()}; {sizes['stream_mib']} MiB streams, {sizes['random_mib']} MiB accessed at random, "
             f"{sizes['syncs']} durable changes, {sizes['files']} small files, a tree of {sizes['tree_files']} files."

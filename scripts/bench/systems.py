@@ -65,6 +65,8 @@ class Mounted(System):
     """A file system in a process of its own, started in the foreground so that its figures can be read."""
 
     daemon = None
+    # Of those systems that have a choice.
+    transport = "auto"
 
     @property
     def stored(self):
@@ -173,14 +175,14 @@ class Passthrough(Mounted):
         self.stored.mkdir()
 
     def command(self):
-        return [self.programs / "examples" / "passthrough", self.stored, self.point]
+        words = [self.programs / "examples" / "passthrough", self.stored, self.point]
+        return words if self.transport == "auto" else [*words, self.transport]
 
 
 class Strongroom(Mounted):
     name = "strongroom"
     title = "strongroom"
     bucket_options = ()
-    transport = "auto"
 
     @property
     def work(self):
@@ -213,16 +215,15 @@ class StrongroomWithoutJournal(Strongroom):
 
 class StrongroomOverDevFuse(Strongroom):
     name = "classic"
-    title = "strongroom over /dev/fuse"
+    title = "strongroom over `/dev/fuse`"
     transport = "classic"
 
 
-def all_systems(scratch, programs, wanted, images):
-    """The systems to measure; without a journal only where the program has one to turn off."""
-    kinds = [System, Gocryptfs, Passthrough, Strongroom]
-    if "--journal" in run([programs / "strongroom", "bucket", "create", "--help"], STEP):
-        kinds.append(StrongroomWithoutJournal)
-    if "--transport" in run([programs / "strongroom", "mount", "--help"], STEP):
+def all_systems(scratch, programs, wanted, images, transport):
+    """The systems to measure; the old transport beside the new one only where that is in use."""
+    Passthrough.transport = Strongroom.transport = transport
+    kinds = [System, Gocryptfs, Passthrough, Strongroom, StrongroomWithoutJournal]
+    if transport == "uring" or "classic" in wanted:
         kinds.append(StrongroomOverDevFuse)
     unknown = set(wanted) - {kind.name for kind in kinds}
     if unknown:
@@ -239,6 +240,26 @@ def versions(programs):
             first(run([programs / "strongroom", "--version"], STEP)),
         ]
     )
+
+
+class Switch:
+    """FUSE over io_uring, switched on in the kernel for as long as is measured."""
+
+    path = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
+
+    def __enter__(self):
+        self.before = self.path.read_text().strip() if self.path.exists() else None
+        if self.before == "N":
+            self.path.write_text("Y")
+        return self
+
+    def __exit__(self, *_):
+        if self.before == "N":
+            self.path.write_text("N")
+
+    def best(self):
+        """The transport to measure."""
+        return "classic" if self.before is None else "uring"
 
 
 BUCKET = "bench"

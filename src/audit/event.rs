@@ -172,7 +172,7 @@ events! {
         ScheduleKeyDeletion CancelKeyDeletion RotateKeyOnDemand EnableKeyRotation DisableKeyRotation
         ImportKeyMaterial;
     "cloudtrail.amazonaws.com": CreateTrail StartLogging StopLogging;
-    "strongroom": RotateLog EventsLost;
+    "strongroom": RotateLog EventsLost ExportKeyBackup;
 }
 
 impl Actor {

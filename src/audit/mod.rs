@@ -13,7 +13,6 @@ mod error;
 mod event;
 mod journald;
 mod place;
-mod process;
 mod read;
 mod state;
 #[cfg(test)]
@@ -25,12 +24,11 @@ pub use append::Appender;
 pub use chain::carry_root;
 pub use error::AuditError;
 pub use event::{Actor, Decision, Details, Event, EventName, Failure, Parameters, SseApplied};
-pub use process::Programs;
 pub use read::{Filter, Follow, Record, records};
 pub use verify::{Noted, Problem, ProblemKind, Report, verify};
-pub use writer::AuditLog;
+pub use writer::{AuditLog, Role};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +63,11 @@ pub enum Fail {
     Open,
     /// They fail; and every request waits until its event is written.
     Closed,
+}
+
+/// Whether a log was begun in `dir`.
+pub fn exists(dir: &Path) -> bool {
+    place::Place::new(dir).exists()
 }
 
 impl Options {

@@ -141,11 +141,18 @@ impl Follow {
         Self::open(place, number)
     }
 
-    /// Past the end of the log; and the last `count` lines.
-    pub fn from_end(dir: &Path, count: usize) -> Result<(Self, VecDeque<Record>), AuditError> {
+    /// Past the end of the log; and the last `count` lines that are `wanted`.
+    pub fn from_end(
+        dir: &Path,
+        count: usize,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<(Self, VecDeque<Record>), AuditError> {
         let mut follow = Self::from_start(dir)?;
         let mut last = VecDeque::with_capacity(count.min(1024));
         while let Some(record) = follow.next()? {
+            if !wanted(&record) {
+                continue;
+            }
             last.push_back(record);
             if last.len() > count {
                 last.pop_front();

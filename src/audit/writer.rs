@@ -14,6 +14,15 @@ use std::{
 use super::{Actor, Appender, AuditError, Event, EventName, Fail, Options, append::Found, journald::Journal};
 use crate::crypto::Secret;
 
+/// What a process uses a log for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It serves a store: beginning and end are recorded, and a missing end shows that it was killed.
+    Serving,
+    /// It does one thing.
+    Command,
+}
+
 /// A log in use.
 pub struct AuditLog {
     shared: Arc<Shared>,
@@ -48,13 +57,13 @@ struct Queue {
 
 impl AuditLog {
     /// Opens the log, begins one with `root` where there is none, and starts its thread: fork before, not after.
-    pub fn start(options: &Options, root: Option<&Secret<32>>) -> Result<Self, AuditError> {
+    pub fn start(options: &Options, root: Option<&Secret<32>>, role: Role) -> Result<Self, AuditError> {
         let appender = Appender::open(options, root)?;
         let journal = options.journal.as_deref().map(Journal::new);
         let fail = options.fail;
         let shared =
             Arc::new(Shared { queue: Mutex::default(), fail, work: Condvar::new(), done: Condvar::new() });
-        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Vec::new() };
+        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Vec::new(), role };
         writer.begin()?;
         let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(super::error::io_error("start the writer of", &options.dir))?;
@@ -103,6 +112,12 @@ impl AuditLog {
     }
 }
 
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditLog").field("fail", &self.shared.fail).finish_non_exhaustive()
+    }
+}
+
 impl Drop for AuditLog {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
@@ -143,11 +158,15 @@ struct Writer {
     appender: Appender,
     journal: Option<Journal>,
     batch: Vec<Event>,
+    role: Role,
 }
 
 impl Writer {
     /// The first line of a use: that it begins, and how the use before had ended.
     fn begin(&mut self) -> Result<(), AuditError> {
+        if self.role == Role::Command {
+            return Ok(());
+        }
         let mut event = Event::new(EventName::StartLogging, Actor::service());
         let Found { adopted, cut, foreign, missing } = self.appender.take_found();
         for (name, count) in [("adoptedLines", adopted), ("cutBytes", cut)] {
@@ -170,7 +189,9 @@ impl Writer {
             // What is wrong was logged, and is told to whoever has to know.
             let _ = self.attempt();
         }
-        self.batch.push(Event::new(EventName::StopLogging, Actor::service()));
+        if self.role == Role::Serving {
+            self.batch.push(Event::new(EventName::StopLogging, Actor::service()));
+        }
         if let Err(error) = self.attempt() {
             log::error!("the audit log ends without its last {} events: {error}", self.batch.len());
         }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::{
-    attr::Attr, bucket::Bucket, completions::Completions, exit::Exit, init::Init, inspect::Inspect,
-    inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper, passwd::Passwd,
-    policy::Policy, put::Put, reencrypt::Reencrypt, rewrap::Rewrap, status::Status, umount::Umount,
-    verify::Verify,
+    attr::Attr, audit::Audit, bucket::Bucket, completions::Completions, exit::Exit, init::Init,
+    inspect::Inspect, inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper,
+    passwd::Passwd, policy::Policy, put::Put, reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap,
+    status::Status, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -40,9 +40,11 @@ enum Command {
     Umount(Umount),
     Inspect(Inspect),
     Verify(Verify),
+    Audit(Audit),
     Inventory(ListInventory),
     Rewrap(Rewrap),
     Reencrypt(Reencrypt),
+    Replicate(Replicate),
     Passwd(Passwd),
     Policy(Policy),
     Status(Status),
@@ -57,6 +59,7 @@ impl Cli {
         let mut config = config::load(self.config.as_deref())?;
         config.log.level = self.log_level.unwrap_or(config.log.level);
         super::log::start(config.log.level);
+        super::unlock::configure(&config.unlock);
         if let Err(error) = harden_process() {
             log::warn!("other processes of this user may read the memory of this one: {error}");
         }
@@ -76,10 +79,12 @@ impl Command {
             Self::Umount(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(config),
+            Self::Audit(command) => command.run(config),
             Self::Inventory(command) => command.run(config),
             Self::Rewrap(command) => command.run(config),
             Self::Reencrypt(command) => command.run(config),
-            Self::Passwd(command) => command.run(),
+            Self::Replicate(command) => command.run(config),
+            Self::Passwd(command) => command.run(config),
             Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),
             Self::Completions(command) => command.run(),

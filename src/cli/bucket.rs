@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, io::ErrorKind, path::PathBuf};
 use serde::Serialize;
 
 use super::{
+    bucket_encryption::EncryptionCommand,
     bucket_policy::PolicyCommand,
     bucket_retention::RetentionCommand,
     exit::{Exit, Refusal},
@@ -20,7 +21,7 @@ use crate::{
     object::BlockSize,
 };
 
-/// Make, list and delete buckets, and manage their policies
+/// Make, list and delete buckets, and manage their encryption and policies
 #[derive(Debug, clap::Args)]
 pub(super) struct Bucket {
     #[command(subcommand)]
@@ -32,6 +33,8 @@ enum Action {
     Create(Create),
     List(List),
     Delete(Delete),
+    #[command(subcommand)]
+    Encryption(EncryptionCommand),
     #[command(subcommand)]
     Policy(PolicyCommand),
     #[command(subcommand)]
@@ -120,7 +123,8 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
-            Action::Policy(policy) => policy.run()?,
+            Action::Encryption(encryption) => encryption.run(config)?,
+            Action::Policy(policy) => policy.run(config)?,
             Action::Retention(retention) => retention.run(config)?,
         }
         Ok(Exit::Done)

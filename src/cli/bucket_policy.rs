@@ -8,12 +8,15 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::{self, AuditPlan},
     bucket::explained,
     exit::{Exit, Refusal},
     output,
     policy::read_policy,
 };
 use crate::{
+    audit::{Event, EventName},
+    config::Config,
     engine::{EngineError, PolicyFile, PutPolicyError, StartError},
     name::BucketName,
     policy::{Lint, PolicyDocument, lint},
@@ -52,11 +55,11 @@ pub(super) struct OfBucket {
 
 impl PolicyCommand {
     /// Runs the command.
-    pub(super) fn run(&self) -> anyhow::Result<()> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Put { of, file } => put(of, file),
+            Self::Put { of, file } => of.recorded(config, EventName::PutBucketPolicy, || put(of, file)),
             Self::Get { of } => get(of),
-            Self::Delete { of } => delete(of),
+            Self::Delete { of } => of.recorded(config, EventName::DeleteBucketPolicy, || delete(of)),
         }
     }
 }
@@ -91,6 +94,20 @@ fn delete(of: &OfBucket) -> anyhow::Result<()> {
 }
 
 impl OfBucket {
+    /// Does `act` and records it in the audit log of the store.
+    fn recorded(
+        &self,
+        config: &Config,
+        name: EventName,
+        act: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Ok(store) = self.store.canonicalize() else { return act() };
+        let mut event = Event::new(name, audit_log::actor());
+        event.request.bucket = Some(self.bucket.clone());
+        AuditPlan::new(&store, &config.audit)?.recorded(event, act)
+    }
+
+    /// The policy. It needs no key and may be changed while the store is mounted.
     fn policy(&self, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
         policy_file(&self.store, bucket)
     }

@@ -116,7 +116,8 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_keyring(error: &KeyringError) -> Exit {
     match error {
         KeyringError::WrongPassphrase
-        | KeyringError::WrongKeyFile(_)
+        | KeyringError::WrongKey(_)
+        | KeyringError::KernelKey(_)
         | KeyringError::NoSuchKind(_)
         | KeyringError::EmptyPassphrase
         | KeyringError::NoSlot => Exit::Locked,

@@ -13,7 +13,7 @@ use super::{
     exit::Exit,
     output,
     store::StorePath,
-    unlock::{self, Source, UnlockArgs},
+    unlock::{self, KeyPlace, Source, UnlockArgs},
 };
 use crate::{
     engine::create_store,
@@ -103,9 +103,14 @@ impl Init {
         match self.unlock.source() {
             Source::PassphraseFile(file) => unlock::read_passphrase(&file).map(passphrase),
             Source::Terminal => unlock::ask_new("New passphrase").map(passphrase),
-            Source::KeyFile(file) => {
+            Source::PassphraseCommand(command) => unlock::run_command(&command, &self.store).map(passphrase),
+            Source::Key(KeyPlace::File(file)) => {
                 let made = create_key_file(&file)?;
                 Ok((NewSlot::new("key file", Unlock::KeyFile(file.clone())), Some(file), made))
+            }
+            Source::Key(place) => {
+                let unlock = Unlock::from(place);
+                Ok((NewSlot::new(unlock.origin(), unlock), None, false))
             }
         }
     }

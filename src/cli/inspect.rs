@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::ByteSize,
     envelope::{Provider, RecordType, WrapAlg, WrappedKey},
-    object::{FormatError, HEADER_READ, Header},
+    object::{FormatError, HEADER_READ, Header, SseMode},
 };
 
 /// Show the header of a stored object, without keys
@@ -39,6 +39,11 @@ struct Report {
     format_version: u8,
     cipher: &'static str,
     encryption: &'static str,
+    layers: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key: Option<String>,
+    bucket_key: bool,
+    context: serde_json::Map<String, serde_json::Value>,
     object_id: String,
     bucket_id: String,
     size: u64,
@@ -51,6 +56,8 @@ struct Report {
     commits: u64,
     created: Option<String>,
     key_commitment: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer_key_commitment: Option<String>,
     rewraps: u32,
     hole_segments: Vec<[u64; 2]>,
     keys: Vec<KeyReport>,
@@ -98,6 +105,10 @@ impl Report {
             format_version: 1,
             cipher: "AES-256-GCM",
             encryption: identity.mode.name(),
+            layers: if identity.is_dual() { 2 } else { 1 },
+            kms_key: kms_key(header),
+            bucket_key: identity.bucket_key && identity.mode == SseMode::Kms,
+            context: header.keys.find(RecordType::DataKey1).map(context).unwrap_or_default(),
             object_id: identity.object.to_string(),
             bucket_id: identity.bucket.to_string(),
             size: state.size,
@@ -110,10 +121,15 @@ impl Report {
             commits: state.generation,
             created: created(identity.created),
             key_commitment: hex::encode(identity.commitment),
+            outer_key_commitment: identity.is_dual().then(|| hex::encode(identity.outer_commitment)),
             rewraps: header.keys.rewraps,
             hole_segments: state.null_extents.runs().iter().map(|run| [run.start, run.end]).collect(),
             keys: header.keys.records.iter().map(KeyReport::new).collect(),
         }
+    }
+
+    fn cipher(&self) -> String {
+        if self.layers == 2 { format!("two layers of {}", self.cipher) } else { self.cipher.to_owned() }
     }
 
     fn print(&self) -> anyhow::Result<()> {
@@ -123,14 +139,26 @@ impl Report {
             ("bucket", self.bucket_id.clone()),
             (
                 "encryption",
-                format!("{} ({}, format version {})", self.encryption, self.cipher, self.format_version),
+                format!("{} ({}, format version {})", self.encryption, self.cipher(), self.format_version),
             ),
+        ];
+        if let Some(key) = &self.kms_key {
+            let through = if self.bucket_key { " (through a bucket key)" } else { "" };
+            rows.push(("KMS key", format!("{key}{through}")));
+        }
+        let pairs = self.context.iter().map(|(key, value)| {
+            let value = value.as_str().unwrap_or_default();
+            ("context", format!("{}={}", key.escape_debug(), value.escape_debug()))
+        });
+        rows.extend(pairs);
+        rows.extend([
             ("size", format!("{} bytes ({} bytes stored)", self.size, self.stored_length)),
             ("block size", format!("{}{layers}", ByteSize::new(self.block_size))),
             ("created", self.created.clone().unwrap_or_else(|| "unknown".to_owned())),
             ("commits", self.commits.to_string()),
             ("key commitment", self.key_commitment.clone()),
-        ];
+        ]);
+        rows.extend(self.outer_key_commitment.iter().map(|it| ("outer key commitment", it.clone())));
         rows.extend(self.keys.iter().map(|key| ("key", key.to_string())));
         output::fields(&rows)
     }
@@ -138,14 +166,13 @@ impl Report {
 
 impl KeyReport {
     fn new(record: &WrappedKey) -> Self {
-        let pairs = record.context.pairs().map(|(key, value)| (key.to_owned(), value.into()));
         Self {
             wraps: wraps(record.kind),
             provider: provider(record.provider),
             algorithm: algorithm(record.alg),
             key: key_name(record),
             version: record.key_version,
-            context: pairs.collect(),
+            context: context(record),
         }
     }
 }
@@ -155,6 +182,20 @@ impl std::fmt::Display for KeyReport {
         let Self { wraps, provider, algorithm, key, version, .. } = self;
         write!(f, "{wraps}, wrapped by {provider} `{key}` version {version} ({algorithm})")
     }
+}
+
+/// The user's pairs of a wrapped key.
+fn context(record: &WrappedKey) -> serde_json::Map<String, serde_json::Value> {
+    record.context.pairs().map(|(key, value)| (key.to_owned(), value.into())).collect()
+}
+
+/// The KMS key that the object depends on, by the name in the record: an id or an ARN.
+fn kms_key(header: &Header) -> Option<String> {
+    let kms = matches!(header.identity.mode, SseMode::Kms | SseMode::DualKms);
+    let wrapped = header.keys.find(RecordType::DataKey1).filter(|_| kms)?;
+    let by_bucket_key = wrapped.provider == Provider::BucketKey;
+    let master = if by_bucket_key { header.keys.find(RecordType::EmbeddedBucketKey)? } else { wrapped };
+    Some(key_name(master))
 }
 
 /// The header bytes and the length of the file.

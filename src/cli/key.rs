@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{
+    audit_log::{self, AuditPlan},
     exit::{Exit, Refusal},
     key_life, key_make, key_report,
     store::{StorePath, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
+    audit::{Event, EventName},
     config::Config,
     keys::{KeyId, KeyName, KeyService, Keyring, Upkeep},
 };
@@ -61,6 +63,14 @@ pub(super) struct Keys {
 impl Key {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        match self.action.change() {
+            Some((name, store, key)) => store.recorded(config, name, key, || self.act(config)),
+            None => self.act(config),
+        }?;
+        Ok(Exit::Done)
+    }
+
+    fn act(&self, config: &Config) -> anyhow::Result<()> {
         match &self.action {
             Action::Create(create) => create.run(config),
             Action::List(list) => list.run(config),
@@ -74,12 +84,49 @@ impl Key {
             Action::Import(import) => import.run(config),
             Action::ExportBackup(export) => export.run(config),
             Action::Usage(usage) => usage.run(config),
-        }?;
-        Ok(Exit::Done)
+        }
+    }
+}
+
+impl Action {
+    /// What the audit log calls a command that changes or copies a key, and the key as it was named.
+    fn change(&self) -> Option<(EventName, &StoreArgs, Option<&str>)> {
+        use key_life::Alias;
+        Some(match self {
+            Self::List(_) | Self::Describe(_) | Self::Usage(_) => return None,
+            Self::Create(it) => (EventName::CreateKey, &it.store, None),
+            Self::Alias(Alias::Set { store, key, .. }) => (EventName::UpdateAlias, store, Some(key)),
+            Self::Alias(Alias::Remove { store, alias }) => (EventName::DeleteAlias, store, Some(alias)),
+            Self::Rotate(it) if it.never => (EventName::DisableKeyRotation, &it.store, Some(&it.key)),
+            Self::Rotate(it) if it.every.is_some() => {
+                (EventName::EnableKeyRotation, &it.store, Some(&it.key))
+            }
+            Self::Rotate(it) => (EventName::RotateKeyOnDemand, &it.store, Some(&it.key)),
+            Self::Enable(it) => (EventName::EnableKey, &it.store, Some(&it.key)),
+            Self::Disable(it) => (EventName::DisableKey, &it.store, Some(&it.key)),
+            Self::ScheduleDeletion(it) => (EventName::ScheduleKeyDeletion, &it.store, Some(&it.key)),
+            Self::CancelDeletion(it) => (EventName::CancelKeyDeletion, &it.store, Some(&it.key)),
+            Self::Import(it) => (EventName::ImportKeyMaterial, &it.store, it.again.as_deref()),
+            Self::ExportBackup(it) => (EventName::ExportKeyBackup, &it.store, Some(&it.key)),
+        })
     }
 }
 
 impl StoreArgs {
+    /// Does `act` and records it in the audit log of the store.
+    fn recorded(
+        &self,
+        config: &Config,
+        name: EventName,
+        key: Option<&str>,
+        act: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Ok(store) = self.store.canonicalize() else { return act() };
+        let mut event = Event::new(name, audit_log::actor());
+        event.request.key_id = key.map(str::to_owned);
+        AuditPlan::new(&store, &config.audit)?.recorded(event, act)
+    }
+
     /// Unlocks the keys, and does what is due: automatic rotations and deletions.
     pub(super) fn keys(&self, config: &Config) -> anyhow::Result<Keys> {
         let store = StorePath::open(&self.store)?;

@@ -41,24 +41,24 @@ pub(super) enum Alias {
 #[derive(Debug, clap::Args)]
 pub(super) struct Rotate {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
     /// Do not rotate now, but every DAYS days: 90 to 2560
     #[arg(long, value_name = "DAYS", conflicts_with = "never")]
-    every: Option<u32>,
+    pub(super) every: Option<u32>,
     /// Do not rotate now, and no longer by itself
     #[arg(long)]
-    never: bool,
+    pub(super) never: bool,
 }
 
 /// Make a disabled key usable again
 #[derive(Debug, clap::Args)]
 pub(super) struct Enable {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
 }
 
 /// Stop a key from being used, until it is enabled again
@@ -67,9 +67,9 @@ pub(super) struct Enable {
 #[derive(Debug, clap::Args)]
 pub(super) struct Disable {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
 }
 
 /// Stop a key from being used, and destroy it after a waiting time
@@ -79,9 +79,9 @@ pub(super) struct Disable {
 #[derive(Debug, clap::Args)]
 pub(super) struct ScheduleDeletion {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
     /// Days to wait: 7 to 30
     #[arg(long, default_value_t = 30)]
     days: u32,
@@ -94,9 +94,9 @@ pub(super) struct ScheduleDeletion {
 #[derive(Debug, clap::Args)]
 pub(super) struct CancelDeletion {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
 }
 
 impl Alias {

@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     #[command(flatten)]
     about: About,
     /// Rotate the key by itself every DAYS days: 90 to 2560 [default: never]
@@ -65,7 +65,7 @@ struct About {
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     #[command(flatten)]
     about: About,
     /// A file of 32 random bytes, mode 0600
@@ -76,7 +76,7 @@ pub(super) struct Import {
     expires: Option<jiff::Timestamp>,
     /// Bring back the material of KEY, which must be the same
     #[arg(long, value_name = "KEY", conflicts_with_all = ["backup", "alias", "description"])]
-    again: Option<String>,
+    pub(super) again: Option<String>,
     /// A file that `export-backup` wrote; the key keeps its id, versions and free aliases
     #[arg(long, value_name = "FILE", conflicts_with_all = ["alias", "description"])]
     backup: Option<PathBuf>,
@@ -98,9 +98,9 @@ pub(super) struct Import {
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportBackup {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// The key
-    key: String,
+    pub(super) key: String,
     /// The file to make, with mode 0600
     file: PathBuf,
     #[command(flatten)]
@@ -164,7 +164,7 @@ impl ExportBackup {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let keys = self.store.keys(config)?;
         let id = keys.find(&self.key)?;
-        let bytes = keys.keyring().export_key(&id, &self.unlock.slot(None)?)?;
+        let bytes = keys.keyring().export_key(&id, &self.unlock.slot(None, keys.store().path())?)?;
         let shown = self.file.display();
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.file);
         let mut file = opened.with_context(|| format!("cannot make `{shown}`"))?;

@@ -5,7 +5,10 @@
 
 mod args;
 mod attr;
+mod audit;
+mod audit_log;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod bucket_retention;
 mod completions;
@@ -34,6 +37,7 @@ mod policy_lint;
 mod policy_simulate;
 mod put;
 mod reencrypt;
+mod replicate;
 mod rewrap;
 mod sse;
 mod status;

@@ -8,16 +8,17 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     log,
     mount_words::MountWords,
     output,
     sse::{self, SseArgs},
-    store::{StorePath, engine_options},
+    store::{StorePath, engine_options, key_service},
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{Config, LogOptions, MountOptions, Timeout, Transport},
+    config::{AuditFail, AuditSwitch, Config, LogOptions, MountOptions, Timeout, Transport},
     crypto::secrets_locked,
     engine::{self, Engine},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -47,23 +48,30 @@ pub(super) struct Mount {
     /// Unmount after this long without use, such as 30m; or never [default: as configured, else never]
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<Timeout>,
+    /// Audit log: on, off, or auto to continue one that was begun [default: as configured, else auto]
+    #[arg(long, value_name = "on|off|auto", hide_possible_values = true)]
+    audit: Option<AuditSwitch>,
+    /// Requests whose event cannot be logged: open lets them go on, closed refuses them [default: as configured, else
+    /// open]
+    #[arg(long, value_name = "open|closed", hide_possible_values = true)]
+    audit_fail: Option<AuditFail>,
     /// Show programs EACCES where a key cannot be used, instead of ENOKEY and its like
     #[arg(long)]
     plain_errno: bool,
     /// How requests come from the kernel: auto, classic or uring [default: as configured, else auto]
     ///
     /// uring is FUSE over `io_uring`, which root switches on by writing Y to
-    /// /sys/module/fuse/parameters/enable_uring; auto takes it where it is.
+    /// `/sys/module/fuse/parameters/enable_uring`; auto takes it where it is.
     #[arg(long, value_name = "TRANSPORT", hide_possible_values = true)]
     transport: Option<Transport>,
     #[command(flatten)]
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, sse=E, sse-kms-key=K, sse-context=N=V,
-    /// sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, idle-timeout=T, ttl=T, threads=N,
-    /// transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and devices have no effect unless suid or dev is
-    /// given.
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
+    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A,
+    /// audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and
+    /// devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
     options: String,
     #[command(flatten)]
@@ -79,6 +87,7 @@ pub(super) struct Plan {
     options: MountOptions,
     unlock: UnlockArgs,
     log: LogOptions,
+    audit: AuditPlan,
     config: Config,
 }
 
@@ -89,6 +98,8 @@ impl Mount {
         words.read_only = self.read_only.then_some(true).or(words.read_only);
         words.allow_other = self.allow_other.then_some(true).or(words.allow_other);
         words.idle_timeout = self.idle_timeout.or(words.idle_timeout);
+        words.audit = self.audit.or(words.audit);
+        words.audit_fail = self.audit_fail.or(words.audit_fail);
         words.transport = self.transport.or(words.transport);
         words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
         words.sse = self.sse.clone().or(words.sse);
@@ -108,7 +119,10 @@ impl Plan {
         let options = sse::anchored(words.over(&config.mount))?;
         let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
         refuse_overlap(&store, &dir)?;
+        let audit = AuditPlan::new(store.path(), &words.audit_over(&config.audit))?;
+        audit.refuse_within(&dir)?;
         Ok(Self {
+            audit,
             mount: fuse::MountOptions {
                 source: store.path().display().to_string(),
                 read_only: options.read_only,
@@ -138,8 +152,7 @@ impl Plan {
     pub(super) fn serve_here(&self) -> anyhow::Result<Exit> {
         let watchdog = self.watchdog()?;
         let unlock = self.unlock.unlock(self.store.path())?;
-        let session = self.start(&unlock)?;
-        drop(unlock);
+        let session = self.start(unlock)?;
         if let Err(error) = fuse::notify(fuse::READY) {
             ::log::warn!("the service manager was not told that the mount serves: {error}");
         }
@@ -159,14 +172,14 @@ impl Plan {
                 if exit == Exit::Done { Ok(exit) } else { Err(Refusal::error(exit, report.message)) }
             }
             Background::Daemon(ready) => {
-                let exit = self.serve_as_daemon(&unlock, ready);
+                let exit = self.serve_as_daemon(unlock, ready);
                 drop(watchdog);
                 Ok(exit)
             }
         }
     }
 
-    fn serve_as_daemon(&self, unlock: &Unlock, ready: Ready) -> Exit {
+    fn serve_as_daemon(&self, unlock: Unlock, ready: Ready) -> Exit {
         let started = log::open(&self.log).map(log::add).and_then(|()| self.start(unlock));
         let outcome = match started {
             Ok(session) => serve(session, ready),
@@ -188,11 +201,18 @@ impl Plan {
         Watchdog::start(&self.mount.mountpoint).context("cannot start the process that cleans up")
     }
 
-    fn start(&self, unlock: &Unlock) -> anyhow::Result<Session> {
+    /// Uses the unlock up: who serves must not keep it, see [`Keyring::forget_root`].
+    ///
+    /// [`Keyring::forget_root`]: crate::keys::Keyring::forget_root
+    fn start(&self, unlock: Unlock) -> anyhow::Result<Session> {
         if let Err(error) = raise_fd_limit() {
             ::log::warn!("the limit on open files stays as it is: {error}");
         }
-        let keys = self.store.keys(unlock, &self.config)?;
+        let mut keyring = self.store.keyring(&unlock)?;
+        drop(unlock);
+        let audit = self.audit.serve(&keyring)?;
+        keyring.forget_root();
+        let keys = key_service(keyring, &self.config)?;
         sse::read_customer_keys(&self.options, &self.engine.customer_keys)?;
         if !secrets_locked() {
             ::log::warn!(
@@ -200,7 +220,8 @@ impl Plan {
             );
         }
         let purpose = self.mount.mountpoint.display().to_string();
-        let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, self.engine.clone())?);
+        let options = engine::Options { audit, ..self.engine.clone() };
+        let engine = Arc::new(Engine::start(self.store.path(), keys, &purpose, options)?);
         let session = Session::start(Arc::clone(&engine), &self.mount)?;
         let holder = Holder::this_process(purpose).over(session.transport());
         if let Err(error) = engine.describe(&holder) {

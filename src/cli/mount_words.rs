@@ -7,7 +7,7 @@ use super::{
     sse::SseArgs,
     unlock::UnlockArgs,
 };
-use crate::config::{MountOptions, Span, Threads, Timeout, Transport};
+use crate::config::{AuditFail, AuditOptions, AuditSwitch, MountOptions, Span, Threads, Timeout, Transport};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,10 @@ pub(super) struct MountWords {
     pub(super) ttl: Option<Span>,
     /// `threads=`.
     pub(super) threads: Option<Threads>,
+    /// `audit=`.
+    pub(super) audit: Option<AuditSwitch>,
+    /// `audit-fail=`.
+    pub(super) audit_fail: Option<AuditFail>,
     /// `transport=`.
     pub(super) transport: Option<Transport>,
     /// `plain-errno`.
@@ -30,7 +34,7 @@ pub(super) struct MountWords {
     pub(super) sse: SseArgs,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
-    /// `key-file=` and `passphrase-file=`.
+    /// `key-file=`, `passphrase-file=`, `passphrase-command=`, `credential=` and `kernel-key=`.
     pub(super) unlock: UnlockArgs,
     /// `suid` or `nosuid`.
     pub(super) suid: Option<bool>,
@@ -73,6 +77,15 @@ impl MountWords {
         }
     }
 
+    /// The audit options that result from `options` and these words.
+    pub(super) fn audit_over(&self, options: &AuditOptions) -> AuditOptions {
+        AuditOptions {
+            enabled: self.audit.unwrap_or(options.enabled),
+            fail: self.audit_fail.unwrap_or(options.fail),
+            ..options.clone()
+        }
+    }
+
     fn take(&mut self, word: &str) -> anyhow::Result<()> {
         match word.split_once('=') {
             Some((name, _)) if name == "comment" || name.starts_with("x-") => Ok(()),
@@ -88,11 +101,16 @@ impl MountWords {
         match name {
             "key-file" => self.unlock.key_file = Some(value.into()),
             "passphrase-file" => self.unlock.passphrase_file = Some(value.into()),
+            "passphrase-command" => self.unlock.passphrase_command = Some(value.into()),
+            "credential" => self.unlock.credential = Some(value.into()),
+            "kernel-key" => self.unlock.kernel_key = Some(value.into()),
             "config" => self.config = Some(value.into()),
             "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
             "ttl" => self.ttl = Some(parsed(word, value)?),
             "threads" => self.threads = Some(parsed(word, value)?),
-            "transport" => self.transport = Some(transport(word, value)?),
+            "audit" => self.audit = Some(chosen(word, value, "write `on`, `off` or `auto`")?),
+            "audit-fail" => self.audit_fail = Some(chosen(word, value, "write `open` or `closed`")?),
+            "transport" => self.transport = Some(chosen(word, value, "write `auto`, `classic` or `uring`")?),
             _ => return Err(unknown(word)),
         }
         Ok(())
@@ -119,9 +137,8 @@ fn parsed<T: FromStr<Err: Display>>(word: &str, value: &str) -> anyhow::Result<T
     value.parse().map_err(|why| refused(word, &why))
 }
 
-fn transport(word: &str, value: &str) -> anyhow::Result<Transport> {
-    <Transport as clap::ValueEnum>::from_str(value, false)
-        .map_err(|_| refused(word, &"write `auto`, `classic` or `uring`"))
+fn chosen<T: clap::ValueEnum>(word: &str, value: &str, choices: &str) -> anyhow::Result<T> {
+    T::from_str(value, false).map_err(|_| refused(word, &choices))
 }
 
 fn refused(word: &str, why: &impl Display) -> anyhow::Error {
@@ -194,6 +211,8 @@ mod tests {
             ("transport=fast", "write `auto`, `classic` or `uring`"),
             ("sse=aes256", "write `AES256`, `aws:kms`"),
             ("idle-timeout=soon", "`soon` is not a time"),
+            ("audit=yes", "write `on`, `off` or `auto`"),
+            ("audit-fail=shut", "write `open` or `closed`"),
             ("threads=900", "`900` is not a number of threads"),
         ] {
             let error = MountWords::parse(list).unwrap_err();

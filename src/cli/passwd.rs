@@ -1,20 +1,25 @@
 //! `strongroom passwd`: the unlock slots of a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{
+    audit_log,
     exit::{Exit, Refusal},
     output,
     store::StorePath,
-    unlock::{self, UnlockArgs},
+    unlock::{self, KeyPlace, Source, UnlockArgs},
 };
-use crate::keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file};
+use crate::{
+    audit,
+    config::Config,
+    keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file},
+};
 
 /// List, add, change and remove the unlock slots of a store
 ///
-/// Each slot opens the same keyring with its own passphrase or key file; no object is touched. Without ACTION, the
+/// Each slot opens the same keyring with its own passphrase or key; no object is touched. Without ACTION, the
 /// passphrase is changed.
 ///
 /// Who copied the keyring while a slot opened it can open that copy, and every later keyring, with the old passphrase.
@@ -69,13 +74,31 @@ struct Change {
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
 #[derive(Debug, Default, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub(super) struct NewUnlock {
     /// Read the new passphrase from FILE (`-`: stdin)
-    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["new_passphrase_command", "new_key_file", "new_credential", "new_kernel_key"]
+    )]
     new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from what COMMAND prints
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        conflicts_with_all = ["new_key_file", "new_credential", "new_kernel_key"]
+    )]
+    new_passphrase_command: Option<String>,
     /// Use FILE as the new key file; it is made, with mode 0600, when it does not exist
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["new_credential", "new_kernel_key"])]
     new_key_file: Option<PathBuf>,
+    /// Use the systemd credential NAME as the new key
+    #[arg(long, value_name = "NAME", conflicts_with = "new_kernel_key")]
+    new_credential: Option<String>,
+    /// Use the key NAME of type `user` in a keyring of the kernel as the new key
+    #[arg(long, value_name = "NAME")]
+    new_kernel_key: Option<String>,
 }
 
 /// A slot as `--json` prints it; `created` in seconds since 1970, memory in KiB.
@@ -92,16 +115,16 @@ struct SlotReport {
 
 impl Passwd {
     /// Runs the command.
-    pub(super) fn run(&self) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
         match &self.action {
-            None => change(&keyring, &Change::default()),
+            None => change(&keyring, &Change::default(), store.path()),
             Some(Action::List { json }) => list(&keyring, *json),
-            Some(Action::Add(add)) => self::add(&keyring, add),
-            Some(Action::Change(change)) => self::change(&keyring, change),
+            Some(Action::Add(add)) => self::add(&keyring, add, store.path()),
+            Some(Action::Change(change)) => self::change(&keyring, change, store.path()),
             Some(Action::Remove { slot }) => remove(&keyring, *slot),
-            Some(Action::Renew(new)) => renew(keyring, new),
+            Some(Action::Renew(new)) => renew(keyring, new, store.path(), config),
         }?;
         Ok(Exit::Done)
     }
@@ -116,14 +139,14 @@ fn list(keyring: &Keyring, json: bool) -> anyhow::Result<()> {
     output::table(["SLOT", "KIND", "CREATED", "LABEL"], &rows)
 }
 
-fn add(keyring: &Keyring, add: &Add) -> anyhow::Result<()> {
-    let number = keyring.add_slot(&add.new.slot(add.label.as_deref())?)?;
+fn add(keyring: &Keyring, add: &Add, store: &Path) -> anyhow::Result<()> {
+    let number = keyring.add_slot(&add.new.slot(add.label.as_deref(), store)?)?;
     output::line(format!("Slot {number} added"))
 }
 
-fn change(keyring: &Keyring, change: &Change) -> anyhow::Result<()> {
+fn change(keyring: &Keyring, change: &Change, store: &Path) -> anyhow::Result<()> {
     let old = chosen(&keyring.slots(), change.slot)?;
-    keyring.change_slot(old.id, &change.new.slot(label_to_keep(&old))?)?;
+    keyring.change_slot(old.id, &change.new.slot(label_to_keep(&old), store)?)?;
     output::line(format!("Slot {} changed", old.id))
 }
 
@@ -132,8 +155,10 @@ fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
     output::line(format!("Slot {slot} removed"))
 }
 
-fn renew(keyring: Keyring, new: &Add) -> anyhow::Result<()> {
-    let renewed = keyring.renew(&[new.new.slot(new.label.as_deref())?])?;
+fn renew(keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<()> {
+    let (slot, audit_root) = (new.new.slot(new.label.as_deref(), store)?, keyring.audit_root()?);
+    let renewed = keyring.renew(&[slot])?;
+    audit::carry_root(&audit_log::dir(store, &config.audit), &audit_root, &renewed.audit_root()?)?;
     let slots: Vec<_> = renewed.slots().iter().map(|slot| slot.id.to_string()).collect();
     output::line(format!("Keyring renewed; its only slot is {}", slots.join(", ")))?;
     output::line(
@@ -163,17 +188,39 @@ fn label_to_keep(slot: &SlotInfo) -> Option<&str> {
 }
 
 impl NewUnlock {
-    /// The slot to be made; asks for a passphrase where nothing was given.
-    pub(super) fn slot(&self, label: Option<&str>) -> anyhow::Result<NewSlot> {
-        let (kind, unlock) = match (&self.new_passphrase_file, &self.new_key_file) {
-            (Some(file), _) => (PASSPHRASE, Unlock::Passphrase(unlock::read_passphrase(file)?)),
-            (None, Some(file)) => {
-                create_key_file(file)?;
-                ("key file", Unlock::KeyFile(file.clone()))
+    /// The slot to be made; asks for a passphrase where nothing was given. `store` is for messages and commands.
+    pub(super) fn slot(&self, label: Option<&str>, store: &Path) -> anyhow::Result<NewSlot> {
+        let (kind, unlock) = self.unlock(store)?;
+        Ok(NewSlot::new(label.unwrap_or(&kind), unlock))
+    }
+
+    /// The unlock, and the label of a slot that has no other.
+    fn unlock(&self, store: &Path) -> anyhow::Result<(String, Unlock)> {
+        let phrase = |phrase| (PASSPHRASE.to_owned(), Unlock::Passphrase(phrase));
+        match self.source() {
+            Source::PassphraseFile(file) => unlock::read_passphrase(&file).map(phrase),
+            Source::PassphraseCommand(command) => unlock::run_command(&command, store).map(phrase),
+            Source::Terminal => unlock::ask_new("New passphrase").map(phrase),
+            Source::Key(KeyPlace::File(file)) => {
+                create_key_file(&file)?;
+                Ok((KEY_FILE.to_owned(), Unlock::KeyFile(file)))
             }
-            (None, None) => (PASSPHRASE, Unlock::Passphrase(unlock::ask_new("New passphrase")?)),
+            Source::Key(place) => {
+                let unlock = Unlock::from(place);
+                Ok((unlock.origin(), unlock))
+            }
+        }
+    }
+
+    fn source(&self) -> Source {
+        let flags = UnlockArgs {
+            passphrase_file: self.new_passphrase_file.clone(),
+            passphrase_command: self.new_passphrase_command.clone(),
+            key_file: self.new_key_file.clone(),
+            credential: self.new_credential.clone(),
+            kernel_key: self.new_kernel_key.clone(),
         };
-        Ok(NewSlot::new(label.unwrap_or(kind), unlock))
+        flags.named().unwrap_or(Source::Terminal)
     }
 }
 
@@ -200,3 +247,5 @@ impl SlotReport {
 
 /// How [`SlotInfo::kind`] calls a passphrase slot.
 const PASSPHRASE: &str = "passphrase";
+/// The label of a slot for a key file.
+const KEY_FILE: &str = "key file";

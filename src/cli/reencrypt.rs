@@ -45,11 +45,13 @@ impl Reencrypt {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let name = BucketName::parse(&self.bucket)?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
+        let options = self.sse.over(config.mount.clone());
+        let store = StorePath::open(&self.store)?;
+        let engine = store.engine_for(&self.unlock, config, &options, Access::Write)?;
         engine.bucket(&name).map_err(|error| super::bucket::explained(error, &name))?;
         let job = engine::Reencrypt {
             selection: self.job.selection(Some(name), self.filter.filter()),
-            encryption: sse::requested(&self.sse.over(config.mount.clone()))?,
+            encryption: sse::requested(&options)?,
             preserve: self.preserve,
             force: self.force,
         };

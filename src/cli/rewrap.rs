@@ -8,7 +8,7 @@ use super::{
     store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{config::Config, engine, name::BucketName};
+use crate::{config::Config, engine, keys::KeyName, name::BucketName};
 
 /// Wrap keys again, under the newest version of their master key; content is not touched
 ///
@@ -27,6 +27,19 @@ pub(super) struct Rewrap {
     /// Wrap the data key of each object again
     #[arg(long)]
     deep: bool,
+    /// Give each bucket a new key first, so that no data key stays under the one that wraps it now
+    ///
+    /// To go on after a stop, leave this out: else one more key is made.
+    #[arg(long, requires = "deep")]
+    new_bucket_key: bool,
+    /// Move objects to another key: SSE-S3 and SSE-KMS objects become SSE-KMS objects under KEY (id, alias, or ARN)
+    ///
+    /// For anything else, such as SSE-S3 as the target, there is `strongroom reencrypt`.
+    #[arg(long, value_name = "KEY", requires = "deep")]
+    to_key: Option<KeyName>,
+    /// Whether bucket keys wrap the data keys of SSE-KMS objects: on or off [default: as it is]
+    #[arg(long, value_name = "on|off", requires = "deep", value_parser = on_or_off)]
+    to_bucket_key: Option<bool>,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -48,7 +61,21 @@ impl Rewrap {
             engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
         let selection = self.job.selection(bucket, self.filter.filter());
-        let job = engine::Rewrap { selection, deep: self.deep };
+        let job = engine::Rewrap {
+            selection,
+            deep: self.deep,
+            new_bucket_key: self.new_bucket_key,
+            to_key: self.to_key.clone(),
+            to_bucket_key: self.to_bucket_key,
+        };
         self.job.follow(|watch| engine.rewrap(&job, watch))
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write `on` or `off`".to_owned()),
     }
 }

@@ -8,16 +8,17 @@ use std::{
 use anyhow::Context;
 
 use super::{
+    audit_log::AuditPlan,
     exit::{Exit, Refusal},
     identities::access,
     sse,
     unlock::UnlockArgs,
 };
 use crate::{
-    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions},
+    config::{BucketOptions, Config, DefaultEncryption, JournalSwitch, MountOptions, Switch},
     engine::{self, EncryptionType, Engine, Limits, NewBucket},
     envelope::Id,
-    keys::{KeyScope, KeyService, Keyring, Unlock, open_providers},
+    keys::{KeyNameError, KeyScope, KeyService, Keyring, Unlock, open_providers},
     store::{LocalStore, holder, layout},
 };
 
@@ -78,10 +79,28 @@ impl StorePath {
         config: &Config,
         access: Access,
     ) -> anyhow::Result<Engine> {
+        self.engine_for(unlock, config, &config.mount, access)
+    }
+
+    /// The same for a command that has options of a mount.
+    pub(super) fn engine_for(
+        &self,
+        unlock: &UnlockArgs,
+        config: &Config,
+        mount: &MountOptions,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keys = self.keys(&unlock.unlock(&self.path)?, config)?;
-        let mount = MountOptions { read_only: access == Access::Read, ..config.mount.clone() };
-        Ok(Engine::start(&self.path, keys, "strongroom", engine_options(config, &mount)?)?)
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        let audit = match access {
+            Access::Read => None,
+            Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
+        };
+        let mount = MountOptions { read_only: access == Access::Read, ..mount.clone() };
+        let options = engine::Options { audit, ..engine_options(config, &mount)? };
+        sse::read_customer_keys(&mount, &options.customer_keys)?;
+        let keys = key_service(keyring, config)?;
+        Ok(Engine::start(&self.path, keys, "strongroom", options)?)
     }
 }
 
@@ -110,6 +129,7 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
             commit_interval: config.engine.commit_interval.duration(),
             ..Limits::default()
         },
+        audit: None,
     })
 }
 
@@ -122,10 +142,12 @@ pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<K
 
 /// What buckets are made with under these options.
 pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
+    // It always has a value, which means nothing but with bucket keys.
+    let bucket_key = (options.default_encryption == DefaultEncryption::Kms).then_some(options.bucket_key);
     Ok(NewBucket {
         block_size: options.block_size,
         dual_layer: options.dual_layer,
-        default_encryption: default_encryption(options)?,
+        default_encryption: default_encryption(options.default_encryption, &options.kms_key, bucket_key)?,
         journal: match options.journal {
             JournalSwitch::On => engine::JournalMode::On,
             JournalSwitch::Off => engine::JournalMode::Off,
@@ -133,17 +155,23 @@ pub(super) fn new_bucket(options: &BucketOptions) -> anyhow::Result<NewBucket> {
     })
 }
 
-fn default_encryption(options: &BucketOptions) -> anyhow::Result<engine::DefaultEncryption> {
-    let kind = match options.default_encryption {
+/// The default encryption of these names; `key` may be empty.
+pub(super) fn default_encryption(
+    named: DefaultEncryption,
+    key: &str,
+    bucket_key: Option<Switch>,
+) -> anyhow::Result<engine::DefaultEncryption> {
+    let kind = match named {
         DefaultEncryption::Aes256 => EncryptionType::Aes256,
         DefaultEncryption::Kms => EncryptionType::Kms,
         DefaultEncryption::DualKms => EncryptionType::DualKms,
         DefaultEncryption::None => EncryptionType::None,
     };
-    let key = Some(&options.kms_key).filter(|key| !key.is_empty()).map(|key| key.parse()).transpose()?;
-    let bucket_key = (kind == EncryptionType::Kms).then_some(options.bucket_key.is_on());
-    engine::DefaultEncryption::new(kind, key, bucket_key)
-        .map_err(|error| Refusal::error(Exit::Usage, error.to_string()))
+    let usage = |why: String| Refusal::error(Exit::Usage, why);
+    let key = Some(key).filter(|key| !key.is_empty()).map(str::parse).transpose();
+    let key = key.map_err(|error: KeyNameError| usage(error.to_string()))?;
+    engine::DefaultEncryption::new(kind, key, bucket_key.map(Switch::is_on))
+        .map_err(|error| usage(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Where the passphrase or key file comes from. A passphrase is never an argument and never a variable.
+//! Where the passphrase or key comes from. A passphrase is never an argument and never a variable.
 //!
 //! In this order: flags, `STRONGROOM_KEY_FILE`, `STRONGROOM_PASSPHRASE_FILE`, the systemd credential
-//! `strongroom.key`, and last the terminal.
+//! `strongroom.key`, the configuration, and last the terminal.
 
 use std::{
     env,
@@ -9,35 +9,93 @@ use std::{
     io::{self, IsTerminal, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::Context;
 use zeroize::Zeroizing;
 
 use super::exit::{Exit, Refusal};
-use crate::keys::{Passphrase, Unlock};
+use crate::{
+    config::UnlockOptions,
+    keys::{Passphrase, SecretSource, Unlock},
+};
 
 /// How to unlock a store.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(id = "unlock")]
 pub(super) struct UnlockArgs {
     /// Read the passphrase from FILE (`-`: stdin); one line feed at its end does not count
-    #[arg(long, value_name = "FILE", conflicts_with = "key_file", global = true, help_heading = "Unlocking")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["passphrase_command", "key_file", "credential", "kernel_key"],
+        global = true,
+        help_heading = "Unlocking"
+    )]
     pub(super) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from what COMMAND prints, run by `sh -c` with `$STRONGROOM_STORE` set
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        conflicts_with_all = ["key_file", "credential", "kernel_key"],
+        global = true,
+        help_heading = "Unlocking"
+    )]
+    pub(super) passphrase_command: Option<String>,
     /// Unlock with a key file: 32 bytes or more, random, mode 0600
     ///
-    /// Without either flag: the key file named by `$STRONGROOM_KEY_FILE`, the passphrase file named by
-    /// `$STRONGROOM_PASSPHRASE_FILE`, the systemd credential `strongroom.key`, or the terminal, in this order.
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Unlocking")]
+    /// Without such a flag: the key file named by `$STRONGROOM_KEY_FILE`, the passphrase file named by
+    /// `$STRONGROOM_PASSPHRASE_FILE`, the systemd credential `strongroom.key`, what the configuration says, or the
+    /// terminal, in this order.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["credential", "kernel_key"],
+        global = true,
+        help_heading = "Unlocking"
+    )]
     pub(super) key_file: Option<PathBuf>,
+    /// Unlock with the systemd credential NAME, as with a key file
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "kernel_key",
+        global = true,
+        help_heading = "Unlocking"
+    )]
+    pub(super) credential: Option<String>,
+    /// Unlock with the key NAME (of type `user`) in a keyring of the kernel, as with a key file
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Unlocking")]
+    pub(super) kernel_key: Option<String>,
 }
 
 /// A place that a passphrase or key can be taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     PassphraseFile(PathBuf),
-    KeyFile(PathBuf),
+    PassphraseCommand(String),
+    /// A key, or where to find it.
+    Key(KeyPlace),
     Terminal,
+}
+
+/// A place that has a key rather than a passphrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeyPlace {
+    File(PathBuf),
+    Credential(PathBuf),
+    Kernel(String),
+}
+
+impl From<KeyPlace> for Unlock {
+    fn from(place: KeyPlace) -> Self {
+        match place {
+            KeyPlace::File(path) => Self::KeyFile(path),
+            KeyPlace::Credential(path) => Self::Credential(path),
+            KeyPlace::Kernel(name) => Self::KernelKey(name),
+        }
+    }
 }
 
 impl UnlockArgs {
@@ -45,31 +103,75 @@ impl UnlockArgs {
     pub(super) fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
         match self.source() {
             Source::PassphraseFile(file) => read_passphrase(&file).map(Unlock::Passphrase),
-            Source::KeyFile(file) => Ok(Unlock::KeyFile(file)),
+            Source::PassphraseCommand(command) => run_command(&command, store).map(Unlock::Passphrase),
+            Source::Key(place) => Ok(place.into()),
             Source::Terminal => ask(&format!("Passphrase of {}: ", store.display())).map(Unlock::Passphrase),
         }
     }
 
     /// Whether a flag names a source.
     pub(super) fn is_given(&self) -> bool {
-        self.passphrase_file.is_some() || self.key_file.is_some()
+        self.named().is_some()
+    }
+
+    /// What a flag names, if any.
+    pub(super) fn named(&self) -> Option<Source> {
+        self.flag(variable)
     }
 
     pub(super) fn source(&self) -> Source {
-        self.source_with(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
+        self.source_with(variable, CONFIGURED.get().unwrap_or(&UnlockOptions::default()))
     }
 
-    fn source_with(&self, env: impl Fn(&str) -> Option<PathBuf>) -> Source {
+    fn source_with(&self, env: impl Fn(&str) -> Option<PathBuf>, configured: &UnlockOptions) -> Source {
         let credential =
             || env(CREDENTIALS_DIRECTORY).map(|dir| dir.join(CREDENTIAL)).filter(|file| file.exists());
-        let given = self.passphrase_file.clone().map(Source::PassphraseFile);
-        given
-            .or_else(|| self.key_file.clone().map(Source::KeyFile))
-            .or_else(|| env(KEY_FILE_VARIABLE).map(Source::KeyFile))
+        self.flag(&env)
+            .or_else(|| env(KEY_FILE_VARIABLE).map(|file| Source::Key(KeyPlace::File(file))))
             .or_else(|| env(PASSPHRASE_FILE_VARIABLE).map(Source::PassphraseFile))
-            .or_else(|| credential().map(Source::KeyFile))
+            .or_else(|| credential().map(|file| Source::Key(KeyPlace::Credential(file))))
+            .or_else(|| from_configuration(configured))
             .unwrap_or(Source::Terminal)
     }
+
+    /// What a flag names.
+    fn flag(&self, env: impl Fn(&str) -> Option<PathBuf>) -> Option<Source> {
+        // Outside a service the name alone is what the message about the missing file shows.
+        let credential = |name: &String| env(CREDENTIALS_DIRECTORY).unwrap_or_default().join(name);
+        let key = |place| Some(Source::Key(place));
+        None.or_else(|| self.passphrase_file.clone().map(Source::PassphraseFile))
+            .or_else(|| self.passphrase_command.clone().map(Source::PassphraseCommand))
+            .or_else(|| self.key_file.clone().map(KeyPlace::File).and_then(key))
+            .or_else(|| self.credential.as_ref().map(credential).map(KeyPlace::Credential).and_then(key))
+            .or_else(|| self.kernel_key.clone().map(KeyPlace::Kernel).and_then(key))
+    }
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Takes over what the configuration says about unlocking, for the rest of this process.
+pub(super) fn configure(options: &UnlockOptions) {
+    CONFIGURED.get_or_init(|| options.clone());
+}
+
+fn from_configuration(options: &UnlockOptions) -> Option<Source> {
+    let UnlockOptions { key_file, passphrase_command, kernel_key } = options;
+    let file = Some(key_file).filter(|file| !file.as_os_str().is_empty());
+    let kernel = Some(kernel_key).filter(|name| !name.is_empty());
+    let command = Some(passphrase_command).filter(|command| !command.is_empty());
+    file.map(|file| Source::Key(KeyPlace::File(file.clone())))
+        .or_else(|| kernel.map(|name| Source::Key(KeyPlace::Kernel(name.clone()))))
+        .or_else(|| command.map(|command| Source::PassphraseCommand(command.clone())))
+}
+
+/// The passphrase that a command prints; the command may ask on the terminal.
+pub(super) fn run_command(command: &str, store: &Path) -> anyhow::Result<Passphrase> {
+    let variables = [(STORE_VARIABLE, store.as_os_str())];
+    let printed = SecretSource::Command(command.to_owned()).read_with(&variables);
+    let bytes = printed.map_err(|error| Refusal::error(Exit::Locked, error.to_string()))?;
+    Ok(Passphrase::new(bytes)?)
 }
 
 /// Asks for a new passphrase twice.
@@ -143,6 +245,10 @@ fn ask_bytes(prompt: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 const KEY_FILE_VARIABLE: &str = "STRONGROOM_KEY_FILE";
 /// A passphrase file to use when no flag is given.
 const PASSPHRASE_FILE_VARIABLE: &str = "STRONGROOM_PASSPHRASE_FILE";
+/// Tells a command which store it is asked about.
+const STORE_VARIABLE: &str = "STRONGROOM_STORE";
+/// What the configuration says; set once, before any command runs.
+static CONFIGURED: OnceLock<UnlockOptions> = OnceLock::new();
 /// Where systemd puts the credentials of a service.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that serves as key file.
@@ -165,21 +271,42 @@ mod tests {
     }
 
     #[test]
-    fn flags_go_before_the_environment_and_the_credential_comes_last() {
+    fn flags_go_before_the_environment_the_credential_and_the_configuration() {
         let (dir, _) = file(b"", 0o600);
         fs::write(dir.path().join(CREDENTIAL), "key").unwrap();
-        let flags = UnlockArgs { passphrase_file: None, key_file: Some("flag".into()) };
+        let flags = UnlockArgs { key_file: Some("flag".into()), ..UnlockArgs::default() };
         let env = |name: &str| match name {
             CREDENTIALS_DIRECTORY => Some(dir.path().to_owned()),
             _ => Some(PathBuf::from(name)),
         };
         let credential = |name: &str| (name == CREDENTIALS_DIRECTORY).then(|| dir.path().to_owned());
-        let none = UnlockArgs::default();
-        assert_eq!(flags.source_with(env), Source::KeyFile("flag".into()));
-        assert_eq!(none.source_with(env), Source::KeyFile(KEY_FILE_VARIABLE.into()));
-        assert_eq!(none.source_with(credential), Source::KeyFile(dir.path().join(CREDENTIAL)));
+        let (none, plain) = (UnlockArgs::default(), UnlockOptions::default());
+        let configured = UnlockOptions { kernel_key: "k".into(), ..plain.clone() };
+        let key_file = |path: &str| Source::Key(KeyPlace::File(path.into()));
+        assert_eq!(flags.source_with(env, &configured), key_file("flag"));
+        assert_eq!(none.source_with(env, &configured), key_file(KEY_FILE_VARIABLE));
+        let found = Source::Key(KeyPlace::Credential(dir.path().join(CREDENTIAL)));
+        assert_eq!(none.source_with(credential, &configured), found);
         fs::remove_file(dir.path().join(CREDENTIAL)).unwrap();
-        assert_eq!(none.source_with(credential), Source::Terminal);
+        assert_eq!(none.source_with(credential, &configured), Source::Key(KeyPlace::Kernel("k".into())));
+        assert_eq!(none.source_with(credential, &plain), Source::Terminal);
+    }
+
+    #[test]
+    fn a_named_credential_is_looked_for_where_systemd_puts_them() {
+        let flags = UnlockArgs { credential: Some("c".into()), ..UnlockArgs::default() };
+        let env = |name: &str| (name == CREDENTIALS_DIRECTORY).then(|| PathBuf::from("/run/c"));
+        let source = flags.source_with(env, &UnlockOptions::default());
+        assert_eq!(source, Source::Key(KeyPlace::Credential("/run/c/c".into())));
+    }
+
+    #[test]
+    fn a_command_knows_the_store_and_its_failure_is_no_passphrase() {
+        let printed = run_command("test \"$STRONGROOM_STORE\" = /s && printf secret", Path::new("/s"));
+        assert!(printed.is_ok());
+        let error = run_command("exit 3", Path::new("/s")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Locked);
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
 /// Authenticate every block of every object
 ///
 /// Nothing is changed, unless `--repair` is given. Damaged objects are printed with the byte ranges that cannot be read, or alone when nothing of
-/// them can; the exit code is then 3. The store must not be mounted.
+/// them can; the exit code is then 3. Objects whose key is missing are listed apart; alone, they make it 1. The store must not be mounted.
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     /// The store
@@ -92,7 +92,11 @@ impl Verify {
         } else {
             outcome.print()?;
         }
-        Ok(if outcome.report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
+        Ok(match &outcome.report {
+            report if !report.damaged.is_empty() => Exit::Damage,
+            report if !report.keyless.is_empty() => Exit::Failure,
+            _ => Exit::Done,
+        })
     }
 
     fn work(
@@ -228,13 +232,24 @@ fn print_salvage(salvage: &Salvage) -> anyhow::Result<()> {
 
 fn print(report: &Report) -> anyhow::Result<()> {
     report.damaged.iter().try_for_each(|finding| output::line(describe(finding)))?;
-    let Report { objects, bytes, plain, damaged } = report;
+    report
+        .keyless
+        .iter()
+        .try_for_each(|it| output::line(format!("NO KEY {}: {}", it.object.escape_debug(), it.reason)))?;
+    let Report { objects, bytes, plain, damaged, keyless } = report;
     let plain = if *plain > 0 {
         format!(", {plain} plain objects that nothing authenticates")
     } else {
         String::new()
     };
-    output::line(format!("{objects} objects with {bytes} bytes read, {} damaged{plain}", damaged.len()))
+    let keyless = match keyless.len() {
+        0 => String::new(),
+        count => format!(", {count} without their key"),
+    };
+    output::line(format!(
+        "{objects} objects with {bytes} bytes read, {} damaged{keyless}{plain}",
+        damaged.len()
+    ))
 }
 
 fn describe(finding: &Finding) -> String {

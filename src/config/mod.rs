@@ -12,9 +12,9 @@ mod span;
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use identity::Identity;
 pub use options::{
-    AccountId, BucketOptions, Config, DefaultEncryption, EngineOptions, JournalSwitch, LogLevel, LogOptions,
-    MemoryOptions, MountOptions, PolicyMode, PolicyOptions, Profile, RequestBucketKey, RequestEncryption,
-    Switch, Threads, Transport,
+    AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
+    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode,
+    PolicyOptions, Profile, RequestBucketKey, RequestEncryption, Switch, Threads, Transport, UnlockOptions,
 };
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};

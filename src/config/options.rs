@@ -32,6 +32,10 @@ pub struct Config {
     pub profiles: BTreeMap<Identity, Profile>,
     /// What is logged.
     pub log: LogOptions,
+    /// How stores are unlocked.
+    pub unlock: UnlockOptions,
+    /// What is recorded of requests.
+    pub audit: AuditOptions,
     /// Key services, by the names that the keys of a store call them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub provider: BTreeMap<String, ProviderSettings>,
@@ -155,6 +159,70 @@ pub struct LogOptions {
     pub level: LogLevel,
     /// Where to, in the background; empty is the system log.
     pub file: PathBuf,
+}
+
+/// How stores are unlocked where nothing else says so; empty is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnlockOptions {
+    /// With a key file.
+    pub key_file: PathBuf,
+    /// With a key in a keyring of the kernel.
+    pub kernel_key: String,
+    /// With the passphrase that a command prints.
+    pub passphrase_command: String,
+}
+
+/// What is recorded of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditOptions {
+    /// Whether there is an audit log.
+    pub enabled: AuditSwitch,
+    /// Directory of its files; empty is in the store.
+    pub dir: PathBuf,
+    /// What becomes of requests whose event cannot be written.
+    pub fail: AuditFail,
+    /// When lines are handed to the disk.
+    pub sync: AuditSync,
+    /// Size from which on the next file is begun.
+    pub file_size: ByteSize,
+    /// Files that stay.
+    pub keep_files: u32,
+    /// Whether the system journal gets every line, too.
+    pub journald: bool,
+}
+
+/// Whether there is an audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditSwitch {
+    /// One is kept.
+    On,
+    /// None is written.
+    Off,
+    /// One that was begun is continued.
+    Auto,
+}
+
+/// What becomes of requests whose event cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditFail {
+    /// They go on.
+    Open,
+    /// They fail.
+    Closed,
+}
+
+/// When lines are handed to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditSync {
+    /// With each batch.
+    Batch,
+    /// When the system likes.
+    Never,
 }
 
 /// A number of worker threads.
@@ -330,6 +398,20 @@ impl Default for MemoryOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self { commit_interval: Span::seconds(5), strict_open_limit: ByteSize::new(64 << 20) }
+    }
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            enabled: AuditSwitch::Auto,
+            dir: PathBuf::new(),
+            fail: AuditFail::Open,
+            sync: AuditSync::Never,
+            file_size: ByteSize::new(64 << 20),
+            keep_files: 32,
+            journald: false,
+        }
     }
 }
 

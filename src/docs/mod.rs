@@ -32,6 +32,11 @@ pub mod performance {
     #![doc = include_str!("performance.md")]
 }
 
+/// Keys that a key service holds: AWS KMS, PKCS#11, Transit.
+pub mod providers {
+    #![doc = include_str!("providers.md")]
+}
+
 /// Policies: who decides, what is asked, where the encryption of a request comes from, retention.
 pub mod policies {
     #![doc = include_str!("policies.md")]

@@ -43,6 +43,11 @@ impl Admission {
         Self { principals, mode }
     }
 
+    /// Who users are to the policies.
+    pub(super) fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
     /// Whether nobody but a bucket's own policy can deny anything.
     pub(super) fn is_open(&self) -> bool {
         self.mode == Mode::Open && !self.principals.have_policies()

@@ -17,7 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFlags, RequestError, Result,
+    Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFlags, RequestError, Result, hidden,
 };
 use crate::{
     name::FileName,
@@ -191,7 +191,7 @@ impl Engine {
 
     /// The value of an extended attribute.
     pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
-        if name == STORED {
+        if hidden::is_hidden(name) {
             return Err(no_data());
         }
         let Some(header) = Header::of(name) else { return Ok(item.node().xattr(name)?) };
@@ -228,8 +228,8 @@ impl Engine {
         mode: XattrMode,
     ) -> Result<()> {
         self.require_writable()?;
-        if name == STORED {
-            return Err(EngineError::Reserved(STORED.to_owned()));
+        if hidden::is_hidden(name) {
+            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
         }
         match Header::of(name) {
             Some(header) => self.set_header(caller, item, header, Some(value)),
@@ -240,14 +240,14 @@ impl Engine {
     /// Names of the extended attributes.
     pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
         let mut names = item.node().xattrs()?;
-        names.retain(|name| name != STORED);
+        names.retain(|name| !hidden::is_hidden(name));
         Ok(names)
     }
 
     /// Removes an extended attribute.
     pub fn remove_xattr(&self, caller: &Caller, item: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
-        if name == STORED {
+        if hidden::is_hidden(name) {
             return Err(no_data());
         }
         match Header::of(name) {

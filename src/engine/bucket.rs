@@ -14,11 +14,12 @@ use super::{
     admission::{Admission, Ask, SeenEncryption},
     bucket_policy::BucketPolicy,
     crash_mark::{self, Crashes},
+    ctime::KeptTimes,
     encryption::{Encryption, EncryptionType},
     item::Form,
     plain::PlainOpens,
     retention::{BucketRetention, Retention},
-    sealing::{Place, Sealing},
+    sealing::{Decision, Place, Sealing},
     settings::{MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Wraps},
 };
@@ -58,6 +59,7 @@ pub struct Bucket {
     /// Set when the disk was full: from then on, deleting empties the journal, which keeps deleted files alive.
     short: AtomicBool,
     plain_opens: PlainOpens,
+    kept_times: KeptTimes,
 }
 
 /// What tells one content of a small file from the next: its file, size and time.
@@ -79,6 +81,7 @@ impl Bucket {
     ) -> Result<Self> {
         let (id, geometry) = (settings.id, settings.geometry);
         let policy = BucketPolicy::open(name.clone(), private.clone())?;
+        let kept_times = KeptTimes::open(private.clone())?;
         Ok(Self {
             name,
             id,
@@ -94,6 +97,7 @@ impl Bucket {
             unsynced: AtomicBool::new(false),
             short: AtomicBool::new(false),
             plain_opens: PlainOpens::default(),
+            kept_times,
         })
     }
 
@@ -130,6 +134,11 @@ impl Bucket {
     /// Its plain files that are open.
     pub(super) fn plain_opens(&self) -> &PlainOpens {
         &self.plain_opens
+    }
+
+    /// The change times that its objects show instead of what a rewrap stamped.
+    pub(super) fn kept_times(&self) -> &KeptTimes {
+        &self.kept_times
     }
 
     /// The journal, where the bucket has one.
@@ -298,14 +307,7 @@ impl Bucket {
     ) -> Result<(Grant, Sealing)> {
         self.wraps.follow();
         let settings = self.follow_settings()?;
-        let place = Place {
-            bucket: &self.name,
-            geometry: &self.geometry,
-            encryption: &settings.encryption,
-            path: &|| path().to_string_lossy().into_owned(),
-        };
-        let service = self.wraps.service();
-        let decision = requested.decide(&place, &|name| service.resolve(name))?;
+        let (service, decision) = (self.wraps.service(), self.decide(&settings, path, requested)?);
         let seen = || {
             Ok(SeenEncryption {
                 header: decision.header,
@@ -317,6 +319,22 @@ impl Bucket {
         let grant = self.admit(admission, &ask)?;
         self.require_unblocked(&settings, decision.sealing.kind())?;
         Ok((grant, decision.sealing))
+    }
+
+    /// What the object at `path` gets when this is requested.
+    pub(super) fn decide(
+        &self,
+        settings: &Settings,
+        path: &dyn Fn() -> PathBuf,
+        requested: &Encryption,
+    ) -> Result<Decision> {
+        let place = Place {
+            bucket: &self.name,
+            geometry: &self.geometry,
+            encryption: &settings.encryption,
+            path: &|| path().to_string_lossy().into_owned(),
+        };
+        requested.decide(&place, &|name| self.wraps.service().resolve(name))
     }
 
     /// Refuses writing to a stored object of a kind that the bucket does not take (any more).
@@ -350,8 +368,9 @@ impl Bucket {
         Ok(Creation::Encrypted(Box::new(self.wraps.new_object(sealing, &asker)?)))
     }
 
-    /// Keys and identity of an object that the bucket's own service key protects.
+    /// Keys and identity of an object that the bucket's own service key protects, unless the bucket takes no such ones.
     pub(super) fn new_object(&self) -> Result<NewObject> {
+        self.require_writable_kind(EncryptionType::Aes256)?;
         self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, None))
     }
 

@@ -13,13 +13,14 @@ use super::{
     Bucket, EngineError, NewBucket, Options, Result,
     crash_mark::{self, Crashes},
     retention::BucketRetention,
-    settings::{JournalMode, MAX_SETTINGS, Settings},
+    settings::{BucketEncryption, JournalMode, MAX_SETTINGS, Settings},
     wraps::KeySources,
 };
 use crate::{
     envelope::{EncryptionContext, Id},
     keys::{BucketRoot, KeyService, SERVICE_KEY, SystemClock},
     name::{BucketName, FileName},
+    object::Geometry,
     store::{
         Birth, Kind, NodeKey, NodeRef, RenameMode,
         journal::{self, Journal, Recovery},
@@ -168,6 +169,7 @@ impl Buckets {
     /// Makes a bucket whose directory is born as `birth` says. With `adopt`, an existing directory becomes a bucket
     /// and keeps its plain files.
     pub(super) fn create(&self, name: &BucketName, new: NewBucket, birth: &Birth, adopt: bool) -> Result<()> {
+        self.check_new(&new)?;
         let existing = match self.root.lookup(&file_name(name)) {
             Ok((dir, _)) if adopt && !self.is_bucket(name) => Some(dir),
             Ok(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST).into()),
@@ -192,6 +194,16 @@ impl Buckets {
         Ok(self.root.sync_dir()?)
     }
 
+    /// Refuses what could not be used: layers without room, a key that does not exist.
+    fn check_new(&self, new: &NewBucket) -> Result<()> {
+        let geometry = Geometry::new(new.block_size, new.dual_layer);
+        BucketEncryption::new(new.default_encryption.clone()).check(&geometry)?;
+        if let Some(key) = new.default_encryption.key() {
+            self.sources.service.resolve(key)?;
+        }
+        Ok(())
+    }
+
     /// Fills a bucket directory with its reserved directory, durably.
     fn furnish(&self, dir: &NodeRef, new: NewBucket, plaintext: bool) -> Result<()> {
         let owner = dir.stat()?;
@@ -204,7 +216,6 @@ impl Buckets {
         let user = EncryptionContext::default();
         let (root, wrapped) = BucketRoot::create(&*self.sources.service, SERVICE_KEY, id, &user)?;
         let settings = Settings::new(id, new, plaintext);
-        settings.encryption.check(&settings.geometry)?;
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
         let bucket =

@@ -64,11 +64,10 @@ impl std::fmt::Display for EncryptionType {
 
 /// The names are those of S3 and count every letter's case.
 impl FromStr for EncryptionType {
-    type Err = RequestError;
+    type Err = UnknownEncryption;
 
-    fn from_str(text: &str) -> Result<Self, RequestError> {
-        let found = Self::ALL.into_iter().find(|known| known.name() == text);
-        found.ok_or_else(|| RequestError::Unknown(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, UnknownEncryption> {
+        Self::ALL.into_iter().find(|known| known.name() == text).ok_or(UnknownEncryption)
     }
 }
 
@@ -82,6 +81,11 @@ impl From<SseMode> for EncryptionType {
         }
     }
 }
+
+/// A text that names no encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write `AES256`, `aws:kms`, `aws:kms:dsse`, `SSE-C` or `NONE`, in exactly these letters")]
+pub struct UnknownEncryption;
 
 /// The encryption that a request names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -145,7 +149,7 @@ pub enum RequestError {
     #[error("`{}` is no encryption: write `AES256`, `aws:kms` or `aws:kms:dsse`, in exactly these letters", .0.escape_debug())]
     Unknown(String),
     /// Something that only the KMS modes have.
-    #[error("{what} is given, but the encryption is not `aws:kms`: ask for that, or leave {what} out")]
+    #[error("{what} is given, but the encryption is not `aws:kms`: ask for that, or leave it out")]
     NeedsKms {
         /// What is given.
         what: &'static str,
@@ -192,7 +196,7 @@ impl EncryptionHeaders {
         }
         let kind = match &self.encryption {
             None => EncryptionType::None,
-            Some(text) => text.parse()?,
+            Some(text) => text.parse().map_err(|UnknownEncryption| RequestError::Unknown(text.clone()))?,
         };
         match kind {
             EncryptionType::Kms | EncryptionType::DualKms => self.check_kms(kind),

@@ -7,6 +7,7 @@ use super::{
     settings::ConfigurationError,
 };
 use crate::{
+    audit::AuditError,
     crypto::CryptoError,
     keys::{BucketKeyError, KeyError},
     name::NameError,
@@ -102,6 +103,9 @@ pub enum EngineError {
     /// A wrong argument.
     #[error("invalid argument: {0}")]
     Invalid(&'static str),
+    /// The request may not go on without being recorded, and cannot be.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A size past what the format can hold.
     #[error("the object would grow past the largest size of its format")]
     TooLarge,

@@ -60,8 +60,8 @@ impl OpenDir {
 }
 
 impl Engine {
-    /// Starts a listing of `dir` for `caller`.
-    pub fn open_dir(&self, caller: &Caller, dir: &Item) -> Result<OpenDir> {
+    /// What [`Engine::open_dir`] does.
+    pub(super) fn list_for(&self, caller: &Caller, dir: &Item) -> Result<OpenDir> {
         if !dir.is_root() {
             let _granted = self.admit(caller, dir.bucket()?, Action::ListBucket, None, &|| dir.path())?;
         }

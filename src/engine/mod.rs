@@ -9,16 +9,20 @@
 
 mod admission;
 mod attributes;
+mod audit;
 mod bucket;
+mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
 mod clock;
 mod committer;
 mod crash_mark;
+mod ctime;
 mod defects;
 mod encryption;
 mod error;
 mod file;
+mod hidden;
 mod item;
 mod jobs;
 mod listing;
@@ -31,6 +35,7 @@ mod plain;
 mod policies;
 mod principals;
 mod process;
+mod programs;
 mod repair;
 mod request;
 mod retained;
@@ -52,13 +57,17 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
+pub use bucket_encryption::EncryptionFile;
 pub use defects::Defects;
-pub use encryption::{Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError};
+pub use encryption::{
+    Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
+};
 pub use error::{EngineError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use jobs::{
-    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Rewrap, Selection, Stored, Totals, Watch,
+    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
+    Watch,
 };
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
@@ -75,10 +84,11 @@ pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 
 use self::{
-    admission::Admission, attributes::Explicit, buckets::Buckets, committer::Committer, live::Budget,
-    table::ObjectTable, uploads::Uploads,
+    admission::Admission, attributes::Explicit, audit::Recorder, buckets::Buckets, committer::Committer,
+    live::Budget, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
+    audit::AuditLog,
     keys::CustomerKeys,
     store::{NodeRef, StoreLock, journal},
 };
@@ -92,7 +102,8 @@ pub struct Limits {
     pub dirty_total: u64,
     /// Bytes of tag pages kept for all open objects together; each may keep eight pages in any case.
     pub tag_cache: u64,
-    /// Objects up to this size have all their tag pages checked when opened.
+    /// Objects up to this size have all their tag pages checked when opened; after a crash those that were never synced
+    /// have all their blocks checked.
     pub strict_open: u64,
     /// Unsaved changes are saved after at most this long.
     pub commit_interval: std::time::Duration,
@@ -135,6 +146,8 @@ pub struct Options {
     pub access: Access,
     /// Memory and saving.
     pub limits: Limits,
+    /// Where requests are recorded, if they are.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// A store in use.
@@ -152,6 +165,7 @@ struct Shared {
     objects: Arc<ObjectTable>,
     budget: Arc<Budget>,
     admission: Admission,
+    recorder: Option<Recorder>,
     /// Held by the job that runs; taken before any other lock.
     job: Mutex<()>,
     uploads: Uploads,

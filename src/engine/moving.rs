@@ -17,8 +17,8 @@ use crate::{
 const MOST_JUDGED: usize = 10_000;
 
 impl Engine {
-    /// Moves a name within its bucket.
-    pub fn rename(
+    /// What [`Engine::rename`] does.
+    pub(super) fn rename_name(
         &self,
         caller: &Caller,
         from: (&Item, &OsStr),
@@ -46,8 +46,8 @@ impl Engine {
         Ok(from.0.node().rename(&old, to.0.node(), &new, mode)?)
     }
 
-    /// Gives `item` a further name in a directory of the same bucket.
-    pub fn link(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
+    /// What [`Engine::link`] does.
+    pub(super) fn link_name(&self, caller: &Caller, item: &Item, dir: &Item, name: &OsStr) -> Result<Attr> {
         self.require_writable()?;
         same_bucket(item, dir)?;
         let new = dir.usable_name(name)?;

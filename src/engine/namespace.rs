@@ -57,9 +57,10 @@ impl Engine {
         if stat.kind != Kind::File || item.is_root() {
             return Ok(Attr::new(stat, stat.size));
         }
+        let ctime = item.bucket()?.kept_times().shown(item.node(), stat);
         if let Some(object) = self.shared.objects.peek(stat.key) {
             let (size, mtime) = object.size_and_mtime();
-            let mut attr = Attr::new(stat, size);
+            let mut attr = Attr { ctime, ..Attr::new(stat, size) };
             attr.mtime = mtime.unwrap_or(attr.mtime);
             attr.blocks = attr.blocks.max(if mtime.is_some() { size.div_ceil(512) } else { 0 });
             return Ok(attr);
@@ -76,7 +77,7 @@ impl Engine {
                 }
             }
         };
-        Ok(Attr::new(stat, size))
+        Ok(Attr { ctime, ..Attr::new(stat, size) })
     }
 
     /// The size of an object that a crash may have left unfinished, at most that `derived` from the stored length. Without
@@ -162,8 +163,14 @@ impl Engine {
         Ok(item.node().read_link()?)
     }
 
-    /// Makes a directory; at the root of the mount, a bucket.
-    pub fn make_dir(&self, caller: &Caller, dir: &Item, name: &OsStr, mode: u32) -> Result<(Item, Attr)> {
+    /// What [`Engine::make_dir`] does.
+    pub(super) fn make_any_dir(
+        &self,
+        caller: &Caller,
+        dir: &Item,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<(Item, Attr)> {
         self.require_writable()?;
         let birth = birth(caller, mode);
         if dir.is_root() {
@@ -194,8 +201,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a symbolic link. Its target is stored in clear, as names are.
-    pub fn make_symlink(
+    /// What [`Engine::make_symlink`] does.
+    pub(super) fn put_symlink(
         &self,
         caller: &Caller,
         dir: &Item,
@@ -209,8 +216,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Removes a name that is not a directory.
-    pub fn unlink(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::unlink`] does.
+    pub(super) fn unlink_name(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         let gone = dir.usable_name(name)?;
         let _granted =
@@ -224,8 +231,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an empty directory; at the root of the mount, an empty bucket.
-    pub fn remove_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_dir`] does.
+    pub(super) fn remove_any_dir(&self, caller: &Caller, dir: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if dir.is_root() {
             let name = bucket_name(name)?;

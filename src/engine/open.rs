@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
-    pub fn open(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
+    /// What [`Engine::open`] does.
+    pub(super) fn open_file(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
         if item.kind() != Kind::File {
             return Err(EngineError::Invalid("only regular files are opened here"));
         }
@@ -201,8 +201,8 @@ impl Engine {
         Ok(Content::Encrypted(object))
     }
 
-    /// Truncates an open file to nothing: a new PUT.
-    pub(super) fn truncate(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
+    /// What [`Engine::truncate`] does.
+    pub(super) fn truncate_file(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
         let item = file.item();
         let creation = self.admit_put(caller, item)?;
         match (file.content(), creation) {
@@ -212,8 +212,8 @@ impl Engine {
         }
     }
 
-    /// Creates a regular file that must not exist, and opens it. A denied creation leaves nothing behind.
-    pub fn create(
+    /// What [`Engine::create`] does.
+    pub(super) fn create_file(
         &self,
         caller: &Caller,
         dir: &Item,

@@ -56,7 +56,8 @@ impl PlainOpens {
         let open = opens.entry(key).or_default();
         let free = open.count <= mine && !open.claimed;
         open.claimed |= free;
-        free.then_some(PlainClaim { of: self, key })
+        // Made only where it holds: its end takes the lock.
+        free.then(|| PlainClaim { of: self, key })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeKey, Opens>> {

@@ -35,16 +35,16 @@ impl Engine {
         Ok(self.shared.buckets.find(name)?.1)
     }
 
-    /// Makes a bucket. With `adopt`, an existing directory becomes a bucket and keeps its plain files.
-    pub fn create_bucket(&self, name: &BucketName, new: NewBucket, adopt: bool) -> Result<()> {
+    /// What [`Engine::create_bucket`] does.
+    pub(super) fn add_bucket(&self, name: &BucketName, new: NewBucket, adopt: bool) -> Result<()> {
         self.require_writable()?;
         let owner = self.shared.root.stat()?;
         let birth = Birth { mode: 0o755, umask: 0o022, uid: owner.uid, gid: owner.gid };
         self.shared.buckets.create(name, new, &birth, adopt)
     }
 
-    /// Deletes an empty bucket.
-    pub fn delete_bucket(&self, name: &BucketName) -> Result<()> {
+    /// What [`Engine::delete_bucket`] does.
+    pub(super) fn drop_bucket(&self, name: &BucketName) -> Result<()> {
         self.require_writable()?;
         self.shared.buckets.delete(name)
     }

@@ -123,7 +123,7 @@ impl BucketEncryption {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigurationError {
     /// Something that only the KMS modes have.
-    #[error("{what} is given, but the encryption is not `aws:kms`: name that, or leave {what} out")]
+    #[error("{what} is given, but the encryption is not `aws:kms`: name that, or leave it out")]
     NeedsKms {
         /// What is given.
         what: &'static str,

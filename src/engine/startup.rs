@@ -3,8 +3,15 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Committer, Engine, Options, Shared, admission::Admission, attributes::Explicit, buckets::Buckets,
-    live::Budget, principals::Principals, table::ObjectTable, uploads::Uploads,
+    Committer, Engine, Options, Shared,
+    admission::Admission,
+    attributes::Explicit,
+    audit::{Recorder, watched},
+    buckets::Buckets,
+    live::Budget,
+    principals::Principals,
+    table::ObjectTable,
+    uploads::Uploads,
 };
 use crate::{
     crypto,
@@ -60,7 +67,7 @@ impl Engine {
         mut options: Options,
     ) -> Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
-        let (keys, store) = (keys.into(), LocalStore::open(path).map_err(io)?);
+        let (keys, store) = (watched(keys.into(), &options), LocalStore::open(path).map_err(io)?);
         let id = layout::open_store(&store.root())?;
         if id.as_bytes() != keys.store_id().as_bytes() {
             return Err(StartError::ForeignKeyring);
@@ -110,6 +117,7 @@ impl Engine {
             admission: Admission::new(Principals::new(owner, &options.access), options.access.mode),
             uploads: Uploads::default(),
             explicit: Explicit::default(),
+            recorder: options.audit.clone().map(Recorder::new),
             options,
             job: std::sync::Mutex::default(),
             lock,

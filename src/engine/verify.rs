@@ -5,10 +5,13 @@ use std::ops::Range;
 use super::{
     Bucket, Engine, EngineError, Item, Result,
     item::Form,
-    live::{LiveObject, Opening},
+    live::{LiveObject, Opening, read_header},
 };
 use crate::{
+    envelope::RecordType,
+    keys::{BucketKeyError, KeyError},
     name::{BucketName, FileName},
+    object::SseMode,
     store::{Access, Kind},
 };
 
@@ -34,6 +37,8 @@ pub struct Report {
     pub plain: u64,
     /// Damaged objects.
     pub damaged: Vec<Finding>,
+    /// Objects that nothing can be said about, because their key is missing or may not be used.
+    pub keyless: Vec<Finding>,
 }
 
 impl Report {
@@ -42,6 +47,7 @@ impl Report {
         match seen {
             Seen::Plain => self.plain += 1,
             Seen::Sound { size } => self.count(size),
+            Seen::Keyless { finding } => self.keyless.push(finding),
             Seen::Damaged { size, finding, .. } => {
                 if let Some(size) = size {
                     self.count(size);
@@ -71,6 +77,11 @@ pub(super) struct Entry<'a> {
 
 /// What was found about one file.
 pub(super) enum Seen {
+    /// Its key is missing or may not be used.
+    Keyless {
+        /// Which, and why.
+        finding: Finding,
+    },
     /// Nothing authenticates it.
     Plain,
     /// All of it was read.
@@ -192,6 +203,12 @@ impl Engine {
             Seen::Damaged { size, finding, altered: lost.altered }
         };
         Ok(match self.open_for_verification(item, item.bucket()?) {
+            Err(error) if is_keyless(&error, item) => {
+                let reason = error.to_string();
+                let finding =
+                    Finding { object: item.node().path().display().to_string(), ranges: Vec::new(), reason };
+                Seen::Keyless { finding }
+            }
             Err(error) => damage(None, Vec::new(), error.into()),
             Ok(object) => match read_all(&object, progress) {
                 (_, None) => Seen::Sound { size: object.size() },
@@ -206,6 +223,26 @@ impl Engine {
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
         LiveObject::open(bucket.clone(), item.node().clone(), file, (Opening::Verifying, None), budget, peers)
     }
+}
+
+/// Whether the object could not be opened for want of its key. A key that refuses a wrapped key speaks of damage, but for a
+/// customer key: there, the right one is not among those that are known. So does a header without its wrapped keys.
+fn is_keyless(error: &EngineError, item: &Item) -> bool {
+    let (EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error))) = error else {
+        return false;
+    };
+    let Ok(Ok((_, header))) = item.node().open(Access::Read).and_then(|file| read_header(&file)) else {
+        return false;
+    };
+    let mode = header.identity.mode;
+    let further = match mode {
+        SseMode::S3 | SseMode::Kms => None,
+        SseMode::Customer => Some(RecordType::CustomerVerifier),
+        SseMode::DualKms => Some(RecordType::DataKey2),
+    };
+    let mut records = further.into_iter().chain([RecordType::DataKey1]);
+    let whole = records.all(|kind| header.keys.find(kind).is_some());
+    whole && (mode == SseMode::Customer || !matches!(error, KeyError::Rejected { .. }))
 }
 
 /// Reads the whole object; the ranges that cannot be read, and the first reason.

@@ -5,6 +5,7 @@
 //! service is asked.
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     path::PathBuf,
     sync::{
@@ -132,7 +133,7 @@ impl Wraps {
     }
 
     /// The records of an object's header (format section 5.4).
-    fn wrap(
+    pub(super) fn wrap(
         &self,
         sealing: &Sealing,
         object: Id,
@@ -291,6 +292,11 @@ impl Wraps {
         Ok(self.wrapping.get_shared(master.clone(), load)?)
     }
 
+    /// The bucket key of SSE-S3 that wraps new data keys.
+    pub(super) fn service_wrapping_key(&self) -> Result<Arc<BucketKey>> {
+        self.wrapping_key(&service_key())
+    }
+
     fn newest_key(
         &self,
         master: &KeyId,
@@ -342,6 +348,26 @@ impl Wraps {
     pub(super) fn renewed(&self, key: BucketKey) {
         self.keys.insert(key);
         self.wrapping.purge();
+    }
+
+    /// Makes a new bucket key for each master key that has one here; they wrap new data keys from now on.
+    pub(super) fn renew_keys(&self) -> Result<()> {
+        let (dir, _) = self.private.lookup(&fixed(KEK_DIR))?;
+        let mut masters = BTreeSet::new();
+        let mut entries = dir.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Some(id) = entry.name.to_str().and_then(Id::from_hex) else { continue };
+            if let Some(sealed) = self.read_key_file(id)? {
+                masters.insert(self.service().key_of(&sealed.claims().wrapped)?);
+            }
+        }
+        for master in masters {
+            // Made later than all others, also within one second: the latest is the one that wraps.
+            let last = self.stored_keys(&master)?.into_iter().map(|(created, _)| created).max();
+            self.make_key(&master, clock::now_secs().max(last.unwrap_or(0) + 1))?;
+        }
+        self.wrapping.purge();
+        Ok(())
     }
 
     /// Makes the first bucket key of a new bucket.

@@ -33,7 +33,7 @@ impl Adapter {
         let (ops, parent) = (&self.ops, header.node);
         let creator = |umask| creator(header, umask);
         Some(match *operation {
-            Operation::Lookup { name } => self.entry(ops.lookup(parent, name)),
+            Operation::Lookup { name } => self.looked_up(ops.lookup(parent, name)),
             Operation::MakeNode { name, mode, rdev, umask } => {
                 self.entry(ops.make_node(&creator(umask), parent, name, mode, rdev.into()))
             }
@@ -112,6 +112,15 @@ impl Adapter {
             }
             Operation::Ioctl => Err(Errno(libc::ENOTTY)),
             _ => Err(Errno(libc::ENOSYS)),
+        }
+    }
+
+    /// The kernel may remember that a name is absent for as long as it may remember others: what it makes itself, it
+    /// knows of.
+    fn looked_up(&self, outcome: Result<ops::Entry>) -> Result<Answer> {
+        match outcome {
+            Err(Errno(libc::ENOENT)) if !self.ttl.is_zero() => Ok(Answer::Absent(self.ttl)),
+            outcome => self.entry(outcome),
         }
     }
 

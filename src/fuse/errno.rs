@@ -53,7 +53,10 @@ fn errno_of(error: &EngineError) -> Errno {
         EngineError::BucketKey(BucketKeyError::Damaged { .. } | BucketKeyError::Misplaced { .. }) => {
             libc::EIO
         }
-        EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::Crypto(..) => libc::EIO,
+        EngineError::Integrity { .. }
+        | EngineError::Bucket { .. }
+        | EngineError::Crypto(..)
+        | EngineError::Audit(..) => libc::EIO,
         EngineError::Reserved(..) | EngineError::RootHoldsBuckets | EngineError::Retained { .. } => {
             libc::EPERM
         }
@@ -96,6 +99,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Blocked { .. }
         | EngineError::Bucket { .. }
         | EngineError::Crypto(..)
+        | EngineError::Audit(..)
         | EngineError::Invalid(..) => true,
         EngineError::Integrity { .. }
         | EngineError::Denied(..)

@@ -1,8 +1,8 @@
 //! The inode table: which item the kernel means by a node number, and how many references it holds.
 //!
 //! A node number is the inode number of the backing file where it can be (same device as the root, not taken), so that
-//! `st_ino` is stable, equals what a listing says, and hard links are recognised; the protocol library gives no way to
-//! report an `st_ino` that differs from the node number. Everything else gets a number with the top bit set.
+//! `st_ino` is stable, equals what a listing says, and hard links are recognised; one number then serves as node number
+//! and as `st_ino`. Everything else gets a number with the top bit set.
 //! Numbers are never ambiguous: an item keeps its number until the kernel has forgotten it, and an item that lost its
 //! last name is pinned, so the backing file system cannot give its number away meanwhile.
 //!

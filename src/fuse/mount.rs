@@ -102,11 +102,10 @@ fn unmount_with_helper(mountpoint: &Path, how: Unmount) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("`{HELPER}` failed: {status}"))) }
 }
 
-/// Detaches a mount whose daemon has died, which would make every use of the directory fail (`ENOTCONN`; or
-/// `ECONNABORTED` while the kernel is still letting go of the daemon's rings). Whether there was one.
+/// Detaches a mount whose daemon has died, which would make every use of the directory fail. Whether there was one.
 pub(super) fn detach_if_dead(mountpoint: &Path) -> io::Result<bool> {
     match probe(mountpoint) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
+        Err(error) if error.raw_os_error().is_some_and(|raw| ORPHANED.contains(&raw)) => {
             unmount(mountpoint, Unmount::Lazy)?;
             Ok(true)
         }
@@ -145,6 +144,8 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// What a mount answers whose daemon has died: the first always; the others while its rings are being taken down.
+const ORPHANED: [i32; 3] = [libc::ENOTCONN, libc::ECONNABORTED, libc::ECANCELED];
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
 /// The environment variable that names the descriptor of its socket to the helper.

@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use linux_keyutils::{KeyRing, KeyRingIdentifier};
-
-use super::{CustomerKey, KeyringError, keyring::read_private};
-use crate::crypto::Zeroizing;
+use super::{CustomerKey, KernelKeyError, KeyringError, kernel_key::read_kernel_key, keyring::read_private};
 
 /// Why no customer key could be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +22,8 @@ pub enum CustomerKeyError {
     #[error("`{path}` has no key: write one as Base64 or hex of 32 bytes", path = .0.display())]
     Empty(PathBuf),
     /// The kernel does not hand out such a key.
-    #[error("the kernel's keyrings of session and user have no usable key `{name}` of type `user`: {why}")]
-    Kernel {
-        /// The name.
-        name: String,
-        /// What the kernel said.
-        why: String,
-    },
+    #[error(transparent)]
+    Kernel(#[from] KernelKeyError),
     /// The key in the kernel is something else.
     #[error("the key `{0}` in the kernel's keyring does not hold 32 bytes, nor Base64 or hex of them")]
     Payload(String),
@@ -54,33 +46,23 @@ impl CustomerKey {
         if keys.is_empty() { Err(CustomerKeyError::Empty(path.to_owned())) } else { Ok(keys) }
     }
 
-    /// The key called `name` of type `user` in the session's keyring, else in the user's: 32 bytes, or text of them.
+    /// The key called `name` of type `user` in a keyring of the session or the user: 32 bytes, or text of them.
     /// See `keyrings(7)`.
     pub fn read_kernel(name: &str) -> Result<Self, CustomerKeyError> {
-        let mut payload = Zeroizing::new([0; MAX_PAYLOAD]);
-        let got = read_kernel(name, &mut payload)
-            .map_err(|error| CustomerKeyError::Kernel { name: name.to_owned(), why: error.to_string() })?;
-        let payload = payload.get(..got).unwrap_or_default();
-        let raw = || crate::crypto::Secret::from_slice(payload).map(Self::new);
-        raw().or_else(|| Self::parse(payload)).ok_or_else(|| CustomerKeyError::Payload(name.to_owned()))
+        let payload = read_kernel_key(name)?;
+        let raw = || crate::crypto::Secret::from_slice(&payload).map(Self::new);
+        raw().or_else(|| Self::parse(&payload)).ok_or_else(|| CustomerKeyError::Payload(name.to_owned()))
     }
-}
-
-/// The payload's length; one that is longer than `buffer` is not all there.
-fn read_kernel(name: &str, buffer: &mut [u8; MAX_PAYLOAD]) -> Result<usize, linux_keyutils::KeyError> {
-    let search = |ring| KeyRing::from_special_id(ring, false).and_then(|ring| ring.search(name));
-    let key = search(KeyRingIdentifier::Session).or_else(|_| search(KeyRingIdentifier::User))?;
-    key.read(buffer)
 }
 
 /// Longest history file, in bytes: thousands of keys.
 const MAX_FILE: u64 = 256 * 1024;
-/// Longer than any form of a key.
-const MAX_PAYLOAD: usize = 128;
 
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
+
+    use linux_keyutils::{KeyRing, KeyRingIdentifier};
 
     use super::*;
 
@@ -99,6 +81,24 @@ mod tests {
         assert_eq!(CustomerKey::read_file(&path).unwrap().len(), 2);
         let (_dir, path) = file("\n# none\n", 0o400);
         assert!(matches!(CustomerKey::read_file(&path), Err(CustomerKeyError::Empty(_))));
+    }
+
+    #[test]
+    fn row_f3_a_key_is_taken_from_the_kernel_as_bytes_or_as_text_of_them() {
+        let ring = KeyRing::from_special_id(KeyRingIdentifier::User, true).unwrap();
+        let name = |what: &str| format!("strongroom-test-{what}-{}", std::process::id());
+        for (what, payload, usable) in [
+            ("raw", vec![7; 32], true),
+            ("hex", "07".repeat(32).into_bytes(), true),
+            ("short", vec![7; 31], false),
+        ] {
+            let key = ring.add_key(&name(what), &payload).unwrap();
+            let read = CustomerKey::read_kernel(&name(what));
+            key.invalidate().unwrap();
+            assert_eq!(read.is_ok(), usable, "{what}");
+        }
+        let missing = CustomerKey::read_kernel(&name("none"));
+        assert!(matches!(missing, Err(CustomerKeyError::Kernel { .. })));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod derive;
 #[cfg(test)]
 mod fake;
 mod hexbytes;
+mod kernel_key;
 mod keyring;
 mod master;
 mod name;
@@ -20,6 +21,7 @@ mod service;
 mod state;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use bucket::{
     BucketKey, BucketKeyError, BucketKeyRecord, BucketKeys, BucketRoot, MAX_BUCKET_KEY_RECORD,
@@ -28,6 +30,7 @@ pub use bucket::{
 pub use clock::{Clock, SystemClock};
 pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
 pub use customer_source::CustomerKeyError;
+pub use kernel_key::KernelKeyError;
 pub use keyring::{
     Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
     SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,
@@ -40,3 +43,4 @@ pub use providers::{
 };
 pub use service::KeyService;
 pub use state::KeyState;
+pub use witness::{KeyUse, Witness};

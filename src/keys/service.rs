@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    AliasName, Binding, KeyError, KeyId, KeyName, KeyScope, KeyState, Keyring, KeyringError, MasterKey,
-    SERVICE_KEY, keyring::FileStamp,
+    AliasName, Binding, KeyError, KeyId, KeyName, KeyScope, KeyState, KeyUse, Keyring, KeyringError,
+    MasterKey, SERVICE_KEY, Witness, keyring::FileStamp,
 };
 use crate::{
     crypto::Secret,
@@ -36,6 +36,7 @@ pub struct KeyService {
     /// Keys whose imported material had expired when last looked, and how often that number changed.
     expired: AtomicU64,
     expiries: AtomicU64,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl KeyService {
@@ -45,7 +46,14 @@ impl KeyService {
     /// exact one, take that as well ([`KeyService::probe`]).
     pub fn new(keyring: Keyring, providers: BTreeMap<String, Arc<dyn MasterKey>>, scope: KeyScope) -> Self {
         let (seen, expired, expiries) = (Mutex::new(None), AtomicU64::new(0), AtomicU64::new(0));
-        Self { keyring, providers, scope, seen, expired, expiries }
+        Self { keyring, providers, scope, seen, expired, expiries, witness: None }
+    }
+
+    /// The same service, with every use of a master key seen by `witness`.
+    #[must_use]
+    pub fn watched_by(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
     }
 
     /// The list of keys.
@@ -106,6 +114,12 @@ impl KeyService {
             Some((.., name)) if name.starts_with("arn:") => name,
             _ => self.scope.key_arn(id),
         }
+    }
+
+    /// The name by which records of `id` call it: that at its provider, where it has one.
+    pub fn record_name(&self, id: &KeyId) -> String {
+        let remote = self.keyring.remote_keys().into_iter().find(|(key, ..)| key == id);
+        remote.map_or_else(|| id.as_str().to_owned(), |(.., name)| name)
     }
 
     /// The state of a key as last read; call [`KeyService::refresh`] before a decision. Takes no system call.
@@ -245,6 +259,42 @@ impl MasterKey for KeyService {
         binding: &Binding,
     ) -> Result<WrappedKey, KeyError> {
         self.follow();
+        let answer = self.wrap(key, secret, user, binding);
+        if let Some(witness) = &self.witness {
+            let key = key.parse().ok().map(|id| self.arn(&id));
+            let version = answer.as_ref().ok().map(|wrapped| wrapped.key_version);
+            let (context, failure) = (&binding.context(user), answer.as_ref().err());
+            tell(&**witness, KeyUse { wraps: true, key, version, context, failure })?;
+        }
+        answer
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
+        self.follow();
+        let answer = self.unwrap(wrapped, binding);
+        if let Some(witness) = &self.witness {
+            let key = self.key_of(wrapped).ok().map(|id| self.arn(&id));
+            let version = Some(wrapped.key_version);
+            let (context, failure) = (&binding.context(&wrapped.context), answer.as_ref().err());
+            tell(&**witness, KeyUse { wraps: false, key, version, context, failure })?;
+        }
+        answer
+    }
+}
+
+fn tell(witness: &dyn Witness, used: KeyUse<'_>) -> Result<(), KeyError> {
+    let key = || used.key.clone().unwrap_or_else(|| "(unknown)".to_owned());
+    witness.used(&used).map_err(|why| KeyError::Unavailable { key: key(), why })
+}
+
+impl KeyService {
+    fn wrap(
+        &self,
+        key: &str,
+        secret: &Secret<32>,
+        user: &EncryptionContext,
+        binding: &Binding,
+    ) -> Result<WrappedKey, KeyError> {
         match self.holder(key)? {
             None => self.keyring.wrap_key(key, secret, user, binding),
             Some(holder) => {
@@ -254,8 +304,7 @@ impl MasterKey for KeyService {
         }
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
-        self.follow();
+    fn unwrap(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
         if wrapped.provider == Provider::Keyring {
             return self.keyring.unwrap_key(wrapped, binding);
         }

@@ -99,8 +99,9 @@ impl StoreLock {
     pub fn describe(&self, holder: &Holder) -> Result<(), StoreError> {
         let write = || {
             let text = serde_json::to_vec(holder)?;
-            self.file.set_len(0)?;
-            self.file.write_all_at(&text, 0)
+            // In this order a longer text replaces a shorter one without a moment in which there is none.
+            self.file.write_all_at(&text, 0)?;
+            self.file.set_len(text.len() as u64)
         };
         write().map_err(io_at("write the store's lock file"))
     }

@@ -1,12 +1,12 @@
 //! A file system that hands everything through: what the protocol itself costs, and so the yardstick for the drive.
 //!
-//! Same library, same terms with the kernel, same number of threads as the drive; an `O_PATH` descriptor for each node.
+//! Same transports, same terms with the kernel, same number of threads as the drive; an `O_PATH` descriptor for each node.
 //! It serves `scripts/bench.sh` alone and judges nothing: run it as the only user of its mount.
 //!
-//! `passthrough SOURCE MOUNTPOINT [THREADS]` stays in the foreground until it is unmounted.
+//! `passthrough SOURCE MOUNTPOINT [classic|uring]` stays in the foreground until it is unmounted. Without a word it takes
+//! the transport that the drive would.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     ffi::{CString, OsStr, OsString},
     fs::{self, File},
@@ -18,40 +18,47 @@ use std::{
             fs::{FileExt, MetadataExt},
         },
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context;
-use fuser::{
-    AccessFlags, BsdFileFlags, Config, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, Session, SessionACL, TimeOrNow, WriteFlags,
-};
 use rustix::fs::{
     AtFlags, CWD, Dir, FallocateFlags, Gid, Mode, OFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps,
     UTIME_NOW, UTIME_OMIT, Uid, XattrFlags,
+};
+use strongroom::{
+    engine::{Attr, SetAttr},
+    fuse::{
+        Errno,
+        protocol::{
+            Agreement, Answer, Entry, Fill, Header, Lines, Offer, Opened, Operation, features, open_reply,
+        },
+        transport::{self, Device, Service, Serving},
+    },
+    store::{Kind, NodeKey, SetTime, Space, Timestamp},
 };
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(source), Some(mountpoint)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: passthrough SOURCE MOUNTPOINT [THREADS]");
+        anyhow::bail!("usage: passthrough SOURCE MOUNTPOINT [classic|uring]");
     };
-    let threads = match arguments.next() {
-        Some(text) => text.to_str().and_then(|text| text.parse().ok()).context("THREADS is no number")?,
-        None => usual_threads(),
+    let rings = match arguments.next().as_deref().and_then(OsStr::to_str) {
+        None => transport::available().is_ok(),
+        Some("classic") => false,
+        Some("uring") => transport::available().map(|()| true)?,
+        Some(other) => anyhow::bail!("unknown transport `{other}`"),
     };
     allow_many_descriptors()?;
     make_room_for_descriptors()?;
     rustix::process::umask(Mode::empty());
-    serve(Path::new(&source), &PathBuf::from(mountpoint), threads)
+    serve(Path::new(&source), Path::new(&mountpoint), rings)
 }
 
 /// As many as the drive starts by default.
@@ -72,19 +79,44 @@ fn make_room_for_descriptors() -> io::Result<()> {
     Ok(rustix::io::fcntl_dupfd_cloexec(io::stdin(), last).map(drop)?)
 }
 
-fn serve(source: &Path, mountpoint: &Path, threads: usize) -> anyhow::Result<()> {
+fn serve(source: &Path, mountpoint: &Path, rings: bool) -> anyhow::Result<()> {
     let root = rustix::fs::open(source, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open `{}`", source.display()))?;
-    let mut config = Config::default();
-    config.n_threads = Some(threads);
-    config.clone_fd = threads >= 4;
     let device = mount(mountpoint).context("cannot mount: run as root")?;
-    let session = Session::from_fd(Passthrough::new(root), device, SessionACL::Owner, config)
-        .inspect_err(|_| detach(mountpoint))?;
-    let served = thread::spawn(move || session.run());
+    let serving = start(device, Passthrough::new(root), rings).inspect_err(|_| detach(mountpoint))?;
+    eprintln!("passthrough: transport {}", serving.transport());
     raise_read_ahead(mountpoint)?;
-    served.join().map_err(|_| anyhow::anyhow!("the loop panicked"))??;
-    Ok(())
+    Ok(serving.join()?)
+}
+
+fn start(device: OwnedFd, service: Passthrough, rings: bool) -> anyhow::Result<Serving> {
+    let device = Device::open(device, |offer| agree(offer, rings))?;
+    Ok(Serving::start(&device, &Arc::new(service), usual_threads())?)
+}
+
+/// What the drive agrees to.
+fn agree(offer: &Offer, rings: bool) -> Agreement {
+    let wanted = features::ASYNC_READ
+        | features::ATOMIC_O_TRUNC
+        | features::BIG_WRITES
+        | features::MAX_PAGES
+        | features::DONT_MASK
+        | features::AUTO_INVAL_DATA
+        | features::DO_READDIRPLUS
+        | features::READDIRPLUS_AUTO
+        | features::ASYNC_DIO
+        | features::PARALLEL_DIROPS
+        | features::CACHE_SYMLINKS
+        | features::DIRECT_IO_ALLOW_MMAP
+        | features::HANDLE_KILLPRIV_V2
+        | features::POSIX_ACL
+        | if rings { features::OVER_IO_URING } else { 0 };
+    Agreement {
+        max_readahead: offer.max_readahead,
+        features: offer.features & wanted,
+        max_background: 64,
+        max_write: 1 << 20,
+    }
 }
 
 fn mount(mountpoint: &Path) -> io::Result<OwnedFd> {
@@ -131,8 +163,8 @@ impl Node {
         Ok(rustix::fs::open(self.path(), flags | OFlags::CLOEXEC, Mode::empty())?)
     }
 
-    fn attr(&self, id: u64) -> io::Result<FileAttr> {
-        Ok(attr(id, &rustix::fs::statat(&self.fd, "", AtFlags::EMPTY_PATH)?))
+    fn attr(&self) -> io::Result<Attr> {
+        Ok(attr(&rustix::fs::statat(&self.fd, "", AtFlags::EMPTY_PATH)?))
     }
 }
 
@@ -141,7 +173,7 @@ struct Listing(Vec<Line>);
 
 struct Line {
     ino: u64,
-    kind: FileType,
+    kind: Kind,
     name: OsString,
 }
 
@@ -183,7 +215,7 @@ impl Passthrough {
         new
     }
 
-    fn lookup(&self, parent: u64, name: &OsStr) -> io::Result<FileAttr> {
+    fn lookup(&self, parent: u64, name: &OsStr) -> io::Result<Attr> {
         let parent = self.nodes.get(parent)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())?;
@@ -191,7 +223,7 @@ impl Passthrough {
         let mut shard = self.nodes.shard(stat.st_ino);
         let new = || Arc::new(Node { fd, lookups: AtomicU64::new(0) });
         shard.entry(stat.st_ino).or_insert_with(new).lookups.fetch_add(1, Ordering::Relaxed);
-        Ok(attr(stat.st_ino, &stat))
+        Ok(attr(&stat))
     }
 
     fn forget(&self, id: u64, count: u64) {
@@ -202,26 +234,26 @@ impl Passthrough {
         }
     }
 
-    fn keep(&self, file: impl Into<File>) -> FileHandle {
+    fn keep(&self, file: impl Into<File>) -> u64 {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         self.files.shard(number).insert(number, Arc::new(file.into()));
-        FileHandle(number)
+        number
     }
 
-    fn open(&self, id: u64, flags: i32) -> io::Result<FileHandle> {
+    fn open(&self, id: u64, flags: i32) -> io::Result<u64> {
         let flags =
             OFlags::from_bits_retain(flags.cast_unsigned()) & (OFlags::RDWR | OFlags::WRONLY | OFlags::TRUNC);
         Ok(self.keep(self.nodes.get(id)?.open(flags)?))
     }
 
-    fn create(&self, parent: u64, name: &OsStr, mode: u32) -> io::Result<(FileAttr, FileHandle)> {
+    fn create(&self, parent: u64, name: &OsStr, mode: u32) -> io::Result<(Attr, u64)> {
         let dir = self.nodes.get(parent)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&dir.fd, name, flags, Mode::from_raw_mode(mode))?;
         Ok((self.lookup(parent, name)?, self.keep(file)))
     }
 
-    fn set_attr(&self, id: u64, set: &Change, open: Option<u64>) -> io::Result<FileAttr> {
+    fn set_attr(&self, id: u64, set: &SetAttr, open: Option<u64>) -> io::Result<Attr> {
         let node = self.nodes.get(id)?;
         if let Some(mode) = set.mode {
             rustix::fs::chmodat(CWD, node.path(), Mode::from_raw_mode(mode), AtFlags::empty())?;
@@ -236,13 +268,15 @@ impl Passthrough {
                 None => rustix::fs::ftruncate(node.open(OFlags::WRONLY)?, size)?,
             }
         }
-        if set.times.last_access.tv_nsec != UTIME_OMIT || set.times.last_modification.tv_nsec != UTIME_OMIT {
-            rustix::fs::utimensat(&node.fd, "", &set.times, AtFlags::EMPTY_PATH)?;
+        if (set.atime, set.mtime) != (SetTime::Keep, SetTime::Keep) {
+            let times =
+                Timestamps { last_access: time_to_set(set.atime), last_modification: time_to_set(set.mtime) };
+            rustix::fs::utimensat(&node.fd, "", &times, AtFlags::EMPTY_PATH)?;
         }
-        node.attr(id)
+        node.attr()
     }
 
-    fn list(&self, id: u64) -> io::Result<FileHandle> {
+    fn list(&self, id: u64) -> io::Result<u64> {
         let fd = self.nodes.get(id)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
         let lines = Dir::new(fd)?.map(|entry| {
             let entry = entry?;
@@ -252,417 +286,212 @@ impl Passthrough {
         let listing = Listing(lines.collect::<io::Result<_>>()?);
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         self.listings.shard(number).insert(number, Arc::new(listing));
-        Ok(FileHandle(number))
-    }
-
-    fn plus(&self, parent: u64, line: &Line) -> io::Result<FileAttr> {
-        match line.name.as_bytes() {
-            b"." | b".." => self.nodes.get(parent)?.attr(parent),
-            _ => self.lookup(parent, &line.name),
-        }
+        Ok(number)
     }
 }
 
-/// What `setattr` asks for.
-struct Change {
-    mode: Option<u32>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    size: Option<u64>,
-    times: Timestamps,
-}
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; (1 << 20) + PAGE]);
-}
-
-impl Filesystem for Passthrough {
-    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = InitFlags::FUSE_ASYNC_READ
-            | InitFlags::FUSE_ATOMIC_O_TRUNC
-            | InitFlags::FUSE_BIG_WRITES
-            | InitFlags::FUSE_MAX_PAGES
-            | InitFlags::FUSE_DONT_MASK
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_ASYNC_DIO
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            | InitFlags::FUSE_POSIX_ACL;
-        let offered = config.capabilities() & wanted;
-        let refused = |what: &str| io::Error::other(format!("the kernel refuses {what}"));
-        config.add_capabilities(offered).map_err(|_| refused("capabilities"))?;
-        config.set_max_write(1 << 20).map_err(|_| refused("the write size"))?;
-        config.set_max_background(64).map_err(|_| refused("the queue length"))?;
-        Ok(())
-    }
-
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply_entry(self.lookup(parent.0, name), reply);
-    }
-
-    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
-        self.forget(ino.0, nlookup);
-    }
-
-    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        reply_attr(self.nodes.get(ino.0).and_then(|node| node.attr(ino.0)), reply);
-    }
-
-    fn setattr(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        _ctime: Option<SystemTime>,
-        fh: Option<FileHandle>,
-        _crtime: Option<SystemTime>,
-        _chgtime: Option<SystemTime>,
-        _bkuptime: Option<SystemTime>,
-        _flags: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        let times = Timestamps { last_access: time_to_set(atime), last_modification: time_to_set(mtime) };
-        let change = Change { mode: mode.map(|mode| mode & 0o7777), uid, gid, size, times };
-        reply_attr(self.set_attr(ino.0, &change, fh.map(|fh| fh.0)), reply);
-    }
-
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        let target =
-            self.nodes.get(ino.0).and_then(|node| Ok(rustix::fs::readlinkat(&node.fd, "", Vec::new())?));
-        match target {
-            Ok(target) => reply.data(target.to_bytes()),
-            Err(error) => reply.error(error.into()),
-        }
-    }
-
-    fn mkdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let outcome = self.nodes.get(parent.0).and_then(|dir| {
-            rustix::fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(mode & !umask))?;
-            self.lookup(parent.0, name)
-        });
-        reply_entry(outcome, reply);
-    }
-
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.nodes.get(parent.0);
-        reply_empty(done.and_then(|dir| Ok(rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty())?)), reply);
-    }
-
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.nodes.get(parent.0);
-        reply_empty(done.and_then(|dir| Ok(rustix::fs::unlinkat(&dir.fd, name, AtFlags::REMOVEDIR)?)), reply);
-    }
-
-    fn symlink(&self, _req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let made = self.nodes.get(parent.0).and_then(|dir| {
-            rustix::fs::symlinkat(target, &dir.fd, link_name)?;
-            self.lookup(parent.0, link_name)
-        });
-        reply_entry(made, reply);
-    }
-
-    fn rename(
-        &self,
-        _req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        newparent: INodeNo,
-        newname: &OsStr,
-        flags: RenameFlags,
-        reply: ReplyEmpty,
-    ) {
-        let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
-        let done = self.nodes.get(parent.0).and_then(|from| {
-            let to = self.nodes.get(newparent.0)?;
-            Ok(rustix::fs::renameat_with(&from.fd, name, &to.fd, newname, flags)?)
-        });
-        reply_empty(done, reply);
-    }
-
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let made = self.nodes.get(ino.0).and_then(|node| {
-            let dir = self.nodes.get(newparent.0)?;
-            rustix::fs::linkat(CWD, node.path(), &dir.fd, newname, AtFlags::SYMLINK_FOLLOW)?;
-            self.lookup(newparent.0, newname)
-        });
-        reply_entry(made, reply);
-    }
-
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.open(ino.0, flags.0) {
-            Ok(handle) => reply.opened(handle, open_reply(flags.0)),
-            Err(error) => reply.error(error.into()),
-        }
-    }
-
-    fn create(
-        &self,
-        _req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        flags: i32,
-        reply: ReplyCreate,
-    ) {
-        match self.create(parent.0, name, mode & !umask & 0o7777) {
-            Ok((attr, handle)) => reply.created(&TTL, &attr, GENERATION, handle, open_reply(flags)),
-            Err(error) => reply.error(error.into()),
-        }
-    }
-
-    fn read(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        BUFFER.with_borrow_mut(|bytes| {
-            // The kernel takes an aligned reply page by page without splitting.
-            let start = bytes.as_ptr().align_offset(PAGE);
-            let size = usize::try_from(size).unwrap_or(usize::MAX);
-            let outcome = match bytes.get_mut(start..start.saturating_add(size)) {
-                Some(buffer) => self.files.get(fh.0).and_then(|file| read_full(&file, buffer, offset)),
-                None => Err(rustix::io::Errno::INVAL.into()),
-            };
-            match outcome {
-                Ok(len) => reply.data(bytes.get(start..start + len).unwrap_or_default()),
-                Err(error) => reply.error(error.into()),
+impl Passthrough {
+    /// Operations on names in the directory `parent`.
+    fn by_name(&self, parent: u64, operation: &Operation<'_>) -> Option<io::Result<Answer>> {
+        Some(match *operation {
+            Operation::Lookup { name } => self.found(parent, name),
+            Operation::MakeDir { name, mode, umask } => self.nodes.get(parent).and_then(|dir| {
+                rustix::fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(mode & !umask))?;
+                self.found(parent, name)
+            }),
+            Operation::Symlink { name, target } => self.nodes.get(parent).and_then(|dir| {
+                rustix::fs::symlinkat(target, &dir.fd, name)?;
+                self.found(parent, name)
+            }),
+            Operation::Link { node, name } => self.nodes.get(node).and_then(|node| {
+                let dir = self.nodes.get(parent)?;
+                rustix::fs::linkat(CWD, node.path(), &dir.fd, name, AtFlags::SYMLINK_FOLLOW)?;
+                self.found(parent, name)
+            }),
+            Operation::Unlink { name } => self.remove(parent, name, AtFlags::empty()),
+            Operation::RemoveDir { name } => self.remove(parent, name, AtFlags::REMOVEDIR),
+            Operation::Rename { name, to_parent, to_name, flags } => {
+                self.nodes.get(parent).and_then(|from| {
+                    let to = self.nodes.get(to_parent)?;
+                    let flags = rustix::fs::RenameFlags::from_bits_retain(flags);
+                    rustix::fs::renameat_with(&from.fd, name, &to.fd, to_name, flags)?;
+                    Ok(Answer::Done)
+                })
             }
-        });
+            Operation::Create { name, mode, umask, flags } => {
+                let created = self.create(parent, name, mode & !umask & 0o7777);
+                created.map(|(attr, handle)| Answer::Created(entry(attr), opened(handle, flags)))
+            }
+            _ => return None,
+        })
     }
 
-    fn write(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        let written = self.files.get(fh.0).and_then(|file| file.write_at(data, offset));
-        reply_written(written, reply);
+    /// Operations on a node.
+    fn by_node(&self, id: u64, operation: &Operation<'_>) -> Option<io::Result<Answer>> {
+        let node = || self.nodes.get(id);
+        Some(match *operation {
+            Operation::Attr { .. } => {
+                node().and_then(|node| node.attr()).map(|attr| Answer::Attr(entry_of(id, attr)))
+            }
+            Operation::SetAttr { handle, set } => {
+                self.set_attr(id, &set, handle).map(|attr| Answer::Attr(entry_of(id, attr)))
+            }
+            Operation::ReadLink => node().and_then(|node| {
+                let target = rustix::fs::readlinkat(&node.fd, "", Vec::new())?;
+                Ok(Answer::Target(OsString::from_vec(target.into_bytes())))
+            }),
+            Operation::Open { flags } => {
+                self.open(id, flags).map(|handle| Answer::Opened(opened(handle, flags)))
+            }
+            Operation::OpenDir => self.list(id).map(|handle| Answer::Opened(Opened { handle, flags: 0 })),
+            Operation::Space => {
+                node().and_then(|node| Ok(Answer::Space(space(&rustix::fs::fstatvfs(&node.fd)?))))
+            }
+            Operation::SetXattr { name, value, flags } => node().and_then(|node| {
+                let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
+                rustix::fs::setxattr(node.path(), name, value, flags)?;
+                Ok(Answer::Done)
+            }),
+            Operation::Xattr { name, size } => node()
+                .and_then(|node| sized(size, |value| Ok(rustix::fs::getxattr(node.path(), name, value)?))),
+            Operation::Xattrs { size } => {
+                node().and_then(|node| sized(size, |names| Ok(rustix::fs::listxattr(node.path(), names)?)))
+            }
+            Operation::RemoveXattr { name } => {
+                node().and_then(|node| Ok(rustix::fs::removexattr(node.path(), name)?)).map(|()| Answer::Done)
+            }
+            Operation::SyncDir { .. } => node().and_then(|node| {
+                rustix::fs::fsync(node.open(OFlags::RDONLY | OFlags::DIRECTORY)?)?;
+                Ok(Answer::Done)
+            }),
+            _ => return None,
+        })
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
-    }
-
-    fn release(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.files.shard(fh.0).remove(&fh.0);
-        reply.ok();
-    }
-
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        let done = self.files.get(fh.0);
-        reply_empty(done.and_then(|file| if datasync { file.sync_data() } else { file.sync_all() }), reply);
-    }
-
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.list(ino.0) {
-            Ok(handle) => reply.opened(handle, FopenFlags::empty()),
-            Err(error) => reply.error(error.into()),
+    /// Operations on what is open.
+    fn by_handle(&self, operation: Operation<'_>) -> io::Result<Answer> {
+        match operation {
+            Operation::Write { handle, offset, data, .. } => {
+                written(self.files.get(handle)?.write_at(data, offset)?)
+            }
+            Operation::Flush { .. } => Ok(Answer::Done),
+            Operation::Release { handle } => {
+                self.files.shard(handle).remove(&handle);
+                Ok(Answer::Done)
+            }
+            Operation::ReleaseDir { handle } => {
+                self.listings.shard(handle).remove(&handle);
+                Ok(Answer::Done)
+            }
+            Operation::Sync { handle, data_only } => {
+                let file = self.files.get(handle)?;
+                if data_only { file.sync_data() } else { file.sync_all() }.map(|()| Answer::Done)
+            }
+            Operation::Allocate { handle, offset, len, mode } => {
+                let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
+                rustix::fs::fallocate(&*self.files.get(handle)?, mode, offset, len)?;
+                Ok(Answer::Done)
+            }
+            Operation::Seek { handle, offset, whence } => {
+                let from = offset.cast_unsigned();
+                let from =
+                    if whence == libc::SEEK_DATA { SeekFrom::Data(from) } else { SeekFrom::Hole(from) };
+                let found = rustix::fs::seek(&*self.files.get(handle)?, from)?;
+                Ok(Answer::Offset(found.cast_signed()))
+            }
+            Operation::CopyRange { from: (from, mut from_offset), to: (to, mut to_offset), len } => {
+                let len = usize::try_from(len.min(16 << 20)).unwrap_or(0);
+                let (from, to) = (self.files.get(from)?, self.files.get(to)?);
+                let (at, onto) = (Some(&mut from_offset), Some(&mut to_offset));
+                written(rustix::fs::copy_file_range(from.as_fd(), at, to.as_fd(), onto, len)?)
+            }
+            Operation::Ioctl => Err(rustix::io::Errno::NOTTY.into()),
+            _ => Err(rustix::io::Errno::NOSYS.into()),
         }
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listing = match self.listings.get(fh.0) {
-            Ok(listing) => listing,
-            Err(error) => return reply.error(error.into()),
-        };
-        for (next, line) in (1..).zip(&listing.0).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
-            if reply.add(INodeNo(line.ino), next, line.kind, &line.name) {
+    fn found(&self, parent: u64, name: &OsStr) -> io::Result<Answer> {
+        self.lookup(parent, name).map(|attr| Answer::Entry(entry(attr)))
+    }
+
+    fn remove(&self, parent: u64, name: &OsStr, flags: AtFlags) -> io::Result<Answer> {
+        rustix::fs::unlinkat(&self.nodes.get(parent)?.fd, name, flags)?;
+        Ok(Answer::Done)
+    }
+
+    fn names(&self, handle: u64, position: u64, lines: &mut Lines<'_>) -> io::Result<()> {
+        let listing = self.listings.get(handle)?;
+        for (next, line) in (1..).zip(&listing.0).skip(usize::try_from(position).unwrap_or(usize::MAX)) {
+            if !lines.add(line.ino, next, line.kind, &line.name) {
                 break;
             }
         }
-        reply.ok();
+        Ok(())
     }
 
-    fn readdirplus(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
-        let listing = match self.listings.get(fh.0) {
-            Ok(listing) => listing,
-            Err(error) => return reply.error(error.into()),
-        };
-        for (next, line) in (1..).zip(&listing.0).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
-            let Ok(attr) = self.plus(ino.0, line) else { continue };
-            if reply.add(attr.ino, next, &line.name, &TTL, &attr, GENERATION) {
-                if !matches!(line.name.as_bytes(), b"." | b"..") {
-                    self.forget(attr.ino.0, 1);
+    fn names_plus(&self, parent: u64, handle: u64, position: u64, lines: &mut Lines<'_>) -> io::Result<()> {
+        let listing = self.listings.get(handle)?;
+        for (next, line) in (1..).zip(&listing.0).skip(usize::try_from(position).unwrap_or(usize::MAX)) {
+            let dot = matches!(line.name.as_bytes(), b"." | b"..");
+            let found = if dot { None } else { self.lookup(parent, &line.name).ok().map(entry) };
+            if !lines.add_found(found.as_ref(), line.ino, next, line.kind, &line.name) {
+                if let Some(found) = found {
+                    self.forget(found.id, 1);
                 }
                 break;
             }
         }
-        reply.ok();
+        Ok(())
     }
 
-    fn releasedir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.listings.shard(fh.0).remove(&fh.0);
-        reply.ok();
-    }
-
-    fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let dir = self.nodes.get(ino.0).and_then(|node| node.open(OFlags::RDONLY | OFlags::DIRECTORY));
-        reply_empty(dir.and_then(|dir| Ok(rustix::fs::fsync(dir)?)), reply);
-    }
-
-    fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-        match self.nodes.get(ino.0).and_then(|node| Ok(rustix::fs::fstatvfs(&node.fd)?)) {
-            Ok(s) => reply.statfs(
-                s.f_blocks,
-                s.f_bfree,
-                s.f_bavail,
-                s.f_files,
-                s.f_ffree,
-                small(s.f_bsize),
-                small(s.f_namemax),
-                small(s.f_frsize),
-            ),
-            Err(error) => reply.error(error.into()),
+    fn fill_in(&self, node: u64, fill: Fill, out: &mut [u8]) -> io::Result<usize> {
+        match fill {
+            Fill::Read { handle, offset, .. } => read_full(&*self.files.get(handle)?, out, offset),
+            Fill::List { handle, position, .. } => {
+                let mut lines = Lines::new(out);
+                self.names(handle, position, &mut lines)?;
+                Ok(lines.used())
+            }
+            Fill::ListPlus { handle, position, .. } => {
+                let mut lines = Lines::new(out);
+                self.names_plus(node, handle, position, &mut lines)?;
+                Ok(lines.used())
+            }
         }
-    }
-
-    fn setxattr(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-        _position: u32,
-        reply: ReplyEmpty,
-    ) {
-        let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
-        let node = self.nodes.get(ino.0);
-        reply_empty(node.and_then(|node| Ok(rustix::fs::setxattr(node.path(), name, value, flags)?)), reply);
-    }
-
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let read = |value: &mut Vec<u8>| -> io::Result<usize> {
-            let node = self.nodes.get(ino.0)?;
-            Ok(rustix::fs::getxattr(node.path(), name, value.as_mut_slice())?)
-        };
-        reply_xattr(read, size, reply);
-    }
-
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let read = |value: &mut Vec<u8>| -> io::Result<usize> {
-            let node = self.nodes.get(ino.0)?;
-            Ok(rustix::fs::listxattr(node.path(), value.as_mut_slice())?)
-        };
-        reply_xattr(read, size, reply);
-    }
-
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let node = self.nodes.get(ino.0);
-        reply_empty(node.and_then(|node| Ok(rustix::fs::removexattr(node.path(), name)?)), reply);
-    }
-
-    fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENOSYS);
-    }
-
-    fn fallocate(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        length: u64,
-        mode: i32,
-        reply: ReplyEmpty,
-    ) {
-        let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
-        let file = self.files.get(fh.0);
-        reply_empty(file.and_then(|file| Ok(rustix::fs::fallocate(&*file, mode, offset, length)?)), reply);
-    }
-
-    fn lseek(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: i64,
-        whence: i32,
-        reply: ReplyLseek,
-    ) {
-        let from = offset.cast_unsigned();
-        let from = if whence == libc::SEEK_DATA { SeekFrom::Data(from) } else { SeekFrom::Hole(from) };
-        match self.files.get(fh.0).and_then(|file| Ok(rustix::fs::seek(&*file, from)?)) {
-            Ok(found) => reply.offset(found.cast_signed()),
-            Err(error) => reply.error(error.into()),
-        }
-    }
-
-    fn copy_file_range(
-        &self,
-        _req: &Request,
-        _ino_in: INodeNo,
-        fh_in: FileHandle,
-        mut offset_in: u64,
-        _ino_out: INodeNo,
-        fh_out: FileHandle,
-        mut offset_out: u64,
-        len: u64,
-        _flags: CopyFileRangeFlags,
-        reply: ReplyWrite,
-    ) {
-        let len = usize::try_from(len.min(16 << 20)).unwrap_or(0);
-        let copied = self.files.get(fh_in.0).and_then(|from| {
-            let to = self.files.get(fh_out.0)?;
-            let offsets = (Some(&mut offset_in), Some(&mut offset_out));
-            Ok(rustix::fs::copy_file_range(from.as_fd(), offsets.0, to.as_fd(), offsets.1, len)?)
-        });
-        reply_written(copied, reply);
     }
 }
 
+impl Service for Passthrough {
+    fn answer(&self, header: &Header, operation: Operation<'_>) -> Result<Answer, Errno> {
+        let named = self.by_name(header.node, &operation).or_else(|| self.by_node(header.node, &operation));
+        named.unwrap_or_else(|| self.by_handle(operation)).map_err(|error| errno(&error))
+    }
+
+    fn fill(&self, header: &Header, fill: Fill, out: &mut [u8]) -> Result<usize, Errno> {
+        self.fill_in(header.node, fill, out).map_err(|error| errno(&error))
+    }
+
+    fn forget(&self, node: u64, count: u64) {
+        self.forget(node, count);
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn entry(attr: Attr) -> Entry {
+    entry_of(attr.key.ino, attr)
+}
+
+fn entry_of(id: u64, attr: Attr) -> Entry {
+    Entry { id, attr, ttl: TTL }
+}
+
 /// As the drive answers: pages stay valid across opens, and only what was written to is flushed.
-fn open_reply(flags: i32) -> FopenFlags {
+fn opened(handle: u64, flags: i32) -> Opened {
     let read_only = flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0;
-    let flush = if read_only { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };
-    FopenFlags::FOPEN_KEEP_CACHE | flush
+    Opened { handle, flags: open_reply::KEEP_CACHE | if read_only { open_reply::NOFLUSH } else { 0 } }
 }
 
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -676,96 +505,72 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-fn reply_entry(outcome: io::Result<FileAttr>, reply: ReplyEntry) {
-    match outcome {
-        Ok(attr) => reply.entry(&TTL, &attr, GENERATION),
-        Err(error) => reply.error(error.into()),
-    }
+fn written(len: usize) -> io::Result<Answer> {
+    u32::try_from(len).map(Answer::Written).map_err(io::Error::other)
 }
 
-fn reply_attr(outcome: io::Result<FileAttr>, reply: ReplyAttr) {
-    match outcome {
-        Ok(attr) => reply.attr(&TTL, &attr),
-        Err(error) => reply.error(error.into()),
-    }
-}
-
-fn reply_empty(outcome: io::Result<()>, reply: ReplyEmpty) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(error.into()),
-    }
-}
-
-fn reply_written(outcome: io::Result<usize>, reply: ReplyWrite) {
-    match outcome.map(u32::try_from) {
-        Ok(Ok(len)) => reply.written(len),
-        Ok(Err(_)) => reply.error(fuser::Errno::EINVAL),
-        Err(error) => reply.error(error.into()),
-    }
-}
-
-fn reply_xattr(read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>, size: u32, reply: ReplyXattr) {
+fn sized(size: u32, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Answer> {
     let mut value = vec![0; usize::try_from(size).unwrap_or(0)];
-    match read(&mut value) {
-        Ok(len) if size == 0 => reply.size(u32::try_from(len).unwrap_or(u32::MAX)),
-        Ok(len) => reply.data(value.get(..len).unwrap_or_default()),
-        Err(error) => reply.error(error.into()),
+    let len = read(&mut value)?;
+    value.truncate(len);
+    Ok(if size == 0 { Answer::Length(u32::try_from(len).unwrap_or(u32::MAX)) } else { Answer::Bytes(value) })
+}
+
+fn space(stat: &rustix::fs::StatVfs) -> Space {
+    Space {
+        fragment: stat.f_frsize,
+        block_size: stat.f_bsize,
+        blocks: stat.f_blocks,
+        free: stat.f_bfree,
+        available: stat.f_bavail,
+        files: stat.f_files,
+        files_free: stat.f_ffree,
+        name_max: stat.f_namemax,
     }
 }
 
-fn attr(id: u64, stat: &Stat) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(id),
+fn attr(stat: &Stat) -> Attr {
+    Attr {
+        key: NodeKey { dev: stat.st_dev, ino: stat.st_ino },
+        kind: kind(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
+        mode: stat.st_mode & 0o7777,
+        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        rdev: 0,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         atime: time(stat.st_atime, stat.st_atime_nsec),
         mtime: time(stat.st_mtime, stat.st_mtime_nsec),
         ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        crtime: UNIX_EPOCH,
-        kind: kind(rustix::fs::FileType::from_raw_mode(stat.st_mode)),
-        perm: u16::try_from(stat.st_mode & 0o7777).unwrap_or(0),
-        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
     }
 }
 
-fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
-    let since = Duration::new(seconds.unsigned_abs(), u32::try_from(nanoseconds).unwrap_or(0));
-    if seconds < 0 { UNIX_EPOCH } else { UNIX_EPOCH + since }
+fn time(sec: i64, nanoseconds: u64) -> Timestamp {
+    Timestamp { sec, nsec: u32::try_from(nanoseconds).unwrap_or(0) }
 }
 
-fn time_to_set(time: Option<TimeOrNow>) -> Timespec {
+fn time_to_set(time: SetTime) -> Timespec {
     match time {
-        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        Some(TimeOrNow::Now) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-        Some(TimeOrNow::SpecificTime(time)) => {
-            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-            Timespec { tv_sec: seconds, tv_nsec: since.subsec_nanos().into() }
-        }
+        SetTime::Keep => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        SetTime::Now => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        SetTime::At(time) => Timespec { tv_sec: time.sec, tv_nsec: time.nsec.into() },
     }
 }
 
-fn kind(kind: rustix::fs::FileType) -> FileType {
+fn kind(kind: rustix::fs::FileType) -> Kind {
     match kind {
-        rustix::fs::FileType::Directory => FileType::Directory,
-        rustix::fs::FileType::Symlink => FileType::Symlink,
-        rustix::fs::FileType::Fifo => FileType::NamedPipe,
-        rustix::fs::FileType::Socket => FileType::Socket,
-        rustix::fs::FileType::CharacterDevice => FileType::CharDevice,
-        rustix::fs::FileType::BlockDevice => FileType::BlockDevice,
-        _ => FileType::RegularFile,
+        rustix::fs::FileType::Directory => Kind::Directory,
+        rustix::fs::FileType::Symlink => Kind::Symlink,
+        rustix::fs::FileType::Fifo => Kind::Fifo,
+        rustix::fs::FileType::Socket => Kind::Socket,
+        rustix::fs::FileType::CharacterDevice => Kind::CharDevice,
+        rustix::fs::FileType::BlockDevice => Kind::BlockDevice,
+        _ => Kind::File,
     }
 }
 
 const ROOT: u64 = 1;
 /// Descriptors that there is room for from the start.
 const ROOM: u64 = 1 << 18;
-const PAGE: usize = 4096;
 const TTL: Duration = Duration::from_secs(1);
-const GENERATION: Generation = Generation(0);

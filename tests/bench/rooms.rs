@@ -161,6 +161,7 @@ impl Drive {
             new_bucket: new_bucket.clone(),
             access: Access::default(),
             limits: Limits::default(),
+            audit: None,
         };
         let engine = Engine::start(&store, keyring, "bench", options)?;
         engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;

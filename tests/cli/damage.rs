@@ -36,6 +36,7 @@ fn engine(dir: &Path) -> Engine {
     let options = Options {
         read_only: false,
         encryption: Encryption::Unnamed,
+        audit: None,
         customer_keys: std::sync::Arc::default(),
         new_bucket: NewBucket {
             default_encryption: DefaultEncryption::Aes256,

@@ -114,10 +114,10 @@ done";
 }
 
 /// A small file system for a store, gone with the value.
-struct Small(tempfile::TempDir);
+pub(crate) struct Small(tempfile::TempDir);
 
 impl Small {
-    fn new(size: &str) -> Self {
+    pub(crate) fn new(size: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("strongroom-small-").tempdir().unwrap();
         ok(command(20, "mount")
             .args(["-t", "tmpfs", "-o"])
@@ -125,6 +125,10 @@ impl Small {
             .arg("small")
             .arg(dir.path()));
         Self(dir)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 

@@ -4,11 +4,17 @@
 //! a drive that was not tried is not known to work.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod encryption;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod jobs;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

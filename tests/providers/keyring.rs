@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom::keys::{Keyring, MasterKey, NewSlot, StateChange, Unlock};
+use strongroom::keys::{Keyring, MasterKey, NewKey, NewSlot, StateChange, Unlock};
 
 use crate::contract::{self, Deletions, States, Subject, Versions, contracts};
 
@@ -25,9 +25,7 @@ impl Subject for Local {
     }
 
     fn new_key(&self) -> String {
-        let name = contract::id().to_string();
-        self.keyring.create_key(&name).unwrap();
-        name
+        self.keyring.create_key(&NewKey::random()).unwrap().to_string()
     }
 
     fn unknown_key(&self) -> String {
@@ -37,17 +35,19 @@ impl Subject for Local {
 
 impl States for Local {
     fn disable(&self, key: &str) {
-        self.keyring.change_state(key, None, StateChange::Disable).unwrap();
+        self.keyring.change_state(&key.parse().unwrap(), None, StateChange::Disable).unwrap();
     }
 
     fn enable(&self, key: &str) {
-        self.keyring.change_state(key, None, StateChange::Enable).unwrap();
+        self.keyring.change_state(&key.parse().unwrap(), None, StateChange::Enable).unwrap();
     }
 }
 
 impl Deletions for Local {
     fn schedule_deletion(&self, key: &str) {
-        self.keyring.change_state(key, None, StateChange::ScheduleDeletion { days: 7 }).unwrap();
+        self.keyring
+            .change_state(&key.parse().unwrap(), None, StateChange::ScheduleDeletion { days: 7 })
+            .unwrap();
     }
 }
 
@@ -55,7 +55,7 @@ impl Versions for Local {
     const SHOWN: bool = true;
 
     fn rotate(&self, key: &str) {
-        self.keyring.rotate_key(key).unwrap();
+        self.keyring.rotate_key(&key.parse().unwrap()).unwrap();
     }
 }
 

@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// A stand-in of its own.
-struct Transit {
-    plain: u16,
+pub(crate) struct Transit {
+    pub(crate) plain: u16,
     tls: u16,
     dir: tempfile::TempDir,
     _service: Service,
 }
 
-fn transit() -> Transit {
+pub(crate) fn transit() -> Transit {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start("dev-transit", &["--dir", dir.path().to_str().unwrap(), "--until-eof"]);
     let port = |url: &str| url.rsplit(':').next().unwrap().parse().unwrap();
@@ -31,7 +31,7 @@ fn transit() -> Transit {
 }
 
 impl Transit {
-    fn token(&self) -> PathBuf {
+    pub(crate) fn token(&self) -> PathBuf {
         self.dir.path().join("token")
     }
 
@@ -53,7 +53,7 @@ impl Transit {
             address: format!("https://localhost:{}", self.tls),
             ca_file: Some(self.dir.path().join("ca.pem")),
             insecure_loopback: false,
-            ..self.settings(self.plain, Duration::from_secs(60))
+            ..self.settings(self.plain, Duration::from_mins(1))
         }
     }
 
@@ -87,7 +87,7 @@ fn open(settings: TransitSettings) -> Arc<dyn MasterKey> {
 
 #[track_caller]
 fn refused(master: &dyn MasterKey, key: &str) -> KeyError {
-    contract::wrap(master, key).err().expect("must not wrap")
+    contract::wrap(master, key).map(|_| ()).expect_err("must not wrap")
 }
 
 impl Subject for Transit {

@@ -5,7 +5,7 @@ use std::{fs, os::unix::net::UnixDatagram, thread, time::Instant};
 use super::{super::*, Log, event};
 
 fn start(log: &Log) -> AuditLog {
-    AuditLog::start(&log.options, Some(&log.root)).unwrap()
+    AuditLog::start(&log.options, Some(&log.root), Role::Serving).unwrap()
 }
 
 fn names(log: &Log) -> Vec<String> {
@@ -43,6 +43,15 @@ fn everything_that_many_threads_emit_is_written_between_a_beginning_and_an_end()
         assert_eq!(names[2002], "StopLogging");
         assert_eq!(log.problem(), None);
     }
+}
+
+#[test]
+fn a_command_leaves_its_events_only() {
+    let log = Log::with(0);
+    let audit = AuditLog::start(&log.options, Some(&log.root), Role::Command).unwrap();
+    audit.emit(event(1)).unwrap();
+    drop(audit);
+    assert_eq!(names(&log), ["CreateTrail", "PutObject"]);
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn lines_are_read_filtered_and_followed() {
     })
     .unwrap();
     assert_eq!(keys.len(), 11);
-    let (mut follow, last) = Follow::from_end(&log.options.dir, 2).unwrap();
+    let (mut follow, last) = Follow::from_end(&log.options.dir, 2, |_| true).unwrap();
     assert_eq!(last.iter().map(Record::user).collect::<Vec<_>>(), ["ann", "ann"]);
     assert!(follow.next().unwrap().is_none());
     log.append(31..=60);

@@ -4,6 +4,9 @@
 
 use std::{ffi::OsStr, sync::Arc};
 
+use zeroize::Zeroizing;
+
+use super::attributes;
 use crate::{
     engine::{
         Bucket, Engine, EngineError, Item, OpenFile, OpenFlags, Result, bucket::Creation, file::Content,
@@ -12,7 +15,7 @@ use crate::{
     envelope::Id,
     name::FileName,
     store::{
-        Birth, Kind, NodeRef, SetTime, Stat, XattrMode,
+        Birth, Kind, NodeRef, RenameMode, Stat, XattrMode,
         layout::{TMP_DIR, fixed},
     },
 };
@@ -74,37 +77,46 @@ impl<'a> Draft<'a> {
         Ok(size)
     }
 
-    /// Takes over owner, mode and extended attributes, access lists among them, of `from`; its times too with `times`.
-    /// Then everything is made durable.
-    pub(super) fn finish(
-        &self,
-        from: &NodeRef,
-        stat: &Stat,
-        times: bool,
-        more: &[(&str, Vec<u8>)],
-    ) -> Result<()> {
+    /// Takes over owner, mode and extended attributes of `from`, then makes everything durable.
+    pub(super) fn finish(&self, from: &NodeRef, stat: &Stat) -> Result<()> {
         self.file().flush()?;
-        self.node.set_owner(Some(stat.uid), Some(stat.gid))?;
-        for name in from.xattrs()? {
-            if !more.iter().any(|(own, _)| *own == name) {
-                self.node.set_xattr(&name, &from.xattr(&name)?, XattrMode::Set)?;
-            }
-        }
-        for (name, value) in more {
-            self.node.set_xattr(OsStr::new(name), value, XattrMode::Set)?;
-        }
-        self.node.set_mode(stat.mode)?;
-        if times {
-            self.set_times(stat)?;
+        attributes::take_over(from, stat, &self.node)?;
+        self.file().sync(false)
+    }
+
+    /// Takes over the times of `stat`, and makes that durable.
+    pub(super) fn keep_times(&self, stat: &Stat) -> Result<()> {
+        attributes::times(stat, &self.node)?;
+        if let Content::Encrypted(object) = self.file().content() {
+            object.note_attributes();
         }
         self.file().sync(false)
     }
 
-    fn set_times(&self, stat: &Stat) -> Result<()> {
-        if let Content::Encrypted(object) = self.file().content() {
-            object.note_mtime(stat.mtime);
+    /// Sets the hidden attribute `name`, and the times of `stat`, and makes both durable.
+    pub(super) fn mark(&self, name: &OsStr, value: &[u8], stat: &Stat) -> Result<()> {
+        self.node.set_xattr(name, value, XattrMode::Set)?;
+        self.keep_times(stat)
+    }
+
+    /// Reads everything back and compares it with `from`.
+    pub(super) fn require_same(&self, from: &OpenFile, size: u64) -> Result<()> {
+        let to = self.file();
+        let mut at = from.seek(0, true)?.filter(|at| *at < size);
+        while let Some(start) = at {
+            let end = from.seek(start, false)?.map_or(size, |end| end.min(size));
+            compare(from, to, start, end)?;
+            at = from.seek(end, true)?.filter(|at| *at < size);
         }
-        Ok(self.node.set_times(SetTime::At(stat.atime), SetTime::At(stat.mtime))?)
+        Ok(())
+    }
+
+    /// Gives it the name `name` in `dir`.
+    pub(super) fn place(&mut self, dir: &NodeRef, name: &FileName, mode: RenameMode) -> Result<()> {
+        self.tmp.rename(&self.name, dir, name, mode)?;
+        self.there = false;
+        self.placed(dir, name);
+        Ok(())
     }
 
     /// The private directory that it stands in.
@@ -166,6 +178,23 @@ fn copy(from: &OpenFile, to: &OpenFile, start: u64, end: u64) -> Result<()> {
                 at += done as u64;
                 rest = rest.get(done..).unwrap_or_default();
             }
+        }
+        Ok(())
+    })
+}
+
+/// Fails where the two differ.
+fn compare(one: &OpenFile, other: &OpenFile, start: u64, end: u64) -> Result<()> {
+    let mut theirs = Zeroizing::new(vec![0; STEP]);
+    scratch::with_plain(STEP, |ours| {
+        let mut at = start;
+        while at < end {
+            let want = usize::try_from((end - at).min(STEP as u64)).expect("a step at most");
+            let (ours, theirs) = (ours.split_at_mut(want).0, theirs.split_at_mut(want).0);
+            if one.read_at(at, ours)? != want || other.read_at(at, theirs)? != want || ours != theirs {
+                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EIO)));
+            }
+            at += want as u64;
         }
         Ok(())
     })

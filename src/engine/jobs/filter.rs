@@ -3,7 +3,11 @@
 use std::{ffi::OsString, num::NonZeroU32, time::Duration};
 
 use super::description::{Description, Sealing};
-use crate::{name::BucketName, object::SseMode};
+use crate::{
+    keys::{KeyName, KeyService},
+    name::BucketName,
+    object::SseMode,
+};
 
 /// How an object is encrypted, for choosing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,15 @@ pub struct Selection {
 }
 
 impl Filter {
+    /// The same with the master key by the name that records have for it; what no key is called stays as it is.
+    pub(super) fn resolved(&self, service: &KeyService) -> Self {
+        let named = self.key.as_ref().map(|text| {
+            let found = text.parse::<KeyName>().ok().and_then(|name| service.find(&name).ok());
+            found.map_or_else(|| text.clone(), |id| service.record_name(&id))
+        });
+        Self { key: named, ..self.clone() }
+    }
+
     /// Whether an object that is stored so is meant; `now` in Unix seconds. A damaged one is, unless a condition says
     /// something about its header.
     pub(super) fn takes(&self, description: &Description, now: u64) -> bool {

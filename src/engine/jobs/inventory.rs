@@ -8,23 +8,24 @@ use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path};
 use serde_json::{Map, Value};
 
 use super::{
-    description::{Description, KeyFiles, Sealing},
+    description::{Description, Sealing},
     filter::Filter,
-    walk::{Found, Unseen, Walk},
+    objects::{Objects, Seen},
+    walk::{Found, Unseen},
 };
 use crate::{
     engine::{
         Access, Caller, EncryptionType, EngineError, Result, StartError,
         admission::{Admission, Ask, SeenEncryption},
         bucket_policy::BucketPolicy,
-        buckets, clock,
+        buckets,
         principals::Principals,
     },
     name::BucketName,
     object::SseMode,
     policy::Action,
     store::{
-        Kind, LocalStore, NodeRef, Stat, Timestamp,
+        LocalStore, NodeRef, Stat, Timestamp,
         layout::{self, BUCKET_DIR, fixed},
     },
 };
@@ -101,22 +102,13 @@ impl Inventory {
     fn list_bucket(&self, name: &BucketName, filter: &Filter, each: &mut Each<'_>) -> Result<u64> {
         let (dir, _) = self.root.lookup(&buckets::file_name(name))?;
         let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
-        let (mut keys, policy) = (KeyFiles::new(&private)?, BucketPolicy::open(name.clone(), private)?);
-        let (now, mut unseen) = (clock::now_secs(), 0);
-        for found in Walk::new(dir, &filter.prefix)? {
-            let described = found.and_then(|found| match found.stat.kind {
-                Kind::File => match keys.describe(&found.node) {
-                    Ok(description) => Ok(Some((found, description))),
-                    Err(error) if is_gone(&error) => Ok(None),
-                    Err(error) => Err(Unseen { path: found.path, error }),
-                },
-                _ => Ok(None),
-            });
-            match described {
-                Ok(Some((found, description))) if filter.takes(&description, now) => {
+        let (policy, mut unseen) = (BucketPolicy::open(name.clone(), private.clone())?, 0);
+        for seen in Objects::new(dir, &private, filter.clone())? {
+            match seen {
+                Ok(Seen::Object(found, description)) => {
                     each(&self.entry(name, &found, &description, &policy))?;
                 }
-                Ok(_) => {}
+                Ok(Seen::Other(_)) => {}
                 Err(Unseen { path, error }) => {
                     log::error!("`{name}/{}` cannot be looked at: {error}", path.display());
                     unseen += 1;
@@ -223,8 +215,4 @@ pub(super) fn shown(path: &Path) -> String {
 fn rfc3339(time: Timestamp) -> String {
     let nanos = i32::try_from(time.nsec).unwrap_or(0);
     jiff::Timestamp::new(time.sec, nanos).map_or_else(|_| time.sec.to_string(), |time| format!("{time:.0}"))
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }

@@ -5,20 +5,25 @@
 //! every change of an object goes the way that other changes go, through its one open state. One job runs at a time.
 //! It must never change what a policy denies, never touch content in place, never keep a list of the objects.
 
+mod attributes;
 mod description;
 mod draft;
 mod filter;
 mod inventory;
+mod objects;
 mod pace;
 mod records;
 mod reencrypt;
+mod replicate;
 mod report;
 mod rewrap;
+mod version;
 mod walk;
 
 pub use filter::{Filter, Selection, Stored};
 pub use inventory::{Each, Entry, Inventory};
 pub use reencrypt::Reencrypt;
+pub use replicate::Replicate;
 pub use report::{Line, Outcome, Totals, Watch};
 pub use rewrap::Rewrap;
 

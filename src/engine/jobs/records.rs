@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    description::{KeyFiles, file_of, name_of},
+    description::{KeyFiles, file_of},
     report::Done,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         settings::{MAX_SETTINGS, Settings},
     },
     envelope::Id,
-    keys::{BucketKeyError, BucketRoot, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
+    keys::{BucketKeyError, BucketRoot, KeyId, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
     store::{
         layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, fixed},
         small,
@@ -27,7 +27,7 @@ pub(super) type Record = (PathBuf, Result<Done>);
 
 /// Wraps the records of `bucket` again that are not under the newest version of their master key, or says what would
 /// be. Without `key`, all of them; else those under this master key.
-pub(super) fn rewrap(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Vec<Record>> {
+pub(super) fn rewrap(bucket: &Bucket, key: Option<&KeyId>, dry_run: bool) -> Result<Vec<Record>> {
     let root = Path::new(BUCKET_DIR).join(BUCKET_FILE);
     let mut records = vec![(root, rewrap_root(bucket, key, dry_run))];
     for id in KeyFiles::new(bucket.private())?.ids()? {
@@ -50,7 +50,7 @@ fn other_key(name: &str) -> Done {
     Done::skipped(format!("under another key, `{name}`"))
 }
 
-fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done> {
+fn rewrap_root(bucket: &Bucket, key: Option<&KeyId>, dry_run: bool) -> Result<Done> {
     let damaged = |reason: String| EngineError::Bucket { bucket: bucket.name().to_string(), reason };
     let (private, service) = (bucket.private(), &**bucket.wraps().service());
     let bytes = small::read(private, &fixed(BUCKET_FILE), MAX_SETTINGS)?;
@@ -61,8 +61,8 @@ fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done
     })
     .map_err(|error| damaged(error.to_string()))?;
     let old = wrap.ok_or_else(|| damaged("its root secret is not wrapped".to_owned()))?;
-    let name = name_of(&old);
-    if key.is_some_and(|key| key != name) {
+    let name = service.key_of(&old)?.as_str().to_owned();
+    if key.is_some_and(|key| key.as_str() != name) {
         return Ok(other_key(&name));
     }
     let new = root.wrap(service, &name, settings.id, &old.context)?;
@@ -76,13 +76,13 @@ fn rewrap_root(bucket: &Bucket, key: Option<&str>, dry_run: bool) -> Result<Done
     Ok(done)
 }
 
-fn rewrap_key(bucket: &Bucket, id: Id, key: Option<&str>, dry_run: bool) -> Result<Done> {
+fn rewrap_key(bucket: &Bucket, id: Id, key: Option<&KeyId>, dry_run: bool) -> Result<Done> {
     let service = &**bucket.wraps().service();
     let (dir, _) = bucket.private().lookup(&fixed(KEK_DIR))?;
     let bytes = small::read(&dir, &file_of(id), MAX_BUCKET_KEY_RECORD)?;
     let sealed = SealedBucketKey::decode(&bytes)?;
-    let name = name_of(&sealed.claims().wrapped);
-    if key.is_some_and(|key| key != name) {
+    let name = service.key_of(&sealed.claims().wrapped)?.as_str().to_owned();
+    if key.is_some_and(|key| key.as_str() != name) {
         return Ok(other_key(&name));
     }
     let old = sealed.open(id, bucket.id(), service)?;

@@ -7,19 +7,22 @@
 use std::sync::Arc;
 
 use super::{
-    description::{Description, KeyFiles, Sealing},
+    description::{Description, Sealing as Described},
     draft::{self, Draft},
     filter::Selection,
+    objects::{Objects, Seen},
     pace::Pace,
     report::{Done, Log, Totals, Watch},
-    walk::{Found, Walk},
+    version::Version,
+    walk::Found,
 };
 use crate::{
     engine::{
         Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, table::Claim,
+        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, sealing::Sealing, table::Claim,
     },
-    envelope::Id,
+    envelope::EncryptionContext,
+    keys::KeyId,
     object::SseMode,
     store::{Kind, NodeRef, RenameMode, Stat},
 };
@@ -80,32 +83,21 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
-        let (filter, now) = (&self.job.selection.filter, clock::now_secs());
-        let mut keys = KeyFiles::new(self.bucket.private())?;
+        let filter = self.job.selection.filter.resolved(self.bucket.wraps().service());
         let mut unsynced: Option<NodeRef> = None;
-        for found in Walk::new(dir, &filter.prefix)? {
+        for seen in Objects::new(dir, self.bucket.private(), filter)? {
             if log.is_cancelled() {
                 break;
             }
-            let found = match found {
-                Ok(found) if found.stat.kind == Kind::File => found,
-                Ok(_) => continue,
+            let (found, description) = match seen {
+                Ok(Seen::Object(_, description)) if self.is_ours(&description) => continue,
+                Ok(Seen::Object(found, description)) => (found, description),
+                Ok(Seen::Other(_)) => continue,
                 Err(unseen) => {
                     log.note(self.bucket.name(), &unseen.path, Err(unseen.error.into()))?;
                     continue;
                 }
             };
-            let description = match keys.describe(&found.node) {
-                Ok(description) => description,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
-                Err(error) => {
-                    log.note(self.bucket.name(), &found.path, Err(error.into()))?;
-                    continue;
-                }
-            };
-            if !filter.takes(&description, now) || self.is_ours(&description) {
-                continue;
-            }
             // Renames are made durable directory by directory; before that a crash shows the old object.
             if let Some(last) = unsynced.take_if(|last| last.key() != found.dir.key()) {
                 last.sync_dir()?;
@@ -136,11 +128,8 @@ impl Run<'_> {
     fn one(&self, found: &Found, description: &Description) -> std::result::Result<Option<u64>, Stop> {
         match description {
             Description::Damaged(reason) => return Err(damaged(&found.node, reason.clone()).into()),
-            Description::Encrypted(sealing) if !self.job.force && self.is_the_same(sealing) => {
+            Description::Encrypted(described) if !self.job.force && self.is_the_same(found, described)? => {
                 return Err(Stop::Skip("encrypted so already (--force makes a new data key)".to_owned()));
-            }
-            Description::Encrypted(sealing) if sealing.mode() == SseMode::Customer => {
-                return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
             }
             _ => {}
         }
@@ -155,15 +144,36 @@ impl Run<'_> {
         let path = || found.path.clone();
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let caller = Engine::job_caller();
-        let source = self.engine.open(&caller, &item, flags)?;
+        let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
+        let source = match self.engine.open(&caller, &item, flags) {
+            Err(EngineError::Key(_)) if customer => {
+                return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
+            }
+            opened => opened?,
+        };
         let outcome = self.renew(found, &source, &caller, &path);
         self.engine.close(source);
         outcome.map(Some)
     }
 
     /// Whether a COPY with these settings would change nothing.
-    fn is_the_same(&self, sealing: &Sealing) -> bool {
-        EncryptionType::from(sealing.mode()) == self.target
+    fn is_the_same(&self, found: &Found, described: &Described) -> Result<bool> {
+        let (identity, keys) = (&described.header.identity, &described.header.keys);
+        let path = || found.path.clone();
+        let decision = self.bucket.decide(&self.bucket.settings(), &path, &self.job.encryption)?;
+        let same_key = |key: &KeyId, context: &EncryptionContext| -> Result<bool> {
+            let master = self.bucket.wraps().master_of(keys)?;
+            Ok(master.as_ref() == Some(key) && described.context() == Some(context))
+        };
+        Ok(match (&decision.sealing, identity.mode) {
+            (Sealing::Service, SseMode::S3) => true,
+            (Sealing::Kms { key, bucket_key, context }, SseMode::Kms) => {
+                identity.bucket_key == *bucket_key && same_key(key, context)?
+            }
+            (Sealing::DualKms { key, context }, SseMode::DualKms) => same_key(key, context)?,
+            // Which customer key it is cannot be told from here, so that a new one is the sure way.
+            _ => false,
+        })
     }
 
     fn renew(
@@ -178,7 +188,10 @@ impl Run<'_> {
             self.bucket.admit_put(&self.engine.shared.admission, caller, path, &self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;
         let bytes = draft.fill(source, before.size)?;
-        draft.finish(&found.node, &before.stat, self.job.preserve, &[])?;
+        draft.finish(&found.node, &before.stat)?;
+        if self.job.preserve {
+            draft.keep_times(&Stat { atime: found.stat.atime, ..before.stat })?;
+        }
         let claims = self.claim(source, found)?;
         if !Version::of(source)?.is(&before) {
             return Err(Stop::Skip("it was changed meanwhile: run the job again".to_owned()));
@@ -243,34 +256,5 @@ fn target(encryption: &Encryption, bucket: &Bucket) -> Result<EncryptionType> {
             reason: "it has no default encryption: name one with `--sse`".to_owned(),
         }),
         kind => Ok(kind),
-    }
-}
-
-/// What tells one state of an object from the next.
-struct Version {
-    size: u64,
-    stat: Stat,
-    commit: Option<(Id, u64)>,
-}
-
-impl Version {
-    /// That of an open file with nothing unsaved.
-    fn of(file: &OpenFile) -> Result<Self> {
-        Ok(match file.content() {
-            Content::Plain(plain) => {
-                let stat = plain.stat()?;
-                Self { stat, size: stat.size, commit: None }
-            }
-            Content::Encrypted(object) => {
-                object.commit(Sync::Settled)?;
-                Self { stat: object.stat()?, size: object.size(), commit: object.settled_version() }
-            }
-        })
-    }
-
-    /// Whether nothing was changed in between; reading is no change.
-    fn is(&self, other: &Self) -> bool {
-        let facts = |it: &Self| (it.size, it.commit, it.stat.nlink, it.stat.mtime, it.stat.ctime);
-        facts(self) == facts(other)
     }
 }

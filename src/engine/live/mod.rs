@@ -116,9 +116,20 @@ impl LiveObject {
         Ok(file.stat()?)
     }
 
+    /// How it is encrypted, and its own identity.
+    pub(crate) fn mode_and_id(&self) -> (crate::object::SseMode, crate::envelope::Id) {
+        let inner = self.read_lock();
+        (inner.identity.mode, inner.identity.object)
+    }
+
     /// Identity of the stored file.
     pub(crate) fn key(&self) -> NodeKey {
         self.node.key()
+    }
+
+    /// The stored file.
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.node
     }
 
     /// The bucket it lies in.

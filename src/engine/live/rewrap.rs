@@ -1,10 +1,7 @@
 //! New wraps for the data key of an open object; content, size and data key stay.
 
 use super::{LiveObject, Result};
-use crate::{
-    envelope::Id,
-    object::{Header, KeySection},
-};
+use crate::object::{Header, KeySection, SseMode};
 
 impl LiveObject {
     /// The header as the next commit would write it, as far as it concerns keys and size.
@@ -19,22 +16,27 @@ impl LiveObject {
     }
 
     /// Puts `new` in place of the wrapped keys `old`, for the next commit; whether they still were the object's. They are
-    /// not, once the object was written anew.
-    pub(crate) fn replace_keys(&self, old: &KeySection, new: KeySection) -> Result<bool> {
+    /// not, once the object was written anew. The mode is that of the new wraps.
+    pub(crate) fn replace_keys(
+        &self,
+        old: &KeySection,
+        new: KeySection,
+        (mode, bucket_key): (SseMode, bool),
+    ) -> Result<bool> {
         let mut inner = self.write_lock();
         inner.require_writable()?;
         if inner.key_section != *old {
             return Ok(false);
         }
         inner.key_section = new;
+        (inner.identity.mode, inner.identity.bucket_key) = (mode, bucket_key);
         inner.mark_unsaved();
         Ok(true)
     }
 
-    /// Id and commit number, if nothing is unsaved: the object is the same as long as these are.
-    pub(crate) fn settled_version(&self) -> Option<(Id, u64)> {
+    /// Commit number, if nothing is unsaved: the object is the same as long as this is.
+    pub(crate) fn settled_generation(&self) -> Option<u64> {
         let inner = self.read_lock();
-        let settled = inner.unsaved_since.is_none() && inner.pending.is_empty();
-        settled.then_some((inner.identity.object, inner.state.generation))
+        (inner.unsaved_since.is_none() && inner.pending.is_empty()).then_some(inner.state.generation)
     }
 }

@@ -1,7 +1,11 @@
 //! The engine over a real directory, without a kernel mount.
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+mod auditing;
 mod crash;
+mod encryption;
+mod jobs;
+mod jobs_crash;
 mod model;
 mod repairing;
 mod salvaging;
@@ -12,7 +16,7 @@ use std::{ffi::OsStr, path::PathBuf};
 
 use super::*;
 use crate::{
-    keys::{Keyring, NewSlot, Unlock, create_key_file},
+    keys::{KeyService, Keyring, NewSlot, Unlock, create_key_file},
     name::BucketName,
     object::BlockSize,
     store::{
@@ -26,6 +30,7 @@ struct Fixture {
     dir: tempfile::TempDir,
     limits: Limits,
     encryption: Encryption,
+    customer_keys: Arc<CustomerKeys>,
 }
 
 impl Fixture {
@@ -34,6 +39,7 @@ impl Fixture {
             dir: tempfile::tempdir().unwrap(),
             limits: Limits::default(),
             encryption: Encryption::Unnamed,
+            customer_keys: Arc::default(),
         };
         create_key_file(&fixture.key_file()).unwrap();
         create_store(&fixture.store(), &[NewSlot::new("test", Unlock::KeyFile(fixture.key_file()))]).unwrap();
@@ -59,17 +65,22 @@ impl Fixture {
     fn start(&self, read_only: bool) -> Engine {
         let unlock = Unlock::KeyFile(self.key_file());
         let keyring = Keyring::open(&self.store().join(STORE_DIR), &unlock).unwrap();
-        Engine::start(&self.store(), keyring, "test", self.options(read_only)).unwrap()
+        self.start_with(keyring.into(), read_only)
+    }
+
+    fn start_with(&self, keys: KeyService, read_only: bool) -> Engine {
+        Engine::start(&self.store(), keys, "test", self.options(read_only)).unwrap()
     }
 
     fn options(&self, read_only: bool) -> Options {
         Options {
             read_only,
             encryption: self.encryption.clone(),
-            customer_keys: Arc::default(),
+            customer_keys: self.customer_keys.clone(),
             new_bucket: bucket_of(4096),
             access: Access::default(),
             limits: self.limits.clone(),
+            audit: None,
         }
     }
 

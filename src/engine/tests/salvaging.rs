@@ -180,7 +180,7 @@ fn holes_stay_holes() {
     drop(engine);
     let path = fixture.store().join("data/sparse");
     let stored = fs::OpenOptions::new().write(true).open(path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&stored, &[0xFF], geometry().block_offset(0)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&stored, &[0xFF; 16], geometry().block_offset(0)).unwrap();
     let (_, salvage, _) = salvage(&fixture);
     let sparse = &salvage.objects[0];
     assert_eq!((sparse.size, sparse.recovered), ((1 << 30) + 3, 3));

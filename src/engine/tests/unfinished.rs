@@ -9,6 +9,9 @@ const BLOCK: usize = 4096;
 /// Blocks of the object: segment 0 has 54, segment 1 has 128, and there is a third.
 const BLOCKS: usize = 200;
 
+/// What is done to a stored file.
+type Change = fn(&mut Vec<u8>);
+
 /// A store whose bucket has the object `file`, of which each block is full of its number; `synced` twice, so that its
 /// header tells, or never.
 fn store(synced: bool) -> Fixture {
@@ -61,7 +64,7 @@ fn read(engine: &Engine) -> Result<Vec<u8>> {
 
 #[test]
 fn content_that_never_reached_the_disk_ends_the_object_after_a_crash() {
-    let changes: [(&str, usize, fn(&mut Vec<u8>)); 7] = [
+    let changes: [(&str, usize, Change); 7] = [
         ("a blank block", 7, |bytes| bytes[offset(7)..offset(8)].fill(0)),
         ("a blank block of a later segment", 100, |bytes| bytes[offset(100)..offset(101)].fill(0)),
         ("a blank tag page", 54, |bytes| bytes[tag_page(1)..][..BLOCK].fill(0)),

@@ -2,7 +2,7 @@
 //!
 //! With `HANDLE_KILLPRIV_V2` the kernel saves one request a write and expects that the bits go when a file changes:
 //! on write where it says so, on truncation by anybody but root, and on every change of owner (`chown(2)`).
-//! The protocol library drops the kernel's hint on truncation, so the rule is applied here. Before the first write by
+//! The kernel's hint on truncation is not needed: the rule itself is applied here. Before the first write by
 //! somebody but root the kernel asks for a change of nothing: it wants the bits gone and the new mode in the answer.
 
 use crate::{

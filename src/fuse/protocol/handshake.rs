@@ -89,3 +89,40 @@ fn halves(features: u64) -> [u32; 2] {
 const PAGE: u32 = 4096;
 /// Minor version of Linux 5.4.
 const OLDEST: u32 = 31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agreement_has_the_length_of_the_structure_of_the_kernel() {
+        let wanted = features::OVER_IO_URING | features::MAX_PAGES;
+        let agreement =
+            Agreement { max_readahead: 7, features: wanted, max_background: 64, max_write: 1 << 20 };
+        let mut out = [0xAA; 80];
+        assert_eq!(agreement.encode(&mut out), Ok(64));
+        let number = |at: usize| u32::from_ne_bytes(out[at..at + 4].try_into().unwrap());
+        assert_eq!((number(0), number(8), number(20)), (MAJOR, 7, 1 << 20));
+        assert_eq!(u64::from(number(12)), features::MAX_PAGES | features::INIT_EXT);
+        assert_eq!(u64::from(number(32)) << 32, features::OVER_IO_URING);
+        assert_eq!(out[28..30], 256_u16.to_ne_bytes());
+        assert_eq!(Agreement::encode_version(&mut out), Ok(64));
+    }
+
+    #[test]
+    fn the_second_word_of_features_counts_only_where_it_was_sent() {
+        let offer = |low: u64| {
+            let low = u32::try_from(low).unwrap();
+            Offer::decode(&[MAJOR, MINOR, 9, low, 1 << 9].map(u32::to_ne_bytes).concat()).unwrap().features
+        };
+        assert_eq!(offer(features::INIT_EXT) & features::OVER_IO_URING, features::OVER_IO_URING);
+        assert_eq!(offer(features::MAX_PAGES), features::MAX_PAGES);
+    }
+
+    #[test]
+    fn old_and_later_kernels_are_told_apart() {
+        let offer = |version| Offer { version, max_readahead: 0, features: 0 };
+        assert!(offer((7, 31)).is_understood() && !offer((7, 30)).is_understood());
+        assert!(offer((8, 0)).is_too_new() && !offer((7, 99)).is_too_new());
+    }
+}

@@ -69,6 +69,8 @@ pub enum Answer {
     Done,
     /// A name that was found or made.
     Entry(Entry),
+    /// A name that is not there, and how long the kernel may remember that.
+    Absent(Duration),
     /// The attributes of a node; nothing is counted.
     Attr(Entry),
     /// An open file or directory.
@@ -96,6 +98,7 @@ impl Answer {
         match self {
             Self::Done => {}
             Self::Entry(found) => entry(&mut writer, found)?,
+            Self::Absent(ttl) => absent(&mut writer, *ttl)?,
             Self::Attr(found) => attr_reply(&mut writer, found)?,
             Self::Opened(it) => opened(&mut writer, it)?,
             Self::Created(made, it) => {
@@ -125,6 +128,16 @@ pub(super) fn entry(writer: &mut Writer<'_>, entry: &Entry) -> Result<(), TooSma
     writer.u32(entry.ttl.subsec_nanos())?;
     writer.u32(entry.ttl.subsec_nanos())?;
     attr(writer, entry.id, &entry.attr)
+}
+
+/// `struct fuse_entry_out` with node number 0: a lookup that found nothing, to be remembered as such.
+fn absent(writer: &mut Writer<'_>, ttl: Duration) -> Result<(), TooSmall> {
+    writer.zeros(16)?;
+    writer.u64(ttl.as_secs())?;
+    writer.u64(0)?;
+    writer.u32(ttl.subsec_nanos())?;
+    writer.u32(0)?;
+    writer.zeros(ATTR)
 }
 
 fn attr_reply(writer: &mut Writer<'_>, entry: &Entry) -> Result<(), TooSmall> {
@@ -183,5 +196,97 @@ pub(super) fn type_bits(kind: Kind) -> u32 {
     }
 }
 
+/// Length of `struct fuse_attr`.
+const ATTR: usize = 88;
 /// Reported as `st_blksize`: the page, which every kernel accepts.
 const BLOCK: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NodeKey;
+
+    const NOON: Timestamp = Timestamp { sec: -5, nsec: 7 };
+
+    fn entry() -> Entry {
+        let attr = Attr {
+            key: NodeKey { dev: 1, ino: 9 },
+            kind: Kind::File,
+            mode: 0o4640,
+            nlink: 2,
+            uid: 3,
+            gid: 4,
+            rdev: 0,
+            size: 5_000_000_000,
+            blocks: 6,
+            atime: NOON,
+            mtime: NOON,
+            ctime: NOON,
+        };
+        Entry { id: 9, attr, ttl: Duration::from_millis(1_500) }
+    }
+
+    fn encoded(answer: &Answer) -> Vec<u8> {
+        let mut out = vec![0xAA; 512];
+        let len = answer.encode(&mut out).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    #[test]
+    fn answers_have_the_lengths_of_the_structures_of_the_kernel() {
+        let space = Space {
+            fragment: 1,
+            block_size: 2,
+            blocks: 3,
+            free: 4,
+            available: 5,
+            files: 6,
+            files_free: 7,
+            name_max: 255,
+        };
+        let opened = Opened { handle: 1, flags: 2 };
+        let table = [
+            (Answer::Done, 0),
+            (Answer::Entry(entry()), 128),
+            (Answer::Absent(Duration::ZERO), 128),
+            (Answer::Attr(entry()), 104),
+            (Answer::Opened(opened), 16),
+            (Answer::Created(entry(), opened), 144),
+            (Answer::Written(1), 8),
+            (Answer::Length(1), 8),
+            (Answer::Offset(-1), 8),
+            (Answer::Space(space), 80),
+        ];
+        for (answer, len) in table {
+            assert_eq!(encoded(&answer).len(), len, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_lies_where_the_kernel_reads_it() {
+        let bytes = encoded(&Answer::Entry(entry()));
+        let number = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
+        let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!((number(0), number(16), half(32)), (9, 1, 500_000_000));
+        assert_eq!((number(40), number(48)), (9, 5_000_000_000));
+        assert_eq!(number(64).cast_signed(), -5);
+        assert_eq!(half(88), 7);
+        assert_eq!((half(100), half(104), half(108), half(112)), (0o104_640, 2, 3, 4));
+    }
+
+    #[test]
+    fn what_is_absent_has_no_number_and_a_life_of_its_own() {
+        let bytes = encoded(&Answer::Absent(Duration::from_secs(3)));
+        assert_eq!(bytes[..8], [0; 8]);
+        assert_eq!(bytes[16..24], 3_u64.to_ne_bytes());
+        assert_eq!(bytes[24..], [0; 104]);
+    }
+
+    #[test]
+    fn failures_are_sent_as_negative_numbers() {
+        let header = OutHeader { len: 16, errno: 2, unique: 77 }.encode();
+        assert_eq!(header[4..8], (-2_i32).to_ne_bytes());
+        assert_eq!(header[8..], 77_u64.to_ne_bytes());
+    }
+}

@@ -166,6 +166,12 @@ pub struct Forgets<'a> {
 }
 
 impl Forgets<'_> {
+    /// How many nodes.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        usize::from(self.one.is_some()) + self.more.len() / FORGET_LEN
+    }
+
     /// Each node with the number of references.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         let pair = |pair: &[u8]| {
@@ -361,3 +367,82 @@ fn set_attr<'a>(fixed: &mut Fields<'_>) -> Result<Operation<'a>, Malformed> {
 const FORGET_LEN: usize = 16;
 /// Nanoseconds.
 const SECOND: u32 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(opcode: u32) -> Header {
+        Header { len: 0, opcode, unique: 1, node: 5, uid: 0, gid: 0, pid: 0 }
+    }
+
+    fn numbers(count: u32) -> Vec<u8> {
+        (0..count).flat_map(u32::to_ne_bytes).collect()
+    }
+
+    #[test]
+    fn a_name_ends_at_its_nul_byte_and_nowhere_else() {
+        let lookup = |rest| Request::decode(&header(opcode::LOOKUP), &[], rest);
+        let Ok(Request::Operation(Operation::Lookup { name })) = lookup(b"a\xffb\0") else { panic!() };
+        assert_eq!(name.as_encoded_bytes(), b"a\xffb");
+        assert!(lookup(b"endless").is_err());
+    }
+
+    #[test]
+    fn a_write_is_as_long_as_it_says() {
+        let mut fixed = numbers(10);
+        fixed[16..20].copy_from_slice(&3_u32.to_ne_bytes());
+        let write = |rest| Request::decode(&header(opcode::WRITE), &fixed, rest);
+        let Ok(Request::Operation(Operation::Write { data, .. })) = write(b"abcdef") else { panic!() };
+        assert_eq!(data, b"abc");
+        assert!(write(b"ab").is_err());
+    }
+
+    #[test]
+    fn times_before_the_epoch_are_taken_as_sent() {
+        let mut fixed = vec![0; 88];
+        fixed[..4].copy_from_slice(&(change::MTIME | change::ATIME | change::ATIME_NOW).to_ne_bytes());
+        fixed[40..48].copy_from_slice(&(-1_i64).to_ne_bytes());
+        fixed[60..64].copy_from_slice(&800_000_000_u32.to_ne_bytes());
+        let request = Request::decode(&header(opcode::SETATTR), &fixed, &[]);
+        let Ok(Request::Operation(Operation::SetAttr { handle, set })) = request else { panic!() };
+        assert_eq!(handle, None);
+        assert_eq!(set.atime, SetTime::Now);
+        assert_eq!(set.mtime, SetTime::At(Timestamp { sec: -1, nsec: 800_000_000 }));
+        assert!(set.mode.is_none() && set.size.is_none());
+    }
+
+    #[test]
+    fn a_time_with_too_many_nanoseconds_is_no_time() {
+        let mut fixed = vec![0; 88];
+        fixed[..4].copy_from_slice(&change::MTIME.to_ne_bytes());
+        fixed[60..64].copy_from_slice(&SECOND.to_ne_bytes());
+        assert!(Request::decode(&header(opcode::SETATTR), &fixed, &[]).is_err());
+    }
+
+    #[test]
+    fn forgets_come_singly_and_in_lists() {
+        let one = [3_u64.to_ne_bytes()].concat();
+        let Ok(Request::Forget(forgets)) = Request::decode(&header(opcode::FORGET), &one, &[]) else {
+            panic!()
+        };
+        assert_eq!(forgets.iter().collect::<Vec<_>>(), [(5, 3)]);
+        let more = [1_u64, 2, 3, 4].map(u64::to_ne_bytes).concat();
+        let two = [2_u32.to_ne_bytes(), [0; 4]].concat();
+        let Ok(Request::Forget(forgets)) = Request::decode(&header(opcode::BATCH_FORGET), &two, &more) else {
+            panic!()
+        };
+        assert_eq!((forgets.len(), forgets.iter().collect::<Vec<_>>()), (2, vec![(1, 2), (3, 4)]));
+        let many = [u32::MAX.to_ne_bytes(), [0; 4]].concat();
+        assert!(Request::decode(&header(opcode::BATCH_FORGET), &many, &more).is_err());
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_from_what_is_malformed() {
+        assert!(matches!(Request::decode(&header(4_000), &[], &[]), Ok(Request::Unknown)));
+        for opcode in [opcode::OPEN, opcode::READ, opcode::SETATTR, opcode::RENAME2, opcode::COPY_FILE_RANGE]
+        {
+            assert!(Request::decode(&header(opcode), &[0; 4], &[]).is_err(), "{opcode}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub(super) fn serve(device: &Device, service: &impl Service, max_write: u32) -> 
         let Some(header) = room.take(len) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel sent less than a header"));
         };
-        match exchange(service, &header, &mut room) {
+        match exchange(service, device.backlog(), &header, &mut room) {
             Outcome::Reply(reply) => {
                 let body = usize::try_from(reply.len).expect("it fits").saturating_sub(HEADER);
                 if let Err(error) = device.reply(&reply, room.output.bytes().get(..body).unwrap_or_default())

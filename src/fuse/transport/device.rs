@@ -8,6 +8,8 @@ use std::{
 
 use rustix::io::Errno;
 
+use super::backlog::Backlog;
+
 use super::super::protocol::{Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, opcode};
 
 /// Why a connection did not begin.
@@ -29,6 +31,7 @@ pub enum HandshakeError {
 pub struct Device {
     fd: Arc<OwnedFd>,
     agreement: Agreement,
+    backlog: Arc<Backlog>,
 }
 
 impl Device {
@@ -49,13 +52,18 @@ impl Device {
             let agreement = agree(&offer);
             let len = agreement.encode(&mut body).map_err(too_small)?;
             send(&fd, &header, 0, body.get(..len).unwrap_or_default())?;
-            return Ok(Self { fd: Arc::new(fd), agreement });
+            return Ok(Self { fd: Arc::new(fd), agreement, backlog: Arc::default() });
         }
     }
 
     /// What was agreed on.
     pub fn agreement(&self) -> &Agreement {
         &self.agreement
+    }
+
+    /// How far behind the forgetting of nodes is.
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
     }
 
     /// Whether the kernel waits for rings.

@@ -8,6 +8,7 @@ use super::{
         protocol::{Header, OutHeader, Request},
     },
     Service,
+    backlog::Backlog,
 };
 
 /// The buffers of one exchange. Those of the request and of the answer may be the same: the request is not looked at
@@ -32,8 +33,13 @@ pub(super) enum Outcome {
 
 /// Lets `service` deal with the request that is in `buffers`. A panic must not take the thread along, which would end
 /// silently and leave the mount with one thread less: the request fails with `EIO` and the panic is logged.
-pub(super) fn exchange(service: &impl Service, header: &Header, buffers: &mut impl Buffers) -> Outcome {
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| answered(service, header, buffers)));
+pub(super) fn exchange(
+    service: &impl Service,
+    backlog: &Backlog,
+    header: &Header,
+    buffers: &mut impl Buffers,
+) -> Outcome {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| answered(service, backlog, header, buffers)));
     let answered = outcome.unwrap_or_else(|_| {
         log::error!(
             "the handler of request {} panicked; it failed with an input/output error",
@@ -55,7 +61,12 @@ enum Answered {
     Last,
 }
 
-fn answered(service: &impl Service, header: &Header, buffers: &mut impl Buffers) -> Result<Answered, Errno> {
+fn answered(
+    service: &impl Service,
+    backlog: &Backlog,
+    header: &Header,
+    buffers: &mut impl Buffers,
+) -> Result<Answered, Errno> {
     let (fixed, rest) = buffers.request();
     let answer = match Request::decode(header, fixed, rest) {
         Ok(Request::Operation(operation)) => service.answer(header, operation)?,
@@ -65,7 +76,8 @@ fn answered(service: &impl Service, header: &Header, buffers: &mut impl Buffers)
             return Ok(Answered::With(service.fill(header, fill, out)?.min(size)));
         }
         Ok(Request::Forget(forgets)) => {
-            forgets.iter().for_each(|(node, count)| service.forget(node, count));
+            let forget = || forgets.iter().for_each(|(node, count)| service.forget(node, count));
+            backlog.work_off(forgets.len(), forget);
             return Ok(Answered::Silently);
         }
         Ok(Request::Destroy) => return Ok(Answered::Last),

@@ -7,6 +7,7 @@
 //! rings (Linux 6.14, `CONFIG_FUSE_IO_URING`) a request is handed to a thread that belongs to the caller's processor,
 //! and one system call both answers it and waits for the next. What nobody waits for (`FORGET`) comes over `/dev/fuse` always.
 
+mod backlog;
 mod classic;
 mod device;
 mod exchange;

@@ -196,7 +196,7 @@ fn set_len(entry: &mut squeue::Entry128, len: usize) {
     let len = u32::try_from(len).expect("it is two");
     // SAFETY: the entry is `struct io_uring_sqe` with its extension, 128 bytes of plain data, and its 32-bit `len` lies
     // at byte 24 (io_uring_enter(2)).
-    unsafe { std::ptr::from_mut(entry).cast::<u8>().add(24).cast::<u32>().write(len) };
+    unsafe { std::ptr::from_mut(entry).cast::<u8>().add(24).cast::<[u8; 4]>().write(len.to_ne_bytes()) };
 }
 
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {

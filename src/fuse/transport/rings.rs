@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::{
+    super::protocol::opcode,
     Device, Service,
     exchange::{Outcome, exchange},
     processors,
@@ -152,7 +153,10 @@ fn serve(
         let Some(header) = slot.header() else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel sent less than a header"));
         };
-        match exchange(service, &header, slot) {
+        if removes_a_name(header.opcode) {
+            device.backlog().wait();
+        }
+        match exchange(service, device.backlog(), &header, slot) {
             Outcome::Reply(reply) => ring.answer(index, &reply)?,
             // Neither is ever sent over a ring: what needs no answer comes over `/dev/fuse`.
             Outcome::Silence | Outcome::End => {
@@ -164,6 +168,10 @@ fn serve(
         }
     }
     Ok(())
+}
+
+fn removes_a_name(opcode: u32) -> bool {
+    matches!(opcode, opcode::UNLINK | opcode::RMDIR | opcode::RENAME | opcode::RENAME2)
 }
 
 const PARAMETER: &str = "/sys/module/fuse/parameters/enable_uring";

@@ -43,7 +43,7 @@ impl Contents {
     pub(super) fn add_slot(
         &mut self,
         new: &NewSlot,
-        krk: &Secret<32>,
+        root: &Secret<32>,
         now: u64,
     ) -> Result<u32, KeyringError> {
         if self.slots.len() >= MAX_SLOTS {
@@ -51,7 +51,7 @@ impl Contents {
         }
         let highest = self.slots.iter().map(|slot| slot.id).max().unwrap_or(0);
         let id = highest.checked_add(1).ok_or(KeyringError::Full("a slot number above 2^32"))?;
-        self.slots.push(Slot::seal(&self.store, (id, now), new, krk)?);
+        self.slots.push(Slot::seal(&self.store, (id, now), new, root)?);
         Ok(id)
     }
 
@@ -59,14 +59,14 @@ impl Contents {
     pub(super) fn replace_slots(
         &mut self,
         new: &[NewSlot],
-        krk: &Secret<32>,
+        root: &Secret<32>,
         now: u64,
     ) -> Result<(), KeyringError> {
         if new.is_empty() {
             return Err(KeyringError::NoSlot);
         }
         self.slots.clear();
-        new.iter().try_for_each(|slot| self.add_slot(slot, krk, now).map(|_| ()))
+        new.iter().try_for_each(|slot| self.add_slot(slot, root, now).map(|_| ()))
     }
 
     pub(super) fn remove_slot(&mut self, id: u32) -> Result<(), KeyringError> {
@@ -83,11 +83,11 @@ impl Contents {
         &mut self,
         id: u32,
         new: &NewSlot,
-        krk: &Secret<32>,
+        root: &Secret<32>,
         now: u64,
     ) -> Result<(), KeyringError> {
         let at = self.slot_at(id)?;
-        let changed = Slot::seal(&self.store, (id, now), new, krk)?;
+        let changed = Slot::seal(&self.store, (id, now), new, root)?;
         if let Some(slot) = self.slots.get_mut(at) {
             *slot = changed;
         }

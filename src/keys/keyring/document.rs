@@ -98,9 +98,14 @@ impl Document {
         }
     }
 
+    /// Whether this is the KRK of the document.
+    pub(super) fn belongs_to(&self, krk: &Secret<32>) -> bool {
+        crypto::equal(&self.expected_mac(krk), &self.mac.0)
+    }
+
     /// Proves the document with the KRK and unseals every key.
     pub(super) fn open(self, krk: &Secret<32>) -> Result<Contents, Damage> {
-        if !crypto::equal(&self.expected_mac(krk), &self.mac.0) {
+        if !self.belongs_to(krk) {
             return Err(damage("its MAC does not match"));
         }
         let keys = self.keys.into_iter().map(|key| key.open(krk)).collect::<Result<_, _>>()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Backup;
 use crate::{
     crypto::CryptoError,
-    keys::{AliasName, KeyId, KeyNameError},
+    keys::{AliasName, KernelKeyError, KeyId, KeyNameError},
 };
 
 /// Why a keyring could not be made, opened or changed. Never carries a passphrase or a key.
@@ -16,9 +16,9 @@ pub enum KeyringError {
         "wrong passphrase: no slot of the keyring opens with it; try again, or use another slot's unlock"
     )]
     WrongPassphrase,
-    /// No slot opens with this key file.
-    #[error("no slot of the keyring opens with key file `{}`: use the file that was given when the slot was added", .0.display())]
-    WrongKeyFile(PathBuf),
+    /// No slot opens with this key; where it came from.
+    #[error("no slot of the keyring opens with {0}: use the key that was given when the slot was added")]
+    WrongKey(String),
     /// There is no slot of this kind.
     #[error("the keyring has no {0} slot: unlock it another way")]
     NoSuchKind(&'static str),
@@ -43,14 +43,17 @@ pub enum KeyringError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Not usable as a key file.
-    #[error("`{}` cannot serve as key file: {why}", path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// The reason, and what would be right.
+    /// Not usable as a key.
+    #[error("{from} cannot serve as key: {why}; make one with `head -c 32 /dev/urandom`")]
+    BadKey {
+        /// Where it came from.
+        from: String,
+        /// The reason.
         why: &'static str,
     },
+    /// A key in the kernel's keyrings that cannot be read.
+    #[error(transparent)]
+    KernelKey(#[from] KernelKeyError),
     /// An empty passphrase.
     #[error("the passphrase is empty: choose one, or use a key file")]
     EmptyPassphrase,
@@ -60,6 +63,9 @@ pub enum KeyringError {
     /// No slot has this number.
     #[error("the keyring has no slot {0}: see the list of slots")]
     NoSuchSlot(u32),
+    /// The keyring serves requests and has wiped what slots are made with.
+    #[error("this keyring was opened to serve requests: open it again to change its slots")]
+    RootForgotten,
     /// No slot was given for a new keyring.
     #[error("a keyring needs at least one slot: give a passphrase or a key file")]
     NoSlot,

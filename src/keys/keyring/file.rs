@@ -163,6 +163,15 @@ impl Backup {
 
 /// Reads a regular file of at most `limit` bytes that nobody but its owner can use.
 pub(in crate::keys) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    read_protected(path, limit, 0o077)
+}
+
+/// The same, where only the permission bits `public` make a file public.
+pub(super) fn read_protected(
+    path: &Path,
+    limit: u64,
+    public: u32,
+) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
     // NONBLOCK: opening a FIFO by mistake must fail below, not hang here.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut file =
@@ -173,7 +182,7 @@ pub(in crate::keys) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing
         return Err(refused("it is not a regular file"));
     }
     let mode = meta.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & public != 0 {
         return Err(KeyringError::NotPrivate { path: path.to_owned(), mode });
     }
     if meta.len() > limit {

@@ -1,11 +1,11 @@
 //! The local keyring: master keys in one file, unlocked by passphrases or key files.
 //!
-//! A random 32-byte key-ring key (KRK) seals every key version and authenticates the whole file; each slot seals the
-//! KRK under one way to unlock. The file is replaced as a whole (see `file`), never changed in place, and its ten
-//! predecessors stay as `keyring.bak.<generation>`.
+//! A 32-byte key-ring key (KRK) seals every key version and authenticates the whole file; each slot seals the random
+//! root secret that it follows from (see `root`) under one way to unlock. The file is replaced as a whole (see `file`),
+//! never changed in place, and its ten predecessors stay as `keyring.bak.<generation>`.
 //!
-//! Removing or changing a slot keeps the KRK. Whoever has an old copy of the file *and* its passphrase therefore still
-//! opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes another KRK; then delete
+//! Removing or changing a slot keeps root and KRK. Whoever has an old copy of the file *and* its passphrase therefore
+//! still opens that copy and every later one: after a passphrase leaked, [`Keyring::renew`] makes others; then delete
 //! the backups, rotate the keys, and re-encrypt what must stay secret.
 //!
 //! Lock order: the lock file, then the contents in memory. The contents are never locked while a file is read or
@@ -19,6 +19,7 @@ mod info;
 mod key;
 mod keys;
 mod master;
+mod root;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use contents::Contents;
 use document::{Damage, Document, Kind};
 pub(super) use file::read_private;
 use file::{MAX_FILE, Place};
+use root::{Root, krk_of};
 
 /// Name of the key that SSE-S3 uses; every keyring has it.
 pub const SERVICE_KEY: &str = "service";
@@ -53,6 +55,7 @@ pub const SERVICE_KEY: &str = "service";
 pub struct Keyring {
     place: Place,
     krk: Secret<32>,
+    root: Root,
     clock: Arc<dyn Clock>,
     contents: RwLock<Contents>,
 }
@@ -62,16 +65,17 @@ impl Keyring {
     ///
     /// Refused when a keyring, or a backup of one, is already there.
     pub fn create(dir: &Path, store_id: Id, slots: &[NewSlot]) -> Result<Self, KeyringError> {
-        let (place, clock, krk) = (Place::new(dir), SystemClock::new(), Secret::random()?);
+        let (place, clock, root) = (Place::new(dir), SystemClock::new(), Secret::random()?);
         let lock = place.lock()?;
         if place.keyring().symlink_metadata().is_ok() || !place.backups()?.is_empty() {
             return Err(KeyringError::Exists(place.keyring()));
         }
         let now = clock.unix_seconds();
         let mut contents = Contents::new(store_id);
-        contents.replace_slots(slots, &krk, now)?;
+        contents.replace_slots(slots, &root, now)?;
         contents.create_service_key(now)?;
-        let keyring = Self { place, krk, clock: Arc::new(clock), contents: RwLock::new(contents) };
+        let (krk, root, clock) = (krk_of(&root), Root::new(root), Arc::new(clock));
+        let keyring = Self { place, krk, root, clock, contents: RwLock::new(contents) };
         keyring.write(&lock, None, &keyring.read())?;
         Ok(keyring)
     }
@@ -115,9 +119,21 @@ impl Keyring {
         self.read().slot_infos()
     }
 
+    /// The secret that the audit log of the store begins with and is verified with.
+    pub fn audit_root(&self) -> Result<Secret<32>, KeyringError> {
+        self.root.audit()
+    }
+
+    /// For whoever serves requests: wipes what only slots and the audit root need. Neither can be had from this keyring
+    /// afterwards.
+    pub fn forget_root(&mut self) {
+        self.root.forget();
+    }
+
     /// Adds a slot and returns its number.
     pub fn add_slot(&self, slot: &NewSlot) -> Result<u32, KeyringError> {
-        self.change(|contents, now| contents.add_slot(slot, &self.krk, now))
+        let root = self.root.secret()?;
+        self.change(|contents, now| contents.add_slot(slot, root, now))
     }
 
     /// Removes a slot; the last one stays.
@@ -127,19 +143,21 @@ impl Keyring {
 
     /// Replaces the unlock of slot `id` (a new passphrase).
     pub fn change_slot(&self, id: u32, slot: &NewSlot) -> Result<(), KeyringError> {
-        self.change(|contents, now| contents.change_slot(id, slot, &self.krk, now))
+        let root = self.root.secret()?;
+        self.change(|contents, now| contents.change_slot(id, slot, root, now))
     }
 
-    /// Seals everything under a new KRK, with `slots` in place of all present ones.
+    /// Seals everything under a new root secret, with `slots` in place of all present ones.
     ///
     /// Other processes that have the keyring open must open it again. The backups still open with the old slots.
     pub fn renew(self, slots: &[NewSlot]) -> Result<Self, KeyringError> {
         let lock = self.place.lock()?;
         let mut contents = self.read_current()?;
-        let (old, now, krk) = (contents.generation, self.clock.unix_seconds(), Secret::random()?);
+        let (old, now, root) = (contents.generation, self.clock.unix_seconds(), Secret::random()?);
         contents.generation = self.next_generation(old)?;
-        contents.replace_slots(slots, &krk, now)?;
-        let renewed = Self { krk, contents: RwLock::new(contents), ..self };
+        contents.replace_slots(slots, &root, now)?;
+        let (krk, root) = (krk_of(&root), Root::new(root));
+        let renewed = Self { krk, root, contents: RwLock::new(contents), ..self };
         renewed.write(&lock, Some(old), &renewed.read())?;
         Ok(renewed)
     }
@@ -164,10 +182,14 @@ impl Keyring {
     fn open_bytes(bytes: &[u8], path: &Path, place: Place, unlock: &Unlock) -> Result<Self, KeyringError> {
         let parsed = Document::parse(bytes, Kind::Keyring);
         let document = parsed.map_err(|damage| damaged(&place, path, damage))?;
-        let krk = slot::open_any(&document.slots, &document.store_id, unlock)?;
+        let root = slot::open_any(&document.slots, &document.store_id, unlock)?;
+        let krk = krk_of(&root);
+        // In older keyrings the slots seal the key-ring key itself, which then is the root as well.
+        let krk = if document.belongs_to(&krk) { krk } else { root.duplicate() };
+        let root = Root::new(root);
         let contents = document.open(&krk).map_err(|damage| damaged(&place, path, damage))?;
         let clock = Arc::new(SystemClock::new());
-        Ok(Self { place, krk, clock, contents: RwLock::new(contents) })
+        Ok(Self { place, krk, root, clock, contents: RwLock::new(contents) })
     }
 
     /// Applies `change` to what stands in the file now, under the lock, and writes the result.

@@ -1,4 +1,4 @@
-//! Slots: each seals the key-ring key (KRK) under one way to unlock.
+//! Slots: each seals the root secret of the keyring under one way to unlock.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,11 +58,11 @@ pub(super) struct Slot {
     pub(super) created: u64,
     unlock: SlotKind,
     nonce: HexArray<12>,
-    /// The KRK, AES-256-GCM under the slot's key.
+    /// The root secret, AES-256-GCM under the slot's key.
     sealed: HexArray<48>,
 }
 
-/// How the slot's key comes about. Further kinds (TPM 2.0, system credentials, kernel keyring) become variants.
+/// How the slot's key comes about. A key from a credential or the kernel's keyring is one like that of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum SlotKind {
@@ -73,34 +73,34 @@ enum SlotKind {
 }
 
 impl Slot {
-    /// Seals `krk` in a new slot.
+    /// Seals `root` in a new slot.
     pub(super) fn seal(
         store: &Id,
         (id, created): (u32, u64),
         new: &NewSlot,
-        krk: &Secret<32>,
+        root: &Secret<32>,
     ) -> Result<Self, KeyringError> {
         super::check_name(&new.label)?;
         let credential = new.unlock.read()?;
         let salt = HexArray(crypto::random()?);
         let unlock = match &credential {
             Credential::Passphrase(_) => SlotKind::Passphrase { salt, cost: new.cost },
-            Credential::KeyFile { .. } => SlotKind::KeyFile { salt },
+            Credential::Key { .. } => SlotKind::KeyFile { salt },
         };
         let key = unlock.key(&credential).ok_or(CryptoError::PasswordCost)??;
         let nonce: [u8; 12] = crypto::random()?;
-        let sealed = crypto::seal_wrap(&key, &nonce, &unlock.aad(store, id), krk.expose());
+        let sealed = crypto::seal_wrap(&key, &nonce, &unlock.aad(store, id), root.expose());
         let sealed = sealed.try_into().expect("32 bytes seal to 48");
         let (nonce, sealed) = (HexArray(nonce), HexArray(sealed));
         Ok(Self { id, label: new.label.clone(), created, unlock, nonce, sealed })
     }
 
-    /// The KRK, or `None` when this slot does not open with `credential`.
+    /// The root secret, or `None` when this slot does not open with `credential`.
     fn open(&self, store: &Id, credential: &Credential<'_>) -> Result<Option<Secret<32>>, KeyringError> {
         let Some(key) = self.unlock.key(credential) else { return Ok(None) };
         let aad = self.unlock.aad(store, self.id);
         let opened = crypto::open_wrap(&key?, &self.nonce.0, &aad, &self.sealed.0);
-        Ok(opened.ok().and_then(|krk| Secret::from_slice(&krk)))
+        Ok(opened.ok().and_then(|root| Secret::from_slice(&root)))
     }
 
     /// Whether its stretching cost may be paid at all; a hostile file could ask for any.
@@ -124,10 +124,10 @@ impl SlotKind {
             (Self::Passphrase { salt, cost }, Credential::Passphrase(passphrase)) => {
                 Some(crypto::stretch(passphrase.expose(), &salt.0, *cost))
             }
-            (Self::KeyFile { salt }, Credential::KeyFile { content, .. }) => {
+            (Self::KeyFile { salt }, Credential::Key { content, .. }) => {
                 Some(Ok(hkdf(content, &salt.0, b"EOB1/keyring-keyfile")))
             }
-            (Self::Passphrase { .. }, Credential::KeyFile { .. })
+            (Self::Passphrase { .. }, Credential::Key { .. })
             | (Self::KeyFile { .. }, Credential::Passphrase(_)) => None,
         }
     }
@@ -150,17 +150,17 @@ impl SlotKind {
     }
 }
 
-/// Tries `unlock` against every slot of its kind.
+/// Tries `unlock` against every slot of its kind; the root secret.
 pub(super) fn open_any(slots: &[Slot], store: &Id, unlock: &Unlock) -> Result<Secret<32>, KeyringError> {
     let credential = unlock.read()?;
     for slot in slots {
-        if let Some(krk) = slot.open(store, &credential)? {
-            return Ok(krk);
+        if let Some(root) = slot.open(store, &credential)? {
+            return Ok(root);
         }
     }
     let (kind, wrong) = match &credential {
         Credential::Passphrase(_) => ("passphrase", KeyringError::WrongPassphrase),
-        Credential::KeyFile { path, .. } => ("key file", KeyringError::WrongKeyFile((*path).to_owned())),
+        Credential::Key { from, .. } => ("key file", KeyringError::WrongKey(from.clone())),
     };
     let any = slots.iter().any(|slot| slot.info().kind == kind);
     Err(if any { wrong } else { KeyringError::NoSuchKind(kind) })

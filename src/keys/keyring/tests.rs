@@ -220,7 +220,7 @@ fn passphrases_and_key_files_open_their_slots_and_nothing_else_does() {
     let wrong = Keyring::open(&bench.dir(), &passphrase("third battery"));
     assert!(matches!(wrong, Err(KeyringError::WrongPassphrase)));
     let wrong = Keyring::open(&bench.dir(), &bench.key_file("another"));
-    assert!(matches!(wrong, Err(KeyringError::WrongKeyFile(_))));
+    assert!(matches!(wrong, Err(KeyringError::WrongKey(_))));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_renewed_keyring_shuts_out_who_knows_the_old_unlock() {
     let old_krk = keyring.krk.duplicate();
     let renewed = keyring.renew(&[bench.key_file_slot("new")]).unwrap();
     assert!(unwraps_to(&renewed, &wrapped, &secret));
-    assert!(matches!(bench.open(), Err(KeyringError::WrongKeyFile(_))));
+    assert!(matches!(bench.open(), Err(KeyringError::WrongKey(_))));
     let bytes = fs::read(bench.file("keyring")).unwrap();
     assert!(Document::parse(&bytes, Kind::Keyring).unwrap().open(&old_krk).is_err());
     let reopened = Keyring::open(&bench.dir(), &bench.key_file("new")).unwrap();
@@ -275,7 +275,7 @@ fn the_last_slot_cannot_be_removed() {
     keyring.remove_slot(1).unwrap();
     assert!(matches!(keyring.remove_slot(1), Err(KeyringError::NoSuchSlot(1))));
     assert!(matches!(keyring.remove_slot(2), Err(KeyringError::LastSlot(2))));
-    assert!(matches!(bench.open(), Err(KeyringError::WrongKeyFile(_))));
+    assert!(matches!(bench.open(), Err(KeyringError::WrongKey(_))));
     assert!(Keyring::open(&bench.dir(), &bench.key_file("second")).is_ok());
     assert!(matches!(
         Keyring::open(&bench.dir(), &passphrase("any")),
@@ -338,7 +338,7 @@ fn a_key_file_must_be_a_regular_file_with_enough_content() {
         fs::write(&path, &bad).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let refused = Keyring::open(&bench.dir(), &Unlock::KeyFile(path.clone()));
-        assert!(matches!(refused, Err(KeyringError::KeyFile { .. })), "{bad:?}");
+        assert!(matches!(refused, Err(KeyringError::BadKey { .. })), "{bad:?}");
     }
     for irregular in ["/dev/zero", "/dev/null", "/"] {
         let refused = Keyring::open(&bench.dir(), &Unlock::KeyFile(irregular.into()));

@@ -1,4 +1,4 @@
-//! What opens a keyring: a passphrase or a key file.
+//! What opens a keyring: a passphrase, or a key from a file, a credential of the service, or the kernel.
 
 use std::{
     fmt,
@@ -7,9 +7,12 @@ use std::{
 
 use super::{
     KeyringError,
-    file::{create_private, io_error, read_private, sync_dir},
+    file::{create_private, io_error, read_private, read_protected, sync_dir},
 };
-use crate::crypto::{Secret, Zeroizing};
+use crate::{
+    crypto::{Secret, Zeroizing},
+    keys::kernel_key::read_kernel_key,
+};
 
 /// A passphrase, wiped when dropped and never shown. Its bytes are used as given, without Unicode normalisation.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
@@ -38,20 +41,47 @@ pub enum Unlock {
     Passphrase(Passphrase),
     /// A file with at least 32 bytes of random content, readable by its owner only.
     KeyFile(PathBuf),
+    /// The same as a credential that systemd gave this service: its group bits show an access list, not a group.
+    Credential(PathBuf),
+    /// The same as a key of type `user` in a keyring of the kernel, by its description.
+    KernelKey(String),
 }
 
-/// An unlock with its key file read.
+/// An unlock with its key read.
 pub(super) enum Credential<'a> {
     Passphrase(&'a Passphrase),
-    KeyFile { path: &'a Path, content: Zeroizing<Vec<u8>> },
+    Key { from: String, content: Zeroizing<Vec<u8>> },
 }
 
 impl Unlock {
     pub(super) fn read(&self) -> Result<Credential<'_>, KeyringError> {
         match self {
             Self::Passphrase(passphrase) => Ok(Credential::Passphrase(passphrase)),
-            Self::KeyFile(path) => Ok(Credential::KeyFile { path, content: read_key_file(path)? }),
+            Self::KeyFile(path) => self.key(read_private(path, MAX_KEY_FILE)?),
+            Self::Credential(path) => self.key(read_protected(path, MAX_KEY_FILE, OTHERS)?),
+            Self::KernelKey(name) => self.key(read_kernel_key(name)?),
         }
+    }
+
+    /// Where it comes from, as messages and labels of slots name it.
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Passphrase(_) => "passphrase".to_owned(),
+            Self::KeyFile(path) => format!("key file `{}`", path.display()),
+            Self::Credential(path) => format!("credential `{}`", path.display()),
+            Self::KernelKey(name) => format!("kernel key `{name}`"),
+        }
+    }
+
+    fn key(&self, content: Zeroizing<Vec<u8>>) -> Result<Credential<'_>, KeyringError> {
+        let from = self.origin();
+        if content.len() < MIN_KEY_FILE {
+            return Err(KeyringError::BadKey { from, why: "it has fewer than 32 bytes" });
+        }
+        if content.iter().all(|byte| Some(byte) == content.first()) {
+            return Err(KeyringError::BadKey { from, why: "all its bytes are the same" });
+        }
+        Ok(Credential::Key { from, content })
     }
 }
 
@@ -68,20 +98,9 @@ pub fn create_key_file(path: &Path) -> Result<bool, KeyringError> {
     }
 }
 
-fn read_key_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    let content = read_private(path, MAX_KEY_FILE)?;
-    if content.len() < MIN_KEY_FILE {
-        let why = "it has fewer than 32 bytes; make one with `head -c 32 /dev/urandom`";
-        return Err(KeyringError::KeyFile { path: path.to_owned(), why });
-    }
-    if content.iter().all(|byte| Some(byte) == content.first()) {
-        let why = "all its bytes are the same; make one with `head -c 32 /dev/urandom`";
-        return Err(KeyringError::KeyFile { path: path.to_owned(), why });
-    }
-    Ok(content)
-}
-
 /// Fewest bytes of a key file.
 const MIN_KEY_FILE: usize = 32;
 /// Most bytes of a key file.
 const MAX_KEY_FILE: u64 = 1024 * 1024;
+/// The permission bits of everybody else.
+const OTHERS: u32 = 0o007;

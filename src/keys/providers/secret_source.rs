@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::File,
     io::Read,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -29,9 +30,14 @@ pub enum SecretSource {
 impl SecretSource {
     /// Reads the secret: 1 byte to 64 KiB. Reading again sees a new content.
     pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        self.read_with(&[])
+    }
+
+    /// The same, with more variables in the environment of a command.
+    pub fn read_with(&self, variables: &[(&str, &OsStr)]) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
         let mut secret = match self {
             Self::File(path) => read_file(path),
-            Self::Command(command) => run(command),
+            Self::Command(command) => run(command, variables),
             Self::Variable(name) => Ok(variable(name)),
         }?;
         if secret.last() == Some(&b'\n') {
@@ -65,10 +71,11 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
     bounded(file).map_err(failed)
 }
 
-fn run(command: &str) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+fn run(command: &str, variables: &[(&str, &OsStr)]) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
     let failed = |why: String| ProviderError::Command { command: command.to_owned(), why };
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;

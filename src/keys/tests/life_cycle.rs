@@ -214,7 +214,7 @@ fn a_backup_brings_one_key_with_all_its_versions_into_another_keyring() {
     let twice = target.keyring().import_key(&backup, &key.bench.unlock());
     assert!(matches!(twice, Err(KeyringError::KeyExists(_))));
     let wrong = target.keyring().import_key(&backup, &other.unlock());
-    assert!(matches!(wrong, Err(KeyringError::WrongKeyFile(_))));
+    assert!(matches!(wrong, Err(KeyringError::WrongKey(_))));
     assert!(key.keyring().export_key(&SERVICE_KEY.parse().unwrap(), &slot()).is_err());
 }
 

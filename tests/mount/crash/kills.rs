@@ -31,7 +31,7 @@ fn kill_and_mount(drive: &mut Drive, load: Vec<Child>) {
 }
 
 /// Kills the daemon and waits until its mount is gone.
-pub(super) fn kill(drive: &mut Drive) {
+pub(crate) fn kill(drive: &mut Drive) {
     drive.kill();
     let begun = Instant::now();
     while drive.is_mounted() {

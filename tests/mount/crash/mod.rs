@@ -6,3 +6,5 @@ mod kills;
 mod recorder;
 mod replay;
 mod writers;
+
+pub(crate) use kills::kill;

@@ -1,19 +1,20 @@
-//! Which program a process runs, remembered for a moment.
+//! Which program a process runs, remembered for a moment, for the audit log.
 //!
-//! `/proc/PID/exe` is read while the kernel holds the process in its request, and trusted for [`FRESH`]: too short for
-//! the number to be given to another process, yet a process that replaces its program in that time still counts as the
-//! one before.
+//! An answer is trusted for [`FRESH`]: too short for the number to be given to another process, yet a process that
+//! replaces its program in that time still counts as the one before.
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::process::Asker;
+use crate::policy::Process;
+
 /// Programs by process.
 #[derive(Default)]
-pub struct Programs {
+pub(super) struct Programs {
     known: Mutex<HashMap<u32, Program>>,
 }
 
@@ -23,9 +24,8 @@ struct Program {
 }
 
 impl Programs {
-    /// The path of the program that process `pid` runs; `None` where that cannot be seen. Never fails, never blocks on
-    /// more than the system's process table.
-    pub fn of(&self, pid: u32) -> Option<Arc<str>> {
+    /// The path of the program that process `pid` runs; `None` where that cannot be seen.
+    pub(super) fn of(&self, pid: u32) -> Option<Arc<str>> {
         let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = known.get(&pid)
@@ -37,16 +37,11 @@ impl Programs {
             known.retain(|_, program| now.duration_since(program.read) < FRESH);
         }
         drop(known);
-        let exe = read(pid);
+        let exe: Option<Arc<str>> = Asker { pid }.exe().map(Into::into);
         let program = Program { exe: exe.clone(), read: now };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, program);
         exe
     }
-}
-
-fn read(pid: u32) -> Option<Arc<str>> {
-    let exe: PathBuf = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    Some(exe.to_string_lossy().into())
 }
 
 /// How long an answer holds.

@@ -1,0 +1,209 @@
+//! `strongroom bucket encryption`: the default encryption of a bucket, and what it blocks.
+
+use std::{collections::BTreeSet, io, path::PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    audit_log::{self, AuditPlan},
+    bucket::explained,
+    output,
+    store::{StorePath, default_encryption},
+    unlock::UnlockArgs,
+};
+use crate::{
+    audit::{Event, EventName},
+    config::{Config, DefaultEncryption, Switch},
+    engine::{self, BucketEncryption, EncryptionFile, EncryptionType, EngineError, StartError},
+    keys::KeyService,
+    name::BucketName,
+};
+
+/// Change and show the default encryption of a bucket and the encryptions it blocks
+///
+/// A change touches new objects only, also those of a mounted drive. Existing objects keep what they have.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum EncryptionCommand {
+    /// Set how objects are stored whose creation asks for nothing
+    Put {
+        #[command(flatten)]
+        of: OfBucket,
+        /// `AES256` (the store's own key), `aws:kms` (a KMS key), `aws:kms:dsse` (two layers), or none (plain files)
+        #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
+        sse: DefaultEncryption,
+        /// KMS key: its id, an alias, or the ARN of either [default: alias/aws/s3]
+        #[arg(long, value_name = "KEY")]
+        kms_key: Option<String>,
+        /// Use bucket keys with `aws:kms`: on, or off to ask the key service for each object [default: on]
+        #[arg(long, value_name = "on|off", hide_possible_values = true)]
+        bucket_key: Option<Switch>,
+    },
+    /// Print the configuration
+    Get {
+        #[command(flatten)]
+        of: OfBucket,
+        /// Print JSON, as S3's `GetBucketEncryption` does
+        #[arg(long)]
+        json: bool,
+    },
+    /// Return to the default of S3, `AES256`; what is blocked stays blocked
+    Delete {
+        #[command(flatten)]
+        of: OfBucket,
+    },
+    /// Refuse writes with these encryptions: SSE-C, NONE (plain), AES256, `aws:kms`, `aws:kms:dsse`
+    Block {
+        #[command(flatten)]
+        of: OfBucket,
+        /// What to refuse; reading existing objects stays possible
+        #[arg(required = true)]
+        encryption: Vec<EncryptionType>,
+    },
+    /// Allow writes with these encryptions again; new buckets block SSE-C
+    Unblock {
+        #[command(flatten)]
+        of: OfBucket,
+        /// What to allow
+        #[arg(required = true)]
+        encryption: Vec<EncryptionType>,
+    },
+}
+
+/// The bucket that is meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct OfBucket {
+    /// The store
+    store: PathBuf,
+    /// Name of the bucket
+    bucket: String,
+    #[command(flatten)]
+    unlock: UnlockArgs,
+}
+
+impl EncryptionCommand {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Put { of, sse, kms_key, bucket_key } => {
+                let key = kms_key.clone().unwrap_or_default();
+                let default = default_encryption(*sse, &key, *bucket_key)?;
+                of.change(config, |encryption| encryption.default = default)
+            }
+            Self::Get { of, json } => of.get(config, *json),
+            Self::Delete { of } => {
+                of.change(config, |encryption| encryption.default = engine::DefaultEncryption::Aes256)
+            }
+            Self::Block { of, encryption } => {
+                of.change(config, |configured| configured.blocked.extend(encryption))
+            }
+            Self::Unblock { of, encryption } => {
+                of.change(config, |configured| configured.blocked.retain(|it| !encryption.contains(it)))
+            }
+        }
+    }
+}
+
+impl OfBucket {
+    fn get(&self, config: &Config, json: bool) -> anyhow::Result<()> {
+        let bucket = BucketName::parse(&self.bucket)?;
+        let keys = self.keys(config)?;
+        let encryption = self.file(&bucket, &keys)?.get().map_err(|error| explained(error, &bucket))?;
+        if json { output::json(&Configuration::new(&encryption)) } else { print(&encryption) }
+    }
+
+    fn change(&self, config: &Config, change: impl FnOnce(&mut BucketEncryption)) -> anyhow::Result<()> {
+        let bucket = BucketName::parse(&self.bucket)?;
+        let mut event = Event::new(EventName::PutBucketEncryption, audit_log::actor());
+        event.request.bucket = Some(bucket.to_string());
+        let store = StorePath::open(&self.store)?;
+        AuditPlan::new(store.path(), &config.audit)?.recorded(event, || {
+            let keys = self.keys(config)?;
+            let changed = self.file(&bucket, &keys)?.change(change);
+            print(&changed.map_err(|error| explained(error, &bucket))?)
+        })
+    }
+
+    /// Needs no lock of the store: who serves it follows the change.
+    fn keys(&self, config: &Config) -> anyhow::Result<KeyService> {
+        let store = StorePath::open(&self.store)?;
+        store.keys(&self.unlock.unlock(store.path())?, config)
+    }
+
+    fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {
+        EncryptionFile::of(&self.store, bucket, keys).map_err(|error| match error {
+            StartError::Io { source, .. }
+                if source.kind() == io::ErrorKind::NotFound && self.store.is_dir() =>
+            {
+                explained(EngineError::Store(source), bucket)
+            }
+            error => error.into(),
+        })
+    }
+}
+
+fn print(encryption: &BucketEncryption) -> anyhow::Result<()> {
+    let default = &encryption.default;
+    let mut rows = vec![("default encryption", default.header().unwrap_or("none").to_owned())];
+    if matches!(default.kind(), EncryptionType::Kms | EncryptionType::DualKms) {
+        let key = default.key().map_or_else(|| "alias/aws/s3".to_owned(), ToString::to_string);
+        rows.push(("KMS key", key));
+    }
+    if let engine::DefaultEncryption::Kms { bucket_key, .. } = default {
+        rows.push(("bucket key", if *bucket_key { "on" } else { "off" }.to_owned()));
+    }
+    let blocked: Vec<_> = encryption.blocked.iter().map(|kind| kind.name()).collect();
+    rows.push(("blocked", if blocked.is_empty() { "nothing".to_owned() } else { blocked.join(", ") }));
+    output::fields(&rows)
+}
+
+/// The answer of `GetBucketEncryption`.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketEncryption.html>
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    server_side_encryption_configuration: Rules,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Rules {
+    rules: [Rule; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Rule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apply_server_side_encryption_by_default: Option<ByDefault>,
+    bucket_key_enabled: bool,
+    blocked_encryption_types: Blocked,
+}
+
+#[derive(Debug, Serialize)]
+struct ByDefault {
+    #[serde(rename = "SSEAlgorithm")]
+    algorithm: &'static str,
+    #[serde(rename = "KMSMasterKeyID", skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Blocked {
+    encryption_type: BTreeSet<EncryptionType>,
+}
+
+impl Configuration {
+    fn new(encryption: &BucketEncryption) -> Self {
+        let default = &encryption.default;
+        let by_default = default
+            .header()
+            .map(|algorithm| ByDefault { algorithm, key: default.key().map(ToString::to_string) });
+        let rule = Rule {
+            apply_server_side_encryption_by_default: by_default,
+            bucket_key_enabled: matches!(default, engine::DefaultEncryption::Kms { bucket_key: true, .. }),
+            blocked_encryption_types: Blocked { encryption_type: encryption.blocked.clone() },
+        };
+        Self { server_side_encryption_configuration: Rules { rules: [rule] } }
+    }
+}

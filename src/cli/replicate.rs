@@ -1,0 +1,88 @@
+//! `strongroom replicate`: the objects of a store in another one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{
+    exit::{Exit, Refusal},
+    job::{FilterArgs, JobArgs},
+    store::{Access, StorePath},
+    unlock::UnlockArgs,
+};
+use crate::{config::Config, engine, keys::KeyName, name::BucketName, store::layout::STORE_DIR};
+
+/// Copy objects into another store, encrypted anew by its keys
+///
+/// An object without encryption takes the default of the target's bucket; one with SSE-S3 keeps its mode; one with a
+/// KMS key is copied only with `--replica-key`. Times, owners,
+/// modes, extended attributes, links and directories are kept. Every copy is read back and compared before it takes its
+/// name. What is there already and current is left; what the source has no more stays in the target.
+///
+/// Can be stopped and run again at any time. Neither store may be mounted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Replicate {
+    /// The source: a store, or a bucket of one (STORE/BUCKET)
+    source: PathBuf,
+    /// The target: a store, or a bucket of one, which is made if it is missing
+    target: PathBuf,
+    /// Also copy KMS objects, under this key of the target (id, alias, or ARN), which is tried first
+    #[arg(long, value_name = "KEY")]
+    replica_key: Option<KeyName>,
+    /// Unlock the source with a passphrase file (`-`: stdin)
+    #[arg(long, value_name = "FILE", conflicts_with = "src_key_file", help_heading = "Unlocking")]
+    src_passphrase_file: Option<PathBuf>,
+    /// Unlock the source with a key file
+    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    src_key_file: Option<PathBuf>,
+    /// Unlock the target with a passphrase file (`-`: stdin)
+    #[arg(long, value_name = "FILE", conflicts_with = "dst_key_file", help_heading = "Unlocking")]
+    dst_passphrase_file: Option<PathBuf>,
+    /// Unlock the target with a key file
+    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    dst_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+impl Replicate {
+    /// Runs the command.
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        let (source, bucket) = split(&self.source)?;
+        let (target, to) = split(&self.target)?;
+        if to.is_some() && bucket.is_none() {
+            let message = "the target names a bucket: name one of the source, too, as STORE/BUCKET";
+            return Err(Refusal::error(Exit::Usage, message));
+        }
+        let (source, target) = (StorePath::open(&source)?, StorePath::open(&target)?);
+        if source.path() == target.path() {
+            return Err(Refusal::error(Exit::Usage, "source and target are the same store"));
+        }
+        let unlock = |passphrase_file: &Option<PathBuf>, key_file: &Option<PathBuf>| UnlockArgs {
+            passphrase_file: passphrase_file.clone(),
+            key_file: key_file.clone(),
+            ..UnlockArgs::default()
+        };
+        let keys = unlock(&self.src_passphrase_file, &self.src_key_file);
+        let from = source.engine(&keys, config, Access::Read).context("the source")?;
+        let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
+        let into = target.engine(&keys, config, Access::Write).context("the target")?;
+        if let Some(name) = &bucket {
+            from.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
+        }
+        let selection = self.job.selection(bucket, self.filter.filter());
+        let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
+        self.job.follow(|watch| from.replicate(&into, &job, watch))
+    }
+}
+
+/// A store, or a store and a bucket of it.
+fn split(path: &Path) -> anyhow::Result<(PathBuf, Option<BucketName>)> {
+    let parent = path.parent().filter(|parent| parent.join(STORE_DIR).is_dir());
+    let (Some(store), Some(name), false) = (parent, path.file_name(), path.join(STORE_DIR).is_dir()) else {
+        return Ok((path.to_owned(), None));
+    };
+    Ok((store.to_owned(), Some(BucketName::parse(&name.to_string_lossy())?)))
+}

@@ -1,0 +1,62 @@
+//! What tells one state of an object from the next.
+
+use crate::{
+    engine::{OpenFile, Result, file::Content, live::Sync},
+    envelope::Id,
+    store::Stat,
+};
+
+/// The state of an open file.
+pub(super) struct Version {
+    pub(super) size: u64,
+    pub(super) stat: Stat,
+    commit: Option<Commit>,
+}
+
+/// Which object it is, and how often its content was committed.
+#[derive(PartialEq)]
+struct Commit {
+    object: Id,
+    generation: u64,
+    rewraps: u32,
+}
+
+impl Version {
+    /// That of a file, once nothing of it is unsaved.
+    pub(super) fn of(file: &OpenFile) -> Result<Self> {
+        Ok(match file.content() {
+            Content::Plain(plain) => {
+                let stat = plain.stat()?;
+                Self { stat, size: stat.size, commit: None }
+            }
+            Content::Encrypted(object) => {
+                object.commit(Sync::Settled)?;
+                let header = object.header();
+                let commit = Commit {
+                    object: header.identity.object,
+                    generation: header.state.generation,
+                    rewraps: header.keys.rewraps,
+                };
+                Self { stat: object.stat()?, size: header.state.size, commit: Some(commit) }
+            }
+        })
+    }
+
+    /// Whether nothing was changed in between; reading is no change.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let facts = |it: &Self| (it.size, it.stat.nlink, it.stat.mtime, it.stat.ctime);
+        facts(self) == facts(other) && self.commit == other.commit
+    }
+
+    /// A text that is another one when the content may be; `stat` has the times to go by. A rewrap is no change.
+    pub(super) fn mark(&self, stat: &Stat) -> String {
+        let time = |time: crate::store::Timestamp| format!("{}.{:09}", time.sec, time.nsec);
+        match &self.commit {
+            Some(Commit { object, generation, rewraps }) => {
+                let commits = generation.saturating_sub((*rewraps).into());
+                format!("{object}:{commits}:{}:{}", self.size, time(stat.mtime))
+            }
+            None => format!("{}:{}:{}", self.stat.key.ino, self.size, time(stat.mtime)),
+        }
+    }
+}
