@@ -2,7 +2,11 @@
 //!
 //! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches.
 
-use std::{ffi::OsStr, hint::black_box, time::Duration};
+use std::{
+    ffi::OsStr,
+    hint::black_box,
+    time::{Duration, SystemTime},
+};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use strongroom::{
@@ -12,11 +16,12 @@ use strongroom::{
     },
     envelope::{DataKey, DataKeys, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
-    name::BucketName,
+    name::{BucketName, ObjectName},
     object::{
         BlockSize, Geometry, Header, Identity, KeySection, Nonces, ObjectKeys, ObjectState, Page, Segment,
         SegmentCipher, SseMode,
     },
+    policy::{AccountId, Action, Context, Mode, PolicyDocument, Principal, Request, Resource},
     store::layout::STORE_DIR,
 };
 
@@ -28,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         .configure_from_args();
     blocks(&mut criterion)?;
     headers(&mut criterion)?;
+    policies(&mut criterion)?;
     let drive = Drive::new()?;
     small_files(&mut criterion, &drive)?;
     large_files(&mut criterion, &drive)?;
@@ -87,6 +93,29 @@ impl Object {
         let page = keys.seal_header(&header)?;
         Ok(Self { data_keys, keys, page, header })
     }
+}
+
+/// What a ready policy costs each creation, and one with a user in its resources.
+fn policies(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let bucket = BucketName::parse("bench")?;
+    let object = ObjectName::parse("home/ann/file".as_ref())?;
+    let principal = Principal::new(AccountId::default(), 1000, vec![1000], Some("ann"));
+    for (name, text) in [
+        ("require-aes256", include_str!("../../config/policies/require-aes256.json")),
+        ("home-directories", include_str!("../../config/policies/home-directories.json")),
+    ] {
+        let policy = PolicyDocument::parse(&text.replace("BUCKET", "bench"), &bucket)?;
+        let request = || Request {
+            principal: &principal,
+            action: Action::PutObject,
+            resource: Resource::Object(&bucket, &object),
+            context: Context::at(SystemTime::now()).encryption(Some("AES256")),
+        };
+        criterion.bench_function(&format!("policy/{name}"), |bencher| {
+            bencher.iter(|| policy.evaluate(black_box(&request()), Mode::Open).is_allowed());
+        });
+    }
+    Ok(())
 }
 
 fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {

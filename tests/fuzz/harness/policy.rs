@@ -59,6 +59,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let examples = [
         include_str!("../../../config/policies/require-aes256.json"),
         include_str!("../../../config/policies/require-encryption-header.json"),
+        include_str!("../../../config/policies/drop-box.json"),
+        include_str!("../../../config/policies/home-directories.json"),
+        r#"{"Statement": {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "kms:*", "Resource": "*",
+            "Condition": {"StringLike": {"kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::BUCKET*"}}}}"#,
+        r#"{"Statement": {"Effect": "Deny", "Action": "s3:Put*", "Resource": "arn:aws:s3:::BUCKET/${aws:username}/*"}}"#,
     ];
     examples.map(|text| text.replace("BUCKET", "photos").into_bytes()).to_vec()
 }
