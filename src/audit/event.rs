@@ -1,7 +1,7 @@
 //! What is logged: one event, and the line that it becomes.
 //!
-//! Names and structure follow CloudTrail ("CloudTrail record contents", "Amazon S3 CloudTrail events", "Logging AWS KMS
-//! API calls with AWS CloudTrail"). `seq`, `decision`, `sid`, `errno` and `chain` are ours.
+//! Names and structure follow `CloudTrail` ("`CloudTrail` record contents", "Amazon S3 `CloudTrail` events", "Logging AWS KMS
+//! API calls with AWS `CloudTrail`"). `seq`, `decision`, `sid`, `errno` and `chain` are ours.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -106,7 +106,7 @@ pub struct Details {
     pub more: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// `SSEApplied` of CloudTrail's S3 data events; `Default_` where the request named nothing.
+/// `SSEApplied` of `CloudTrail`'s S3 data events; `Default_` where the request named nothing.
 #[allow(missing_docs, non_camel_case_types, reason = "the words of CloudTrail")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum SseApplied {
@@ -298,6 +298,7 @@ struct Resource {
     arn: String,
 }
 
+#[allow(clippy::ref_option, reason = "serde calls it with the field")]
 fn shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().serialize(serializer)
 }
@@ -312,12 +313,12 @@ fn iso_8601<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S:
 /// The form of RFC 9562, version 4.
 fn uuid<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
     let value = (u128::from_be_bytes(*id) & !(0xf << 76) & !(0x3 << 62)) | (4 << 76) | (2 << 62);
-    let (a, b, c) = (value >> 96, (value >> 80) & 0xffff, (value >> 64) & 0xffff);
-    let (d, e) = ((value >> 48) & 0xffff, value & 0xffff_ffff_ffff);
-    serializer.collect_str(&format_args!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}"))
+    let digits = format!("{value:032x}");
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| digits.get(part).unwrap_or_default());
+    serializer.collect_str(&parts.join("-"))
 }
 
-/// Version of the record layout, which has the fields of CloudTrail's 1.11.
+/// Version of the record layout, which has the fields of `CloudTrail`'s 1.11.
 const VERSION: &str = "1.11";
 const S3: &str = "arn:aws:s3:::";
 const SEAL: &[u8] = b",\"chain\":\"";

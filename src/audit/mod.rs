@@ -1,4 +1,4 @@
-//! The audit log: append-only JSON lines with the names of CloudTrail, chained by MACs whose keys are erased after use.
+//! The audit log: append-only JSON lines with the names of `CloudTrail`, chained by MACs whose keys are erased after use.
 //!
 //! Line `i` carries `h_i = HMAC-SHA-256(k_i, h_(i-1) ‖ line)`, and `k_(i+1) = SHA-256("evolve" ‖ k_i)`. Only `k_0`
 //! verifies, and it follows from a secret that opening the keyring yields and serving forgets; what the state file and

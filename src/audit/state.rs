@@ -50,7 +50,7 @@ impl State {
         self.serial += 1;
         let mut place = Zeroizing::new([0; PLACE]);
         place.get_mut(..RECORD).expect("a record fits its place").copy_from_slice(&*self.encode());
-        let (here, there) = if self.serial % 2 == 0 { (0, PLACE as u64) } else { (PLACE as u64, 0) };
+        let (here, there) = if self.serial.is_multiple_of(2) { (0, PLACE as u64) } else { (PLACE as u64, 0) };
         file.write_all_at(&*place, here)?;
         if sync {
             file.sync_data()?;

@@ -186,13 +186,11 @@ impl Walk {
         let count = files.len();
         let first = files.first().map_or(1, |file| file.number);
         let mut at = (Place::new(Path::new("")).file(first).display().to_string(), 0);
-        let mut expected = first;
-        for (index, file) in files.into_iter().enumerate() {
+        for (index, (expected, file)) in (first..).zip(files).enumerate() {
             if file.number != expected {
                 let missing = Place::new(Path::new("")).file(expected).display().to_string();
                 return Err(problem(missing, 0, ProblemKind::FileMissing));
             }
-            expected += 1;
             self.files += 1;
             at = (file.name.clone(), self.file(root, file, index + 1 == count)?);
         }

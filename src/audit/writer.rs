@@ -80,7 +80,7 @@ impl AuditLog {
 
     /// Takes over `event`. With [`Fail::Closed`] it is written when this returns, or an error says that it was not.
     ///
-    /// Waits while the queue is full; with [`Fail::Open`] at most [`PATIENCE`], after which it counts as lost.
+    /// Waits while the queue is full; with [`Fail::Open`] at most for a second or so, after which it counts as lost.
     pub fn emit(&self, event: Event) -> Result<(), AuditError> {
         let shared = &*self.shared;
         let mut queue = shared.lock();
@@ -222,8 +222,8 @@ impl Writer {
             event.details.more.insert("count", std::mem::take(&mut queue.lost).into());
             self.batch.push(event);
         }
-        !(queue.stopping && queue.events.is_empty() && self.batch.is_empty())
-            && !(queue.stopping && queue.trouble.is_some())
+        let has_work = queue.trouble.is_none() && !(queue.events.is_empty() && self.batch.is_empty());
+        !queue.stopping || has_work
     }
 
     /// Writes the batch and makes room for the next ones.

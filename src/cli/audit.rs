@@ -182,14 +182,16 @@ impl Tail {
         let (mut follow, last) =
             Follow::from_end(&dir(&self.store, config)?, self.lines, |record| filter.takes(record))?;
         last.iter().try_for_each(|record| self.which.print(record))?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Exit::Done);
+        }
+        loop {
             match follow.next()? {
                 Some(record) if filter.takes(&record) => self.which.print(&record)?,
                 Some(_) => {}
                 None => thread::sleep(PAUSE),
             }
         }
-        Ok(Exit::Done)
     }
 }
 

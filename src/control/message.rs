@@ -18,11 +18,11 @@ use crate::{
 pub enum Request {
     /// Whether the daemon answers [[`Status`]].
     Status,
-    /// Store everything that is unsaved and wait for the disk [null].
+    /// Store everything that is unsaved and wait for the disk; `null`.
     Flush,
     /// The buckets [list of [`BucketInfo`]].
     ListBuckets,
-    /// Make a bucket [null].
+    /// Make a bucket; `null`.
     CreateBucket {
         /// Its name.
         name: String,
@@ -31,19 +31,19 @@ pub enum Request {
         /// Make it of an existing directory.
         adopt: bool,
     },
-    /// Delete an empty bucket [null].
+    /// Delete an empty bucket; `null`.
     DeleteBucket {
         /// Its name.
         name: String,
     },
-    /// Take notice of what another process did to the keyring [null].
+    /// Take notice of what another process did to the keyring; `null`.
     RefreshKeys,
     /// Cut off the open files of a key that was disabled [number of them].
     RevokeKey {
         /// The key.
         key: KeyId,
     },
-    /// Hold customer keys (SSE-C) in memory [null].
+    /// Hold customer keys (SSE-C) in memory; `null`.
     AddCustomerKeys {
         /// Which requests they serve.
         scope: Scope,

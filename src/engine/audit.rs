@@ -64,7 +64,7 @@ impl Engine {
             let mut event = self.event(name, caller, &object);
             event.details.more.insert("access", access(flags).into());
             let named = || self.requested_for(caller, item);
-            self.say_how(&mut event, file, flags.truncate.then_some(&named));
+            say_how(&mut event, file, flags.truncate.then_some(&named));
             event
         };
         self.recorded(event, || self.open_file(caller, item, flags), |file| self.close(file))
@@ -82,7 +82,7 @@ impl Engine {
         let event = |made: Option<&(Item, Attr, OpenFile)>| {
             let mut event = self.event(EventName::PutObject, caller, &Object { dir, name: Some(name) });
             let named = || self.requested_in(caller, dir.node());
-            self.say_how(&mut event, made.map(|made| &made.2), Some(&named));
+            say_how(&mut event, made.map(|made| &made.2), Some(&named));
             event
         };
         let create = || self.create_file(caller, dir, name, mode, flags);
@@ -95,7 +95,7 @@ impl Engine {
         let event = |done: Option<&()>| {
             let mut event = self.event(EventName::PutObject, caller, &object);
             let named = || self.requested_for(caller, file.item());
-            self.say_how(&mut event, done.map(|()| file), Some(&named));
+            say_how(&mut event, done.map(|()| file), Some(&named));
             event
         };
         self.recorded(event, || self.truncate_file(caller, file), |()| {})
@@ -248,29 +248,24 @@ impl Engine {
             exe: pid.zip(programs).and_then(|(pid, programs)| programs.of(pid)),
         }
     }
+}
 
-    /// Says how the open object is encrypted. `put` tells the encryption that the request names, if this very request
-    /// decided it.
-    fn say_how(
-        &self,
-        event: &mut Event,
-        file: Option<&OpenFile>,
-        put: Option<&dyn Fn() -> Result<Encryption>>,
-    ) {
-        // A request whose encryption makes no sense has failed for that, and says so.
-        let named = put.and_then(|named| named().ok());
-        if let Some(named) = &named {
-            say_what_was_named(event, file, named);
-        }
-        let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
-            return;
-        };
-        let (mode, id) = object.mode_and_id();
-        event.details.object = Some(id.to_string());
-        event.details.applied = named.map(|named| applied(mode, named != Encryption::Unnamed));
-        if let (SseMode::Kms | SseMode::DualKms, Ok(bucket)) = (mode, file.item().bucket()) {
-            say_key(event, bucket, object);
-        }
+/// Says how the open object is encrypted. `put` tells the encryption that the request names, if this very request
+/// decided it.
+fn say_how(event: &mut Event, file: Option<&OpenFile>, put: Option<&dyn Fn() -> Result<Encryption>>) {
+    // A request whose encryption makes no sense has failed for that, and says so.
+    let named = put.and_then(|named| named().ok());
+    if let Some(named) = &named {
+        say_what_was_named(event, file, named);
+    }
+    let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
+        return;
+    };
+    let (mode, id) = object.mode_and_id();
+    event.details.object = Some(id.to_string());
+    event.details.applied = named.map(|named| applied(mode, named != Encryption::Unnamed));
+    if let (SseMode::Kms | SseMode::DualKms, Ok(bucket)) = (mode, file.item().bucket()) {
+        say_key(event, bucket, object);
     }
 }
 

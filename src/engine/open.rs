@@ -283,16 +283,15 @@ impl Engine {
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
     pub(super) fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
         let bucket = item.bucket()?;
-        let (identity, section) = match self.shared.objects.peek(item.key()) {
-            Some(object) => object.identity_and_keys(),
-            None => {
-                let Ok((_, header)) = read_header(&item.node().open(Access::Read)?)? else {
-                    // Left by a crash, it becomes what the default is. Damage is found when it is opened.
-                    let header = bucket.settings().encryption.default.header();
-                    return Ok(SeenEncryption { header, ..SeenEncryption::default() });
-                };
-                (header.identity, header.keys)
-            }
+        let (identity, section) = if let Some(object) = self.shared.objects.peek(item.key()) {
+            object.identity_and_keys()
+        } else {
+            let Ok((_, header)) = read_header(&item.node().open(Access::Read)?)? else {
+                // Left by a crash, it becomes what the default is. Damage is found when it is opened.
+                let header = bucket.settings().encryption.default.header();
+                return Ok(SeenEncryption { header, ..SeenEncryption::default() });
+            };
+            (header.identity, header.keys)
         };
         let kind = EncryptionType::from(identity.mode);
         let wraps = bucket.wraps();

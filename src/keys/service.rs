@@ -264,7 +264,7 @@ impl MasterKey for KeyService {
             let key = key.parse().ok().map(|id| self.arn(&id));
             let version = answer.as_ref().ok().map(|wrapped| wrapped.key_version);
             let (context, failure) = (&binding.context(user), answer.as_ref().err());
-            tell(&**witness, KeyUse { wraps: true, key, version, context, failure })?;
+            tell(&**witness, &KeyUse { wraps: true, key, version, context, failure })?;
         }
         answer
     }
@@ -276,15 +276,15 @@ impl MasterKey for KeyService {
             let key = self.key_of(wrapped).ok().map(|id| self.arn(&id));
             let version = Some(wrapped.key_version);
             let (context, failure) = (&binding.context(&wrapped.context), answer.as_ref().err());
-            tell(&**witness, KeyUse { wraps: false, key, version, context, failure })?;
+            tell(&**witness, &KeyUse { wraps: false, key, version, context, failure })?;
         }
         answer
     }
 }
 
-fn tell(witness: &dyn Witness, used: KeyUse<'_>) -> Result<(), KeyError> {
+fn tell(witness: &dyn Witness, used: &KeyUse<'_>) -> Result<(), KeyError> {
     let key = || used.key.clone().unwrap_or_else(|| "(unknown)".to_owned());
-    witness.used(&used).map_err(|why| KeyError::Unavailable { key: key(), why })
+    witness.used(used).map_err(|why| KeyError::Unavailable { key: key(), why })
 }
 
 impl KeyService {

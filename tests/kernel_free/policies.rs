@@ -67,7 +67,7 @@ fn at_hour(hour: u64) -> Context<'static> {
 }
 
 impl Ask<'_> {
-    fn is_allowed_by(self, policy: &str) -> bool {
+    fn allowed_by(self, policy: &str) -> bool {
         let groups = if self.name == "intern" { vec![1000, 3001] } else { vec![1000] };
         let principal =
             Principal::new(AccountId::parse("000000000000").unwrap(), 1000, groups, Some(self.name));
@@ -80,7 +80,7 @@ impl Ask<'_> {
 
 /// Whether an ordinary user may put an object with this header.
 fn puts(policy: &str, header: Option<&str>) -> bool {
-    Ask { context: at_hour(12).encryption(header), ..Ask::default() }.is_allowed_by(policy)
+    Ask { context: at_hour(12).encryption(header), ..Ask::default() }.allowed_by(policy)
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn require_encryption_header_denies_only_its_absence() {
 
 #[test]
 fn require_kms_key_denies_every_other_key_and_none_whoever_chose_it() {
-    let puts = |key| Ask { context: at_hour(12).kms_key(key), ..Ask::default() }.is_allowed_by(KMS_KEY);
+    let puts = |key| Ask { context: at_hour(12).kms_key(key), ..Ask::default() }.allowed_by(KMS_KEY);
     assert!(puts(Some(KEY)), "also where the bucket's default chose it");
     assert!(!puts(Some("arn:aws:kms:eu-central-1:111122223333:key/other")));
     assert!(!puts(Some("arn:aws:kms:eu-central-1:111122223333:alias/backups")));
@@ -119,8 +119,8 @@ fn require_kms_key_denies_every_other_key_and_none_whoever_chose_it() {
 fn deny_insecure_transport_lets_everything_else_pass() {
     for action in [Action::PutObject, Action::GetObject, Action::ListBucket] {
         let ask = |secure| Ask { action, context: at_hour(12).secure_transport(secure), ..Ask::default() };
-        assert!(ask(true).is_allowed_by(TRANSPORT));
-        assert!(!ask(false).is_allowed_by(TRANSPORT));
+        assert!(ask(true).allowed_by(TRANSPORT));
+        assert!(!ask(false).allowed_by(TRANSPORT));
     }
 }
 
@@ -132,8 +132,8 @@ fn a_drop_box_takes_from_everybody_and_shows_to_its_reader_alone() {
         (Action::DeleteObject, false),
         (Action::ListBucket, false),
     ] {
-        assert_eq!(Ask { action, ..Ask::default() }.is_allowed_by(DROP_BOX), others, "{action}");
-        assert!(Ask { name: "curator", action, ..Ask::default() }.is_allowed_by(DROP_BOX), "{action}");
+        assert_eq!(Ask { action, ..Ask::default() }.allowed_by(DROP_BOX), others, "{action}");
+        assert!(Ask { name: "curator", action, ..Ask::default() }.allowed_by(DROP_BOX), "{action}");
     }
 }
 
@@ -146,11 +146,11 @@ fn a_read_only_group_changes_nothing() {
         (Action::ListBucket, true),
     ] {
         assert_eq!(
-            Ask { name: "intern", action, ..Ask::default() }.is_allowed_by(READ_ONLY),
+            Ask { name: "intern", action, ..Ask::default() }.allowed_by(READ_ONLY),
             members,
             "{action}"
         );
-        assert!(Ask { action, ..Ask::default() }.is_allowed_by(READ_ONLY), "{action}");
+        assert!(Ask { action, ..Ask::default() }.allowed_by(READ_ONLY), "{action}");
     }
 }
 
@@ -162,27 +162,27 @@ fn no_deletes_takes_and_shows_and_keeps() {
         (Action::DeleteObject, false),
         (Action::DeleteBucket, false),
     ] {
-        assert_eq!(Ask { action, ..Ask::default() }.is_allowed_by(NO_DELETES), allowed, "{action}");
+        assert_eq!(Ask { action, ..Ask::default() }.allowed_by(NO_DELETES), allowed, "{action}");
     }
 }
 
 #[test]
 fn working_hours_end_for_changes_and_not_for_reading() {
     for (hour, open) in [(0, false), (7, false), (8, true), (16, true), (17, false), (23, false)] {
-        assert_eq!(Ask { context: at_hour(hour), ..Ask::default() }.is_allowed_by(HOURS), open, "{hour}");
+        assert_eq!(Ask { context: at_hour(hour), ..Ask::default() }.allowed_by(HOURS), open, "{hour}");
         let read = Ask { action: Action::GetObject, context: at_hour(hour), ..Ask::default() };
-        assert!(read.is_allowed_by(HOURS));
+        assert!(read.allowed_by(HOURS));
     }
 }
 
 #[test]
 fn one_program_changes_and_all_read() {
     let by = |exe: Option<&'static str>| at_hour(12).with("strongroom:exe", exe);
-    assert!(Ask { context: by(Some("/usr/bin/restic")), ..Ask::default() }.is_allowed_by(PROGRAM));
-    assert!(!Ask { context: by(Some("/tmp/restic")), ..Ask::default() }.is_allowed_by(PROGRAM));
-    assert!(!Ask { context: by(None), ..Ask::default() }.is_allowed_by(PROGRAM));
+    assert!(Ask { context: by(Some("/usr/bin/restic")), ..Ask::default() }.allowed_by(PROGRAM));
+    assert!(!Ask { context: by(Some("/tmp/restic")), ..Ask::default() }.allowed_by(PROGRAM));
+    assert!(!Ask { context: by(None), ..Ask::default() }.allowed_by(PROGRAM));
     let read = Ask { action: Action::GetObject, context: by(None), ..Ask::default() };
-    assert!(read.is_allowed_by(PROGRAM));
+    assert!(read.allowed_by(PROGRAM));
 }
 
 #[test]
@@ -190,11 +190,7 @@ fn home_directories_are_their_owners() {
     for (path, allowed) in [("home/ana/x", true), ("home/bob/x", false), ("x", false), ("home/anax/x", false)]
     {
         for action in [Action::PutObject, Action::GetObject, Action::DeleteObject] {
-            assert_eq!(
-                Ask { action, path, ..Ask::default() }.is_allowed_by(HOME),
-                allowed,
-                "{path} {action}"
-            );
+            assert_eq!(Ask { action, path, ..Ask::default() }.allowed_by(HOME), allowed, "{path} {action}");
         }
     }
 }

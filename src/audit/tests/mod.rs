@@ -87,7 +87,7 @@ trait ConcatLines {
 
 impl ConcatLines for [String] {
     fn concat_lines(&self) -> String {
-        self.iter().map(|line| format!("{line}\n")).collect()
+        self.iter().flat_map(|line| [line, "\n"]).collect()
     }
 }
 

@@ -197,7 +197,7 @@ impl Run<'_> {
         if !Version::of(source)?.is(&before) {
             return Err(Stop::Skip("it was changed meanwhile: run the job again".to_owned()));
         }
-        self.exchange(found, &mut draft)?;
+        exchange(found, &mut draft)?;
         claims.0.forget();
         Ok(bytes)
     }
@@ -220,21 +220,20 @@ impl Run<'_> {
         let claims = sealed.zip(self.bucket.plain_opens().claim(key, plain));
         claims.ok_or_else(|| Stop::Skip("it is open: run the job again when it is not".to_owned()))
     }
+}
 
-    /// Puts the draft in the place of what it was made from, and removes that.
-    fn exchange(&self, found: &Found, draft: &mut Draft<'_>) -> std::result::Result<(), Stop> {
-        let swap = |draft: &Draft<'_>| {
-            draft.tmp().rename(&draft.name, &found.dir, &found.name, RenameMode::Exchange)
-        };
+/// Puts the draft in the place of what it was made from, and removes that.
+fn exchange(found: &Found, draft: &mut Draft<'_>) -> std::result::Result<(), Stop> {
+    let swap =
+        |draft: &Draft<'_>| draft.tmp().rename(&draft.name, &found.dir, &found.name, RenameMode::Exchange);
+    swap(draft)?;
+    let (old, _) = draft.tmp().lookup(&draft.name)?;
+    if old.key() != found.node.key() {
         swap(draft)?;
-        let (old, _) = draft.tmp().lookup(&draft.name)?;
-        if old.key() != found.node.key() {
-            swap(draft)?;
-            return Err(Stop::Skip("another object has its name now: run the job again".to_owned()));
-        }
-        draft.placed(&found.dir, &found.name);
-        Ok(draft.clear()?)
+        return Err(Stop::Skip("another object has its name now: run the job again".to_owned()));
     }
+    draft.placed(&found.dir, &found.name);
+    Ok(draft.clear()?)
 }
 
 /// Why an object was not encrypted anew.

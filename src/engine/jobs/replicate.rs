@@ -317,7 +317,7 @@ impl Run<'_> {
         let link = (found.stat.kind == Kind::Symlink).then(|| found.node.read_link()).transpose()?;
         let mut made = false;
         let node = match present(&dir, &found.name)? {
-            Some((old, stat)) if is_alike(&old, &stat, found, link.as_deref())? => old,
+            Some((old, stat)) if is_alike(&old, &stat, found, link.as_deref()) => old,
             old => {
                 if let Some((_, stat)) = old {
                     refuse_directory(&stat)?;
@@ -374,9 +374,9 @@ fn refuse_directory(stat: &Stat) -> Result<()> {
     Ok(())
 }
 
-fn is_alike(old: &NodeRef, stat: &Stat, found: &Found, link: Option<&OsStr>) -> Result<bool> {
+fn is_alike(old: &NodeRef, stat: &Stat, found: &Found, link: Option<&OsStr>) -> bool {
     let alike = stat.kind == found.stat.kind && stat.rdev == found.stat.rdev;
-    Ok(alike && link.is_none_or(|link| old.read_link().is_ok_and(|target| target == link)))
+    alike && link.is_none_or(|link| old.read_link().is_ok_and(|target| target == link))
 }
 
 fn make(dir: &NodeRef, found: &Found, link: Option<OsString>) -> Result<NodeRef> {

@@ -149,21 +149,13 @@ impl Deep<'_> {
     fn settle(&self, batch: &mut Vec<Logged>, log: &mut Log<'_>) -> Result<()> {
         for Logged { path, item, object, what, before } in batch.drain(..) {
             let settled = object.commit(Sync::Settled);
-            let kept = before.is_some_and(|(stat, commit)| self.keep_ctime(&item, &object, &stat, commit));
+            let kept = before.is_some_and(|(stat, commit)| keep_ctime(&item, &object, &stat, commit));
             drop(object);
             self.engine.release(&item);
             let what = if kept { what } else { format!("{what}; its ctime is another now") };
             log.note(self.bucket.name(), &path, settled.map(|()| Done::succeeded(what)))?;
         }
         Ok(())
-    }
-
-    /// Lets the object show the change time that it had; not where somebody changed something meanwhile.
-    fn keep_ctime(&self, item: &Item, object: &LiveObject, before: &Stat, commit: u64) -> bool {
-        let facts = |it: &Stat| (it.mode, it.uid, it.gid, it.nlink, it.mtime);
-        object.settled_generation() == Some(commit)
-            && item.node().stat().is_ok_and(|now| facts(&now) == facts(before))
-            && ctime::keep(item.node(), before.ctime)
     }
 
     fn one(&self, found: Found, description: Description) -> Result<Step> {
@@ -224,7 +216,7 @@ impl Deep<'_> {
     }
 
     /// Gives the object new wraps and logs its header; nothing where they are the newest already.
-    fn renew(&self, object: &LiveObject) -> Result<Option<(String, Option<(Stat, u64)>)>> {
+    fn renew(&self, object: &LiveObject) -> Result<Option<(String, Option<Shown>)>> {
         for _ in 0..ATTEMPTS {
             let before = self.shown(object)?;
             let header = object.header();
@@ -266,6 +258,14 @@ fn find(service: &KeyService, text: &str) -> Result<KeyId> {
     Ok(service.find(&text.parse().map_err(invalid)?)?)
 }
 
+/// Lets the object show the change time that it had; not where somebody changed something meanwhile.
+fn keep_ctime(item: &Item, object: &LiveObject, before: &Stat, commit: u64) -> bool {
+    let facts = |it: &Stat| (it.mode, it.uid, it.gid, it.nlink, it.mtime);
+    object.settled_generation() == Some(commit)
+        && item.node().stat().is_ok_and(|now| facts(&now) == facts(before))
+        && ctime::keep(item.node(), before.ctime)
+}
+
 /// Why an object of this mode is not rewrapped.
 fn refusal(sealing: &Described) -> Option<&'static str> {
     match sealing.mode() {
@@ -274,6 +274,9 @@ fn refusal(sealing: &Described) -> Option<&'static str> {
         SseMode::DualKms => Some("DSSE-KMS is not rewrapped; use `strongroom reencrypt`"),
     }
 }
+
+/// An object as it was before its header changed, and the commit that changes it.
+type Shown = (Stat, u64);
 
 /// New wraps, and what the identity then says.
 struct Renewed {

@@ -14,12 +14,11 @@ pub fn run(data: &[u8]) -> bool {
     }
     let (fixed, rest) = body.split_at_checked(fixed_len(header.opcode)).unwrap_or((body, &[]));
     match Request::decode(&header, fixed, rest) {
-        Err(_) => false,
+        Err(_) | Ok(Request::Unknown) => false,
         Ok(Request::Operation(operation)) => looked_at(&operation, rest),
         Ok(Request::Fill(fill)) => listed(fill),
         Ok(Request::Forget(forgets)) => forgets.iter().count() <= 1 + rest.len() / 16,
         Ok(Request::Destroy) => true,
-        Ok(Request::Unknown) => false,
     }
 }
 
@@ -49,7 +48,7 @@ fn listed(fill: Fill) -> bool {
         }
     }
     let used = lines.used();
-    assert!(used <= size && used % 8 == 0);
+    assert!(used <= size && used.is_multiple_of(8));
     assert!(out[used..].iter().all(|byte| *byte == 0xAA), "what did not fit left a trace");
     true
 }
@@ -57,7 +56,7 @@ fn listed(fill: Fill) -> bool {
 /// A request of every kind.
 pub fn seeds() -> Vec<Vec<u8>> {
     let names: &[u8] = b"from\0to\0";
-    let numbers = |count: u32| (0..count).flat_map(|number| number.to_ne_bytes()).collect::<Vec<_>>();
+    let numbers = |count: u32| (0..count).flat_map(u32::to_ne_bytes).collect::<Vec<_>>();
     let value = [4_u32.to_ne_bytes(), 0_u32.to_ne_bytes()].concat();
     let written = [numbers(4), 8_u32.to_ne_bytes().to_vec(), numbers(5)].concat();
     let forgets = [2_u32.to_ne_bytes(), [0; 4]].concat();
