@@ -47,9 +47,15 @@ impl Client {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, who).into());
         }
         let call = Call { version: VERSION, request };
-        write_line(&stream, SEND, &call)?;
+        // A daemon that is busy answers before it is asked, and hears no more: the answer counts, not the broken pipe.
+        let line = match write_line(&stream, SEND, &call) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                read_line(&stream, ANSWER).map_err(|_| error)?
+            }
+            sent => sent.and_then(|()| read_line(&stream, ANSWER))?,
+        };
         let strange = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        match serde_json::from_slice(&read_line(&stream, ANSWER)?).map_err(strange)? {
+        match serde_json::from_slice(&line).map_err(strange)? {
             Answer::Done(value) => Ok(serde_json::from_value(value).map_err(strange)?),
             Answer::Refused(Refused { failure, message }) => Err(ControlError::Refused { failure, message }),
         }

@@ -16,8 +16,8 @@ fn socket(drive: &Drive) -> PathBuf {
 fn send(drive: &Drive, uid: u32, text: &str) -> String {
     let program = format!(
         "import os, socket, sys\nos.setgid({uid}); os.setuid({uid})\ns = socket.socket(socket.AF_UNIX)\n\
-         s.settimeout(20)\nos.chdir({dir:?})\ns.connect('control')\ntry:\n s.sendall({text:?}.encode())\n \
-         print(s.makefile().readline(), end='')\nexcept OSError: pass",
+         s.settimeout(20)\nos.chdir({dir:?})\ns.connect('control')\ntry: s.sendall({text:?}.encode())\n\
+         except OSError: pass\ntry: print(s.makefile().readline(), end='')\nexcept OSError: pass",
         dir = drive.store().join(".strongroom")
     );
     ok(&mut python(30, &drive.path("."), &program))
