@@ -8,7 +8,7 @@ use super::{
     attr::Attr, audit::Audit, bucket::Bucket, completions::Completions, exit::Exit, init::Init,
     inspect::Inspect, inventory::ListInventory, key::Key, mount::Mount, mount_helper::MountHelper,
     passwd::Passwd, policy::Policy, put::Put, reencrypt::Reencrypt, replicate::Replicate, rewrap::Rewrap,
-    status::Status, umount::Umount, verify::Verify,
+    status::Status, sync::Sync, umount::Umount, verify::Verify,
 };
 use crate::{
     config::{self, Config, LogLevel},
@@ -48,6 +48,7 @@ enum Command {
     Passwd(Passwd),
     Policy(Policy),
     Status(Status),
+    Sync(Sync),
     Completions(Completions),
     #[command(hide = true)]
     MountHelper(MountHelper),
@@ -87,6 +88,7 @@ impl Command {
             Self::Passwd(command) => command.run(config),
             Self::Policy(command) => command.run(config),
             Self::Status(command) => command.run(),
+            Self::Sync(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::MountHelper(command) => command.run(config),
         }

@@ -43,6 +43,7 @@ mod rewrap;
 mod sse;
 mod status;
 mod store;
+mod sync;
 mod umount;
 mod unlock;
 mod verify;

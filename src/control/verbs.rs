@@ -37,7 +37,7 @@ pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused
     };
     match request {
         Request::Status => value(&status(&engine)),
-        Request::Flush => value(&engine.sync_all()?),
+        Request::Flush => value(&engine.sync_store()?),
         Request::ListBuckets => value(&BucketInfo::all(&engine)?),
         Request::CreateBucket { name, new, adopt } => {
             value(&engine.create_bucket(&BucketName::parse(&name)?, new, adopt)?)

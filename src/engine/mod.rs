@@ -199,7 +199,7 @@ impl Engine {
         if self.read_only() { Err(EngineError::ReadOnly("the mount".to_owned())) } else { Ok(()) }
     }
 
-    /// Saves every open object and waits for the disk (`syncfs`).
+    /// Saves every open object and waits for the disk.
     pub fn sync_all(&self) -> Result<()> {
         let mut outcome = Ok(());
         for object in self.shared.objects.all() {
@@ -210,6 +210,13 @@ impl Engine {
         }
         self.shared.root.sync_dir()?;
         outcome
+    }
+
+    /// Makes everything in the store durable, also names and what was closed without a sync: what `syncfs(2)` would do,
+    /// which Linux does not pass on to a FUSE daemon.
+    pub fn sync_store(&self) -> Result<()> {
+        self.sync_all()?;
+        Ok(self.shared.root.sync_store()?)
     }
 
     /// Closes the buckets: everything is stored in place.

@@ -3,15 +3,13 @@
 use std::{
     fs::{self, File},
     process::Stdio,
-    thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use crate::{
     failures::Small,
-    fixture::{Drive, command, fails, ok, run, shell},
+    fixture::{Drive, command, eventually, fails, ok, run, shell},
 };
 
 /// The events of the log, oldest first.
@@ -25,16 +23,6 @@ fn by_programs(drive: &Drive) -> Vec<Value> {
     let mut events = events(drive);
     events.retain(|event| event["userIdentity"]["type"] == "IAMUser");
     events
-}
-
-/// Waits until the daemon has written what was done; it gathers events for a moment.
-#[track_caller]
-fn eventually(what: &str, happened: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 const DENY: &str = r#"{"Version": "2012-10-17", "Statement": {"Sid": "NoSecrets", "Effect": "Deny", "Principal": "*",

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::fixture::{Drive, command, fails, ok, python, run};
+use crate::fixture::{Drive, command, eventually, fails, ok, python, run};
 
 fn socket(drive: &Drive) -> PathBuf {
     drive.store().join(".strongroom/control")
@@ -177,4 +177,21 @@ fn customer_keys_are_brought_to_a_mounted_drive_and_taken_away_again() {
     drive.unmount();
     let refused = fails(&mut drive.on_store(["key", "customer", "list"], []), 1);
     assert!(refused.contains("not mounted"), "{refused}");
+}
+
+/// Linux keeps `syncfs(2)` from a FUSE daemon; the command stands in for it.
+#[test]
+fn what_was_written_and_not_saved_yet_survives_a_kill_after_sync() {
+    let mut drive = Drive::new();
+    let path = drive.dir().join("open");
+    let mut open = fs::File::create(&path).unwrap();
+    std::io::Write::write_all(&mut open, &[7; 100_000]).unwrap();
+    ok(&mut drive.on_store(["sync"], []));
+    drive.kill();
+    drop(open);
+    eventually("the dead mount was detached", || !drive.is_mounted());
+    drive.mount(&[]);
+    assert_eq!(fs::read(&path).unwrap(), [7; 100_000]);
+    drive.unmount();
+    ok(&mut drive.on_store(["sync"], []));
 }

@@ -5,20 +5,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::FileExt,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::fixture::{Drive, assert_same, command, fails, ok, run, shell, snapshot};
-
-/// Waits for something that happens soon.
-#[track_caller]
-fn eventually(what: &str, happened: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::fixture::{Drive, assert_same, command, eventually, fails, ok, run, shell, snapshot};
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at / 3 + at / 4096) % 253).unwrap()).collect()

@@ -9,7 +9,6 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     thread,
-    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -17,7 +16,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::fixture::{Drive, Seen, alike_on, fails, ok, uring_is_offered};
+use crate::fixture::{Drive, Seen, alike_on, eventually, fails, ok, uring_is_offered};
 
 /// The transport to test.
 fn newest() -> &'static str {
@@ -30,15 +29,6 @@ fn newest() -> &'static str {
 
 fn drive() -> Drive {
     Drive::with(&["--transport", newest()])
-}
-
-#[track_caller]
-fn eventually(what: &str, happened: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
