@@ -183,15 +183,15 @@ fn customer_keys_are_brought_to_a_mounted_drive_and_taken_away_again() {
 #[test]
 fn what_was_written_and_not_saved_yet_survives_a_kill_after_sync() {
     let mut drive = Drive::new();
-    let path = drive.dir().join("open");
+    let (path, content) = (drive.dir().join("open"), vec![7; 100_000]);
     let mut open = fs::File::create(&path).unwrap();
-    std::io::Write::write_all(&mut open, &[7; 100_000]).unwrap();
+    std::io::Write::write_all(&mut open, &content).unwrap();
     ok(&mut drive.on_store(["sync"], []));
     drive.kill();
     drop(open);
     eventually("the dead mount was detached", || !drive.is_mounted());
     drive.mount(&[]);
-    assert_eq!(fs::read(&path).unwrap(), [7; 100_000]);
+    assert_eq!(fs::read(&path).unwrap(), content);
     drive.unmount();
     ok(&mut drive.on_store(["sync"], []));
 }
