@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use base64ct::{Base64, Encoding};
+
 use super::{Binding, Clock, KeyError, SystemClock, derive::hkdf};
 use crate::{
     crypto::{self, CryptoError, Secret},
@@ -27,13 +29,12 @@ impl CustomerKey {
     /// A key as people write it: Base64 or hex of 32 bytes, with blanks around it. `None` for anything else.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
-        let bytes = if text.len() == 64 {
-            let mut bytes = crypto::Zeroizing::new([0; 32]);
+        let mut bytes = crypto::Zeroizing::new([0; 32]);
+        if text.len() == 64 {
             hex::decode_to_slice(text, bytes.as_mut_slice()).ok()?;
-            bytes
         } else {
-            base64(text)?
-        };
+            Base64::decode(text, bytes.as_mut_slice()).ok().filter(|decoded| decoded.len() == 32)?;
+        }
         Secret::from_slice(bytes.as_slice()).map(Self)
     }
 
@@ -244,35 +245,6 @@ impl CustomerScope {
         self.bucket.as_deref().is_none_or(|bucket| bucket == request.bucket)
             && request.path.starts_with(&self.prefix)
             && (request.uid.is_none() || self.uid.is_none() || self.uid == request.uid)
-    }
-}
-
-/// 32 bytes from their 44 characters of Base64 (RFC 4648, with padding).
-fn base64(text: &[u8]) -> Option<crypto::Zeroizing<[u8; 32]>> {
-    let digits = text.strip_suffix(b"=").filter(|digits| digits.len() == 43)?;
-    let mut out = crypto::Zeroizing::new([0; 32]);
-    let (mut bits, mut held, mut bytes) = (0_u32, 0_u32, out.iter_mut());
-    for digit in digits {
-        bits = bits << 6 | u32::from(base64_digit(*digit)?);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            *bytes.next()? = u8::try_from(bits >> held & 0xff).ok()?;
-            bits &= (1 << held) - 1;
-        }
-    }
-    // The last digit has two bits to spare, which are zero in the one right form.
-    (bits == 0).then_some(out)
-}
-
-fn base64_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'A'..=b'Z' => Some(digit - b'A'),
-        b'a'..=b'z' => Some(digit - b'a' + 26),
-        b'0'..=b'9' => Some(digit - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
     }
 }
 
