@@ -10,6 +10,7 @@ use super::{
     activity::Activity,
     errno::Errno,
     ops::{self, Ops, Result},
+    options::MountOptions,
     protocol::{Answer, Entry, Fill, Header, Lines, Opened, Operation, open_reply, write_flags},
     transport::Service,
 };
@@ -20,12 +21,19 @@ pub(super) struct Adapter {
     activity: Arc<Activity>,
     /// Life of names and attributes in the kernel.
     ttl: Duration,
+    /// Programs do not know the numbers that only keys have.
+    plain_errno: bool,
 }
 
 impl Adapter {
-    /// Serves `ops`; the kernel may remember names and attributes for `ttl`.
-    pub(super) fn new(ops: Arc<Ops>, activity: Arc<Activity>, ttl: Duration) -> Self {
-        Self { ops, activity, ttl }
+    /// Serves `ops` as `options` have it.
+    pub(super) fn new(ops: Arc<Ops>, activity: Arc<Activity>, options: &MountOptions) -> Self {
+        Self { ops, activity, ttl: options.ttl, plain_errno: options.plain_errno }
+    }
+
+    /// The error numbers that the programs on this mount are meant to see.
+    fn numbered<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|errno| if self.plain_errno { errno.plain() } else { errno })
     }
 
     /// Operations on names in the directory of the header.
@@ -143,17 +151,9 @@ impl Adapter {
             !lines.add_found(found.as_ref(), ino, plus.line.next, plus.line.kind, &plus.line.name)
         })
     }
-}
 
-impl Service for Adapter {
-    fn answer(&self, header: &Header, operation: Operation<'_>) -> Result<Answer> {
-        self.activity.note();
-        let named = self.by_name(header, &operation).or_else(|| self.by_node(header, &operation));
-        named.unwrap_or_else(|| self.by_handle(header, operation))
-    }
-
-    fn fill(&self, _header: &Header, fill: Fill, out: &mut [u8]) -> Result<usize> {
-        self.activity.note();
+    /// Fills `out`; the number of bytes.
+    fn filled(&self, fill: Fill, out: &mut [u8]) -> Result<usize> {
         match fill {
             Fill::Read { handle, offset, .. } => self.ops.read(handle, offset, out),
             Fill::List { handle, position, .. } => {
@@ -169,6 +169,19 @@ impl Service for Adapter {
                 Ok(lines.used())
             }
         }
+    }
+}
+
+impl Service for Adapter {
+    fn answer(&self, header: &Header, operation: Operation<'_>) -> Result<Answer> {
+        self.activity.note();
+        let named = self.by_name(header, &operation).or_else(|| self.by_node(header, &operation));
+        self.numbered(named.unwrap_or_else(|| self.by_handle(header, operation)))
+    }
+
+    fn fill(&self, _header: &Header, fill: Fill, out: &mut [u8]) -> Result<usize> {
+        self.activity.note();
+        self.numbered(self.filled(fill, out))
     }
 
     /// Not a sign of life: the kernel forgets on its own account.

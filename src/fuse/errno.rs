@@ -3,8 +3,6 @@
 //! This is the only place where an [`EngineError`] becomes a number. The match names every variant, so that a new
 //! cause of failure does not compile until somebody decides what programs see.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use crate::{
     engine::EngineError,
     keys::{BucketKeyError, KeyError},
@@ -20,7 +18,7 @@ impl From<EngineError> for Errno {
         if unexpected(&error, errno) {
             log::warn!("errno {}: {error}", errno.0);
         }
-        if PLAIN.load(Ordering::Relaxed) { plain(errno) } else { errno }
+        errno
     }
 }
 
@@ -29,17 +27,11 @@ pub fn number_of(error: &EngineError) -> i32 {
     errno_of(error).0
 }
 
-/// Whether programs see `EACCES` instead of the numbers that only keys have. A process serves one mount.
-static PLAIN: AtomicBool = AtomicBool::new(false);
-
-/// Lets programs see `EACCES` instead of the numbers that only keys have, or no longer.
-pub(super) fn show_plain(yes: bool) {
-    PLAIN.store(yes, Ordering::Relaxed);
-}
-
-/// For programs that do not know the numbers of keys.
-fn plain(errno: Errno) -> Errno {
-    if (libc::ENOKEY..=libc::EKEYREJECTED).contains(&errno.0) { Errno(libc::EACCES) } else { errno }
+impl Errno {
+    /// `EACCES` instead of the numbers that only keys have, for programs that do not know these.
+    pub(super) fn plain(self) -> Self {
+        if (libc::ENOKEY..=libc::EKEYREJECTED).contains(&self.0) { Self(libc::EACCES) } else { self }
+    }
 }
 
 fn errno_of(error: &EngineError) -> Errno {
@@ -148,10 +140,10 @@ mod tests {
     #[test]
     fn plain_numbers_replace_those_of_keys_and_no_others() {
         for raw in 126..=129 {
-            assert_eq!(plain(Errno(raw)), Errno(libc::EACCES));
+            assert_eq!(Errno(raw).plain(), Errno(libc::EACCES));
         }
         for raw in [125, 130, libc::ENOENT, libc::ETIMEDOUT] {
-            assert_eq!(plain(Errno(raw)), Errno(raw));
+            assert_eq!(Errno(raw).plain(), Errno(raw));
         }
     }
 

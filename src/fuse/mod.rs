@@ -28,8 +28,7 @@ pub mod transport;
 mod watchdog;
 
 pub use daemon::{Background, Front, Ready, Report, background};
-pub use errno::Errno;
-pub use errno::number_of;
+pub use errno::{Errno, number_of};
 pub use notify::{READY, STOPPING, notify};
 pub use options::MountOptions;
 pub use pages::Pages;

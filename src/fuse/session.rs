@@ -26,7 +26,6 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::Activity,
     adapter::Adapter,
-    errno,
     mount::{self, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
@@ -122,14 +121,13 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
-        errno::show_plain(options.plain_errno);
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
         let (ops, activity) = (Arc::new(Ops::new(Arc::clone(&engine), options.writeback)), Arc::default());
         let idle = watch_idleness(options.idle_timeout, Arc::downgrade(&ops), &activity, &sender)?;
         let weak = Arc::downgrade(&ops);
-        let adapter = Adapter::new(ops, activity, options.ttl);
+        let adapter = Adapter::new(ops, activity, options);
         let (transport, connection) = serve(adapter, &mountpoint, options, sender.clone())?;
         let device = answering(&mountpoint)?;
         if mount::is_root()
