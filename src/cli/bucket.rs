@@ -1,6 +1,9 @@
 //! `strongroom bucket`: buckets made, listed and deleted.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use super::{
     bucket_encryption::EncryptionCommand,
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, Switch, parse_block_size},
     control::{BucketInfo, ControlError, Failure, Request},
-    engine::EngineError,
+    engine::{EngineError, StartError},
     name::BucketName,
     object::BlockSize,
 };
@@ -182,6 +185,27 @@ fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
         Failure::BadRequest | Failure::Busy | Failure::Other => return error.into(),
     };
     explained(EngineError::Store(kind.into()), name)
+}
+
+/// The bucket that a command is about, and how to unlock its store.
+#[derive(Debug, clap::Args)]
+pub(super) struct UnlockedBucket {
+    /// The store
+    pub(super) store: PathBuf,
+    /// Name of the bucket
+    pub(super) bucket: String,
+    #[command(flatten)]
+    pub(super) unlock: UnlockArgs,
+}
+
+/// Why the files of a bucket in the store at `store` could not be opened, and what to do.
+pub(super) fn unopened(error: StartError, store: &Path, name: &BucketName) -> anyhow::Error {
+    match error {
+        StartError::Io { source, .. } if source.kind() == ErrorKind::NotFound && store.is_dir() => {
+            explained(EngineError::Store(source), name)
+        }
+        error => error.into(),
+    }
 }
 
 /// An engine's error as what it means for a bucket, and what to do.

@@ -1,20 +1,19 @@
 //! `strongroom bucket encryption`: the default encryption of a bucket, and what it blocks.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::{
     audit_log::{self, AuditPlan},
-    bucket::explained,
+    bucket::{UnlockedBucket, explained, unopened},
     output,
     store::{StorePath, default_encryption},
-    unlock::UnlockArgs,
 };
 use crate::{
     audit::{Event, EventName},
     config::{Config, DefaultEncryption, Switch},
-    engine::{self, BucketEncryption, EncryptionFile, EncryptionType, EngineError, StartError},
+    engine::{self, BucketEncryption, EncryptionFile, EncryptionType},
     keys::KeyService,
     name::BucketName,
 };
@@ -27,7 +26,7 @@ pub(super) enum EncryptionCommand {
     /// Set how objects are stored whose creation asks for nothing
     Put {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// `AES256` (the store's own key), `aws:kms` (a KMS key), `aws:kms:dsse` (two layers), or none (plain files)
         #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
         sse: DefaultEncryption,
@@ -41,7 +40,7 @@ pub(super) enum EncryptionCommand {
     /// Print the configuration
     Get {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// Print JSON, as S3's `GetBucketEncryption` does
         #[arg(long)]
         json: bool,
@@ -49,12 +48,12 @@ pub(super) enum EncryptionCommand {
     /// Return to the default of S3, `AES256`; what is blocked stays blocked
     Delete {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
     },
     /// Refuse writes with these encryptions: SSE-C, NONE (plain), AES256, `aws:kms`, `aws:kms:dsse`
     Block {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// What to refuse; reading existing objects stays possible
         #[arg(required = true)]
         encryption: Vec<EncryptionType>,
@@ -62,22 +61,11 @@ pub(super) enum EncryptionCommand {
     /// Allow writes with these encryptions again; new buckets block SSE-C
     Unblock {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// What to allow
         #[arg(required = true)]
         encryption: Vec<EncryptionType>,
     },
-}
-
-/// The bucket that is meant.
-#[derive(Debug, clap::Args)]
-pub(super) struct OfBucket {
-    /// The store
-    store: PathBuf,
-    /// Name of the bucket
-    bucket: String,
-    #[command(flatten)]
-    unlock: UnlockArgs,
 }
 
 impl EncryptionCommand {
@@ -103,7 +91,7 @@ impl EncryptionCommand {
     }
 }
 
-impl OfBucket {
+impl UnlockedBucket {
     fn get(&self, config: &Config, json: bool) -> anyhow::Result<()> {
         let bucket = BucketName::parse(&self.bucket)?;
         let keys = self.keys(config)?;
@@ -130,14 +118,7 @@ impl OfBucket {
     }
 
     fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {
-        EncryptionFile::of(&self.store, bucket, keys).map_err(|error| match error {
-            StartError::Io { source, .. }
-                if source.kind() == io::ErrorKind::NotFound && self.store.is_dir() =>
-            {
-                explained(EngineError::Store(source), bucket)
-            }
-            error => error.into(),
-        })
+        EncryptionFile::of(&self.store, bucket, keys).map_err(|error| unopened(error, &self.store, bucket))
     }
 }
 

@@ -1,15 +1,12 @@
 //! `strongroom bucket policy`: the S3 bucket policy of a bucket.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::{
     audit_log::{self, AuditPlan},
-    bucket::explained,
+    bucket::{explained, unopened},
     exit::{Exit, Refusal},
     output,
     policy::read_policy,
@@ -17,7 +14,7 @@ use super::{
 use crate::{
     audit::{Event, EventName},
     config::Config,
-    engine::{EngineError, PolicyFile, PutPolicyError, StartError},
+    engine::{PolicyFile, PutPolicyError},
     name::BucketName,
     policy::{Lint, PolicyDocument, lint},
 };
@@ -115,12 +112,7 @@ impl OfBucket {
 
 /// The stored policy of a bucket. It needs no key and may be changed while the store is mounted.
 pub(super) fn policy_file(store: &Path, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
-    PolicyFile::of(store, bucket).map_err(|error| match error {
-        StartError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && store.is_dir() => {
-            explained(EngineError::Store(source), bucket)
-        }
-        error => error.into(),
-    })
+    PolicyFile::of(store, bucket).map_err(|error| unopened(error, store, bucket))
 }
 
 /// Checks that `text` is a policy for `bucket`; the advice about it.

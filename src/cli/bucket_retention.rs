@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    bucket::explained,
+    bucket::{UnlockedBucket, explained},
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath},
-    unlock::UnlockArgs,
 };
 use crate::{
     config::Config,
@@ -29,7 +28,7 @@ pub(super) enum RetentionCommand {
     /// Show the retention of a bucket
     Get {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -37,7 +36,7 @@ pub(super) enum RetentionCommand {
     /// End the retention of a bucket; in compliance mode this is refused
     Delete {
         #[command(flatten)]
-        of: OfBucket,
+        of: UnlockedBucket,
         /// Weaken a governance retention, as s3:BypassGovernanceRetention allows
         #[arg(long)]
         bypass_governance: bool,
@@ -47,7 +46,7 @@ pub(super) enum RetentionCommand {
 #[derive(Debug, clap::Args)]
 pub(super) struct Put {
     #[command(flatten)]
-    of: OfBucket,
+    of: UnlockedBucket,
     /// Days after its last change in which an object cannot be changed, 1 to 36500
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
@@ -63,16 +62,6 @@ pub(super) struct Put {
     /// Weaken a governance retention, as s3:BypassGovernanceRetention allows
     #[arg(long)]
     bypass_governance: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct OfBucket {
-    /// The store
-    store: PathBuf,
-    /// Name of the bucket
-    bucket: String,
-    #[command(flatten)]
-    unlock: UnlockArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -124,7 +113,7 @@ impl Put {
     }
 }
 
-impl OfBucket {
+impl UnlockedBucket {
     fn store(&self, config: &Config, rule: Option<&Retention>, bypass: bool) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.bucket)?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
