@@ -137,6 +137,7 @@ impl Session {
         }
         log::info!("serving `{}`, transport {transport}", mountpoint.display());
         let pages = Pages::new(weak, connection);
+        engine.show_on(Box::new(pages.clone()));
         Ok(Self {
             engine,
             mountpoint,

@@ -327,7 +327,7 @@ fn two_jobs_do_not_run_at_once() {
     impl Watch for Nested<'_> {
         fn note(&mut self, _: &Line<'_>) -> std::io::Result<()> {
             let refused = self.0.rewrap(&Rewrap::default(), &mut Seen::default()).unwrap_err();
-            self.1 = matches!(refused, EngineError::Store(e) if e.raw_os_error() == Some(libc::EBUSY));
+            self.1 = matches!(refused, EngineError::JobRuns { bucket } if bucket == "data");
             Ok(())
         }
     }
