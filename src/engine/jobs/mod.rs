@@ -60,6 +60,11 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
+    /// Whether a job runs.
+    pub fn has_jobs(&self) -> bool {
+        !self.shared.jobs.lock().is_empty()
+    }
+
     /// The right to run a job on `buckets`, unless another one works on one of them.
     fn job_turn<'a>(&'a self, buckets: &'a [BucketName]) -> Result<Turn<'a>> {
         let jobs = &self.shared.jobs;

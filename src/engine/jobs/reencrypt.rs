@@ -39,7 +39,8 @@ use crate::{
 };
 
 /// What to encrypt anew, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reencrypt {
     /// Where, and how fast.
     pub selection: Selection,

@@ -42,7 +42,8 @@ use crate::{
 };
 
 /// What to replicate.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Replicate {
     /// What of the source; without a bucket, all of them.
     pub selection: Selection,
@@ -289,17 +290,19 @@ impl Run<'_> {
         log: &mut Log<'_>,
     ) -> Result<Done> {
         let before = Version::of(source)?;
-        let made_from = before.mark(&found.stat);
+        // What the walk saw may be older than what was unsaved then.
+        let stat = Stat { atime: found.stat.atime, ..before.stat };
+        let made_from = before.mark(&stat);
         if self.job.selection.dry_run {
             return Ok(Done::planned("would be copied, unless its replica is current"));
         }
         let dir = self.target_dir(&parent(&found.path))?;
         let old = present(&dir, &found.name)?;
-        if let Some((old, stat)) = &old
-            && self.is_current(old, stat, &made_from)?
+        if let Some((old, old_stat)) = &old
+            && self.is_current(old, old_stat, &made_from)?
         {
-            let changed = attributes::take_over(&found.node, &found.stat, old)?;
-            attributes::times(&found.stat, old)?;
+            let changed = attributes::take_over(&found.node, &stat, old)?;
+            attributes::times(&stat, old)?;
             return Ok(if changed { Done::succeeded("attributes") } else { Done::skipped(CURRENT) });
         }
         let bucket = self.root.bucket()?.clone();
@@ -317,7 +320,7 @@ impl Run<'_> {
             say_encryption(event, object, *encryption != Encryption::Unnamed);
         }
         let copy = Version::of(draft.file())?.mark(&before.stat);
-        draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &found.stat)?;
+        draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &stat)?;
         self.place(&mut draft, &dir, &found.name, old)?;
         log.totals.bytes += before.size;
         Ok(Done::succeeded(encryption.kind(&bucket.settings().encryption.default).name()))

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::inventory::shown;
 use crate::{
     engine::{Caller, EngineError},
     name::BucketName,
@@ -46,6 +47,13 @@ pub struct Line<'a> {
     pub reason: String,
     /// The failure, where there was one.
     pub error: Option<&'a EngineError>,
+}
+
+impl Line<'_> {
+    /// The key as text; bytes that are no UTF-8 as `\xNN`.
+    pub fn key_text(&self) -> String {
+        shown(self.key)
+    }
 }
 
 /// How many objects a job did what with.

@@ -40,7 +40,8 @@ use crate::{
 };
 
 /// What to rewrap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rewrap {
     /// Where, and how fast.
     pub selection: Selection,
@@ -132,6 +133,8 @@ impl Deep<'_> {
         let mut batch = Vec::new();
         if !self.job.selection.dry_run {
             self.bucket.kept_times().begin()?;
+            // A power cut must not tear a header, also where one may tear what programs write.
+            self.bucket.begin_journal();
         }
         for seen in Objects::new(dir, self.bucket.private(), filter)? {
             if log.is_cancelled() {
@@ -244,6 +247,7 @@ impl Deep<'_> {
 
     /// Gives the object new wraps and logs its header; nothing where they are the newest already.
     fn renew(&self, object: &LiveObject) -> Result<Option<(String, Option<Shown>)>> {
+        object.enter_journal()?;
         for _ in 0..ATTEMPTS {
             let before = self.shown(object)?;
             let header = object.header();

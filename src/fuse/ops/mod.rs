@@ -71,9 +71,9 @@ impl Ops {
         }
     }
 
-    /// How many files and directories are open.
-    pub(super) fn open_handles(&self) -> u64 {
-        self.files.len() + self.listings.len()
+    /// Whether files or directories are open, or a job runs.
+    pub(super) fn is_busy(&self) -> bool {
+        self.files.len() + self.listings.len() > 0 || self.engine.has_jobs()
     }
 
     /// The numbers of all nodes that the kernel knows, the root left out.
