@@ -310,7 +310,10 @@ fn jobs_are_in_the_audit_log_with_who_asked_and_what_was_done() {
     fs::write(drive.dir().join("f"), "content").unwrap();
     beside(&drive, &["reencrypt", "data", "--force"]);
     beside(&drive, &["rewrap", "data", "--deep", "--new-bucket-key"]);
-    let shown = ok(&mut drive.on_store(["audit", "show"], ["--json"]));
+    let show = || ok(&mut drive.on_store(["audit", "show"], ["--json"]));
+    // Lines are written a moment after what they tell of.
+    eventually("the end of both jobs in the log", || show().matches("JobStatusChanged").count() == 2);
+    let shown = show();
     let events: Vec<serde_json::Value> =
         shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |name: &str| events.iter().filter(|event| event["eventName"] == name).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    engine::live::read_header,
+    engine::{defects::Defect, live::read_header},
     object::Header,
     store::{
         Access,
@@ -70,12 +70,17 @@ fn require_whole(engine: &Engine, when: &str) {
 }
 
 /// Cuts the power at every moment of `job`, in every way, and lets `finish` end it after recovery.
-fn survives(journal: JournalMode, job: impl Fn(&Engine) -> Result<Totals>, finish: impl Fn(&Engine)) {
+fn survives(
+    journal: JournalMode,
+    defects: Defects,
+    job: impl Fn(&Engine) -> Result<Totals>,
+    finish: impl Fn(&Engine),
+) {
     let mut rng = StdRng::seed_from_u64(3);
     let disk = filled(&mut rng, journal);
     let run = |cut: Option<u64>, mode: CrashMode, rng: &mut StdRng| {
         let disk = disk.power_cycle(rng, CrashMode::KeepAll);
-        let engine = start(&disk, Defects::default()).unwrap();
+        let engine = start(&disk, defects).unwrap();
         let before = disk.operations();
         if let Some(cut) = cut {
             disk.crash_after(cut);
@@ -102,19 +107,26 @@ fn survives(journal: JournalMode, job: impl Fn(&Engine) -> Result<Totals>, finis
 
 #[test]
 fn a_power_cut_during_a_deep_rewrap_loses_nothing_and_the_next_run_finishes_it() {
-    deep_rewrap_survives(JournalMode::On);
+    deep_rewrap_survives(JournalMode::On, Defects::default());
 }
 
 /// The header of each object is overwritten in place, and a page may be torn: there has to be a second copy meanwhile.
 #[test]
 fn a_power_cut_during_a_deep_rewrap_tears_no_header_of_a_bucket_without_a_journal() {
-    deep_rewrap_survives(JournalMode::Off);
+    deep_rewrap_survives(JournalMode::Off, Defects::default());
 }
 
-fn deep_rewrap_survives(journal: JournalMode) {
+#[test]
+#[should_panic(expected = "cut at")]
+fn the_same_cuts_do_tear_headers_that_have_no_second_copy() {
+    deep_rewrap_survives(JournalMode::Off, Defects { on: Some(Defect::NoJournal) });
+}
+
+fn deep_rewrap_survives(journal: JournalMode, defects: Defects) {
     let job = Rewrap { deep: true, new_bucket_key: true, ..Rewrap::default() };
     survives(
         journal,
+        defects,
         |engine| engine.rewrap(&job, &mut Silent),
         |engine| {
             let again = Rewrap { new_bucket_key: false, ..job.clone() };
@@ -139,6 +151,7 @@ fn a_power_cut_during_a_reencryption_loses_nothing_and_leaves_nothing_behind() {
     let job = Reencrypt { force: true, ..Reencrypt::default() };
     survives(
         JournalMode::On,
+        Defects::default(),
         |engine| engine.reencrypt(&job, &mut Silent),
         |engine| {
             let before: Vec<_> = (0..OBJECTS).map(|object| header(engine, object).identity.object).collect();
