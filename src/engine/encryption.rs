@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{sealing::object_arn, settings::DefaultEncryption};
+use super::{default_encryption::DefaultEncryption, sealing::object_arn};
 use crate::{
     envelope::{ContextError, EncryptionContext},
     keys::{KeyName, KeyNameError},

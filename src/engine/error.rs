@@ -3,8 +3,8 @@
 use std::io;
 
 use super::{
+    default_encryption::ConfigurationError,
     encryption::{EncryptionType, RequestError},
-    settings::ConfigurationError,
 };
 use crate::{
     audit::AuditError,

@@ -18,6 +18,7 @@ mod clock;
 mod committer;
 mod crash_mark;
 mod ctime;
+mod default_encryption;
 mod defects;
 mod encryption;
 mod error;
@@ -58,6 +59,7 @@ use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
 pub use bucket_encryption::EncryptionFile;
+pub use default_encryption::{BucketEncryption, ConfigurationError, DefaultEncryption};
 pub use defects::Defects;
 pub use encryption::{
     Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
@@ -77,9 +79,7 @@ pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
 pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
-pub use settings::{
-    BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
-};
+pub use settings::{JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 

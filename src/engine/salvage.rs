@@ -7,7 +7,8 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Bucket, Engine, EngineError, Finding, Item, Progress, Report, Result,
-    settings::{BucketEncryption, DefaultEncryption, JournalMode, MAX_SETTINGS, Settings},
+    default_encryption::{BucketEncryption, DefaultEncryption},
+    settings::{JournalMode, MAX_SETTINGS, Settings},
     verify::{Entry, Seen},
     wreck::Wreck,
 };

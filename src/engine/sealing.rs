@@ -5,8 +5,8 @@
 
 use super::{
     Result,
+    default_encryption::{BucketEncryption, DefaultEncryption},
     encryption::{Encryption, EncryptionType, NamedEncryption, RequestError},
-    settings::{BucketEncryption, DefaultEncryption},
 };
 use crate::{
     envelope::EncryptionContext,
