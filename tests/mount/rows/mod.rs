@@ -1,9 +1,10 @@
-//! The rows of S3's semantics that show on a drive, sections A to H: a test for each, named by its row.
+//! The rows of S3's semantics that show on a drive, sections A to H, K to M and P: a test for each, named by its row.
 //!
 //! Rows that need no mount to be shown stand by the code: `keys/tests`, `engine/tests` and `engine/sealing`.
 
 mod bucket_keys;
 mod context;
+mod copies;
 mod customer;
 mod kms;
 mod layers;
