@@ -155,9 +155,12 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
 
 /// The service for the keys of `keyring`, with the account and the providers of `config`. Contacts nobody.
 pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
-    let usual = KeyScope::default();
-    let scope = KeyScope::new(usual.region(), config.policy.account.as_str())?;
-    Ok(KeyService::new(keyring, open_providers(&config.provider)?, scope))
+    Ok(KeyService::new(keyring, open_providers(&config.provider)?, key_scope(config)?))
+}
+
+/// The region and account of the ARNs of keys.
+pub(super) fn key_scope(config: &Config) -> anyhow::Result<KeyScope> {
+    Ok(KeyScope::new(config.policy.region.as_str(), config.policy.account.as_str())?)
 }
 
 /// What buckets are made with under these options.

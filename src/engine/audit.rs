@@ -361,6 +361,7 @@ fn blame(event: &mut Event, error: &EngineError) {
     let code = match error {
         EngineError::Denied(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Blocked { .. }
         | EngineError::Retained { .. }
         | EngineError::ReadOnly(_)
@@ -393,6 +394,7 @@ fn blame(event: &mut Event, error: &EngineError) {
         },
         EngineError::ReadOnly(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Retained { .. }
         | EngineError::Blocked { .. } => Decision::Deny { statement: None },
         _ => Decision::Allow,

@@ -264,7 +264,7 @@ impl RequestedContext {
         path: &str,
     ) -> Result<EncryptionContext, RequestError> {
         if let Some(given) = &self.arn {
-            let wanted = object_arn(bucket, path);
+            let wanted = object_arn(bucket.as_str(), path);
             if *given != wanted {
                 return Err(RequestError::ForeignArn { given: given.clone(), wanted });
             }

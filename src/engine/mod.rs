@@ -26,6 +26,8 @@ mod file;
 mod hidden;
 mod item;
 mod jobs;
+mod key_rules;
+mod key_use;
 mod listing;
 mod live;
 mod lost_found;
@@ -71,6 +73,8 @@ pub use jobs::{
     Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
     Watch,
 };
+pub use key_rules::key_policy;
+pub use key_use::via_service;
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Profiled, Who, read_identity_policy};

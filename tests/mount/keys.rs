@@ -1,5 +1,7 @@
 //! Keys that are disabled, deleted and enabled while their files are in use.
 
+mod policies;
+
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
