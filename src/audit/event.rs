@@ -171,9 +171,9 @@ events! {
     "kms.amazonaws.com":
         GenerateDataKey Encrypt Decrypt ReEncrypt CreateKey CreateAlias UpdateAlias DeleteAlias EnableKey DisableKey
         ScheduleKeyDeletion CancelKeyDeletion RotateKeyOnDemand EnableKeyRotation DisableKeyRotation
-        ImportKeyMaterial;
+        ImportKeyMaterial PutKeyPolicy CreateGrant RevokeGrant;
     "cloudtrail.amazonaws.com": CreateTrail StartLogging StopLogging;
-    "strongroom": RotateLog EventsLost ExportKeyBackup;
+    "strongroom": RotateLog EventsLost ExportKeyBackup DeleteKeyPolicy;
 }
 
 impl Actor {

@@ -174,9 +174,9 @@ pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<K
     Ok(KeyService::new(keyring, open_providers(&config.provider)?, key_scope(config)?))
 }
 
-/// Where the keys of a store are, as their ARNs say.
+/// The region and account of the ARNs of keys.
 pub(super) fn key_scope(config: &Config) -> anyhow::Result<KeyScope> {
-    Ok(KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?)
+    Ok(KeyScope::new(config.policy.region.as_str(), config.policy.account.as_str())?)
 }
 
 /// What buckets are made with under these options.

@@ -366,6 +366,7 @@ pub(super) fn blame(event: &mut Event, error: &EngineError) {
     let code = match error {
         EngineError::Denied(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Blocked { .. }
         | EngineError::Retained { .. }
         | EngineError::ReadOnly(_)
@@ -398,6 +399,7 @@ pub(super) fn blame(event: &mut Event, error: &EngineError) {
         },
         EngineError::ReadOnly(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Retained { .. }
         | EngineError::Blocked { .. } => Decision::Deny { statement: None },
         _ => Decision::Allow,

@@ -21,7 +21,7 @@ use super::{
     retention::{BucketRetention, Retention},
     sealing::{Decision, Place, Sealing},
     settings::{JournalMode, MAX_SETTINGS, Settings},
-    wraps::{Asker, KeySources, NewObject, Wraps},
+    wraps::{Asker, KeySources, NewObject, Whom, Wraps},
 };
 use crate::{
     envelope::Id,
@@ -301,6 +301,8 @@ impl Bucket {
         requested: &Encryption,
     ) -> Result<Creation> {
         let (grant, sealing) = self.judge_put(admission, caller, path, requested)?;
+        let place = (self.name.as_str(), path);
+        let sealing = self.wraps.admit_sealing(admission, caller, place, sealing)?;
         self.creation(grant, &sealing, caller, path)
     }
 
@@ -372,14 +374,14 @@ impl Bucket {
         if *sealing == Sealing::Plain {
             return Ok(Creation::Plain);
         }
-        let asker = self.asker(path, Some(caller.uid));
+        let asker = self.asker(path, Whom::User(caller.uid));
         Ok(Creation::Encrypted(Box::new(self.wraps.new_object(sealing, &asker)?)))
     }
 
     /// Keys and identity of an object that the bucket's own service key protects, unless the bucket takes no such ones.
     pub(super) fn new_object(&self) -> Result<NewObject> {
         self.require_writable_kind(EncryptionType::Aes256)?;
-        self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, None))
+        self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, Whom::Administrator))
     }
 
     /// Keys and identity of an empty object that nobody asks for: encrypted, by the bucket's default.
@@ -393,12 +395,12 @@ impl Bucket {
         };
         let service = self.wraps.service();
         let decision = Encryption::Unnamed.decide(&place, &|name| service.resolve(name))?;
-        self.wraps.new_object(&decision.sealing, &self.asker(&PathBuf::new, None))
+        self.wraps.new_object(&decision.sealing, &self.asker(&PathBuf::new, Whom::Administrator))
     }
 
-    /// Who asks for a customer key, and what for.
-    pub(super) fn asker<'a>(&'a self, path: &'a dyn Fn() -> PathBuf, uid: Option<u32>) -> Asker<'a> {
-        Asker { bucket: self.name.as_str(), path, uid }
+    /// Who asks for a key, and what for.
+    pub(super) fn asker<'a>(&'a self, path: &'a dyn Fn() -> PathBuf, whom: Whom<'a>) -> Asker<'a> {
+        Asker { bucket: self.name.as_str(), path, whom }
     }
 
     /// How a stored file that has not been opened yet is to be read.

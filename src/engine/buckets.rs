@@ -12,8 +12,9 @@ use std::{
 use super::{
     Bucket, EngineError, NewBucket, Options, Result,
     crash_mark::{self, Crashes},
+    default_encryption::BucketEncryption,
     retention::BucketRetention,
-    settings::{BucketEncryption, MAX_SETTINGS, Settings},
+    settings::{MAX_SETTINGS, Settings},
     wraps::KeySources,
 };
 use crate::{

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{sealing::object_arn, settings::DefaultEncryption};
+use super::{default_encryption::DefaultEncryption, sealing::object_arn};
 use crate::{
     envelope::{ContextError, EncryptionContext},
     keys::{KeyName, KeyNameError},
@@ -310,7 +310,7 @@ impl RequestedContext {
         path: &str,
     ) -> Result<EncryptionContext, RequestError> {
         if let Some(given) = &self.arn {
-            let wanted = object_arn(bucket, path);
+            let wanted = object_arn(bucket.as_str(), path);
             if *given != wanted {
                 return Err(RequestError::ForeignArn { given: given.clone(), wanted });
             }

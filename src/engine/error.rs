@@ -3,13 +3,13 @@
 use std::io;
 
 use super::{
+    default_encryption::ConfigurationError,
     encryption::{EncryptionType, RequestError},
-    settings::ConfigurationError,
 };
 use crate::{
     audit::AuditError,
     crypto::CryptoError,
-    keys::{BucketKeyError, KeyError},
+    keys::{BucketKeyError, KeyError, KeyId},
     name::NameError,
     object::FormatError,
     policy::Denial,
@@ -32,6 +32,14 @@ pub enum EngineError {
     IdentityPolicy {
         /// The file.
         file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The policy of a key cannot be used, so nobody may use the key.
+    #[error("key `{key}` has a broken policy ({reason}): put a valid one with `strongroom key policy put`")]
+    KeyPolicy {
+        /// The key.
+        key: KeyId,
         /// What is wrong with it.
         reason: String,
     },

@@ -18,6 +18,7 @@ mod clock;
 mod committer;
 mod crash_mark;
 mod ctime;
+mod default_encryption;
 mod defects;
 mod encryption;
 mod error;
@@ -25,6 +26,8 @@ mod file;
 mod hidden;
 mod item;
 mod jobs;
+mod key_rules;
+mod key_use;
 mod listing;
 mod live;
 mod lost_found;
@@ -59,6 +62,7 @@ use std::sync::Arc;
 
 pub use bucket::Bucket;
 pub use bucket_encryption::EncryptionFile;
+pub use default_encryption::{BucketEncryption, ConfigurationError, DefaultEncryption};
 pub use defects::Defects;
 pub use encryption::{
     Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
@@ -70,6 +74,8 @@ pub use jobs::{
     Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
     Watch,
 };
+pub use key_rules::key_policy;
+pub use key_use::via_service;
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Profiled, Who, read_identity_policy};
@@ -79,9 +85,7 @@ pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
 pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
-pub use settings::{
-    BucketEncryption, ConfigurationError, DefaultEncryption, JournalMode, NewBucket, Settings, SettingsError,
-};
+pub use settings::{JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
 pub use verify::{Finding, Progress, Report};
 

@@ -62,10 +62,13 @@ impl Engine {
         self.attr_from(item, &stat)
     }
 
-    /// Whether anybody has a say about what happens in the bucket of `item`.
+    /// Whether anybody has a say about what happens in the bucket of `item`, or with the keys of its objects.
     fn is_watched(&self, item: &Item) -> Result<bool> {
-        let bucket = item.bucket()?;
-        Ok(!self.shared.admission.is_open() || bucket.has_policy()? || bucket.retention()?.is_some())
+        let (bucket, admission) = (item.bucket()?, &self.shared.admission);
+        Ok(!admission.is_open()
+            || bucket.has_policy()?
+            || bucket.retention()?.is_some()
+            || admission.keys().any(bucket.wraps().service()))
     }
 
     /// What is replaced by a rename is deleted.

@@ -9,6 +9,7 @@ use super::{
     file::Content,
     item::Form,
     live::{Sync, is_unborn, read_header},
+    wraps::Whom,
 };
 use crate::{
     name::BucketName,
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     fn opened_size(&self, item: &Item) -> Result<u64> {
-        let object = self.acquire(item, Access::Read, None)?;
+        let object = self.acquire(item, Access::Read, Whom::Administrator)?;
         let size = object.size();
         self.release(item);
         Ok(size)

@@ -110,6 +110,11 @@ impl KeyScope {
         &self.account
     }
 
+    /// Whether it names no region of anybody's.
+    pub fn is_local(&self) -> bool {
+        self.region == LOCAL
+    }
+
     /// The ARN of a key in this scope.
     pub fn key_arn(&self, id: &KeyId) -> String {
         format!("{ARN}{}:{}:key/{id}", self.region, self.account)
@@ -124,7 +129,7 @@ impl KeyScope {
 impl Default for KeyScope {
     /// Region `local`, account `000000000000`.
     fn default() -> Self {
-        Self { region: "local".to_owned(), account: "000000000000".to_owned() }
+        Self { region: LOCAL.to_owned(), account: "000000000000".to_owned() }
     }
 }
 
@@ -256,6 +261,9 @@ text!(AliasName);
 
 const ARN: &str = "arn:aws:kms:";
 const ALIAS: &str = "alias/";
+
+/// The region of stores that are in none.
+const LOCAL: &str = "local";
 
 #[cfg(test)]
 mod tests {

@@ -30,6 +30,7 @@ use crate::{
         item::damaged,
         live::{LiveObject, Sync},
         sealing::Sealing,
+        wraps::Whom,
     },
     envelope::{RecordType, WrappedKey},
     keys::{BucketKey, KeyError, KeyId, KeyName, KeyNameError, KeyService},
@@ -212,7 +213,7 @@ impl Deep<'_> {
             return Ok(Step::Done(Done::planned("its data key would be wrapped again")));
         }
         let item = self.root.child(found.node, Kind::File);
-        let object = self.engine.acquire(&item, Access::ReadWrite, None)?;
+        let object = self.engine.acquire(&item, Access::ReadWrite, Whom::Administrator)?;
         match self.renew(&object) {
             Ok(Some((what, before))) => {
                 Ok(Step::Logged(Box::new(Logged { path: found.path, item, object, what, before })))
@@ -356,7 +357,7 @@ impl Bucket {
             return Ok(None);
         }
         let (identity, old) = (&header.identity, &header.keys);
-        let asker = self.asker(&PathBuf::new, None);
+        let asker = self.asker(&PathBuf::new, Whom::Administrator);
         let data_keys = self.wraps().data_keys(identity, old, &asker)?;
         let wraps = self.wraps().wrap(&sealing, identity.object, &data_keys, &asker)?;
         let named = |keys: &[WrappedKey]| {
