@@ -78,8 +78,8 @@ impl KeySection {
         if crc32c(body).to_be_bytes() != *crc {
             return Err(bad("checksum mismatch"));
         }
-        if count > MAX_RECORDS {
-            return Err(bad("too many records"));
+        if !(1..=MAX_RECORDS).contains(&count) {
+            return Err(bad("no records, or too many"));
         }
         let mut rest = body.get(HEAD..).ok_or_else(|| bad("wrong length"))?;
         let records = (0..count).map(|_| WrappedKey::decode(&mut rest)).collect::<Result<_, _>>()?;
@@ -88,5 +88,20 @@ impl KeySection {
         }
         let rewraps = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
         Ok(Self { rewraps, records })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fuzzing found that such a section was read and then written as another one.
+    #[test]
+    fn a_section_without_records_is_all_zero_and_nothing_else() {
+        let mut section =
+            [&MAGIC[..], &VERSION.to_be_bytes(), &[0, 0], &20_u32.to_be_bytes(), &[0, 0, 0, 9]].concat();
+        section.extend(crc32c(&section).to_be_bytes());
+        assert!(matches!(KeySection::decode(&section), Err(FormatError::KeySection(_))));
+        assert_eq!(KeySection::decode(&[0; 20]), Ok(KeySection::default()));
     }
 }
