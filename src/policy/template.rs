@@ -26,8 +26,8 @@ pub(super) struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
-    /// The finished pattern when there is no variable to fill.
-    fixed: Option<Vec<Token>>,
+    /// The finished pattern when there is no variable to fill: its plain beginning, which most texts differ in, and the rest.
+    fixed: Option<(String, Vec<Token>)>,
     ignore_case: bool,
 }
 
@@ -73,14 +73,18 @@ impl Template {
 
     /// Whether `text` matches once the variables are filled from `request`.
     pub(super) fn matches(&self, text: &str, request: &Request<'_>) -> bool {
-        let Some(pattern) = self.pattern(request) else { return false };
         let text = if self.ignore_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-        wildcard::matches(&pattern, &text)
+        match &self.fixed {
+            Some((beginning, rest)) => {
+                text.strip_prefix(beginning.as_str()).is_some_and(|text| wildcard::matches(rest, text))
+            }
+            None => self.filled(request).is_some_and(|pattern| wildcard::matches(&pattern, &text)),
+        }
     }
 
     /// Whether every variable has a value in `request`.
     pub(super) fn resolves(&self, request: &Request<'_>) -> bool {
-        self.pattern(request).is_some()
+        self.fixed.is_some() || self.filled(request).is_some()
     }
 
     /// The keys of all variables.
@@ -97,13 +101,11 @@ impl Template {
             Piece::Variable { .. } => None,
         };
         let fixed = pieces.iter().map(token).collect::<Option<Vec<_>>>().map(|t| folded(t, ignore_case));
-        Self { pieces, fixed, ignore_case }
+        Self { pieces, fixed: fixed.map(|tokens| divided(&tokens)), ignore_case }
     }
 
-    fn pattern(&self, request: &Request<'_>) -> Option<Cow<'_, [Token]>> {
-        if let Some(fixed) = &self.fixed {
-            return Some(Cow::Borrowed(fixed));
-        }
+    /// The pattern with its variables filled; `None` if one has no value.
+    fn filled(&self, request: &Request<'_>) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
         for piece in &self.pieces {
             match piece {
@@ -115,15 +117,23 @@ impl Template {
                 }
             }
         }
-        Some(Cow::Owned(folded(tokens, self.ignore_case)))
+        Some(folded(tokens, self.ignore_case))
     }
 }
 
 /// Whether `seen` is an ARN that matches. Each of the six components is matched by itself, so no wildcard crosses one of
 /// the first five `:`.
 pub(super) fn arn_matches(wanted: &[Template], seen: &str, request: &Request<'_>) -> bool {
-    let seen: Vec<&str> = seen.splitn(6, ':').collect();
-    wanted.len() == seen.len() && wanted.iter().zip(seen).all(|(w, s)| w.matches(s, request))
+    let mut seen = seen.splitn(6, ':');
+    wanted.iter().all(|w| seen.next().is_some_and(|s| w.matches(s, request))) && seen.next().is_none()
+}
+
+/// A pattern as the plain text that it begins with and what follows.
+fn divided(pattern: &[Token]) -> (String, Vec<Token>) {
+    let plain = pattern.iter().map_while(|t| if let Token::Char(c) = t { Some(*c) } else { None });
+    let beginning: String = plain.collect();
+    let rest = pattern.iter().skip(beginning.chars().count()).copied().collect();
+    (beginning, rest)
 }
 
 fn plain(c: char, wildcards: bool) -> Token {
