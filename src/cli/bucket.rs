@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, Switch, parse_block_size},
     control::{BucketInfo, ControlError, Failure, Request},
-    engine::{EngineError, StartError},
+    engine::{Caller, EngineError, StartError},
     name::BucketName,
     object::BlockSize,
 };
@@ -182,9 +182,24 @@ pub(super) fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
         Failure::Exists => ErrorKind::AlreadyExists,
         Failure::NotEmpty => ErrorKind::DirectoryNotEmpty,
         Failure::Damaged => return Refusal::error(Exit::Damage, error.to_string()),
-        Failure::Locked | Failure::BadRequest | Failure::Busy | Failure::Other => return error.into(),
+        Failure::Denied
+        | Failure::NoRule
+        | Failure::Locked
+        | Failure::BadRequest
+        | Failure::Busy
+        | Failure::Other => return error.into(),
     };
     explained(EngineError::Store(kind.into()), name)
+}
+
+/// Who runs this command, as policies see him.
+pub(super) fn this_process() -> Caller {
+    Caller {
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        pid: std::process::id(),
+        umask: 0o077,
+    }
 }
 
 /// The bucket that a command is about, and how to unlock its store.

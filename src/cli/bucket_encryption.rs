@@ -5,16 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    audit_log::{self, AuditPlan},
-    bucket::{UnlockedBucket, explained, unopened},
+    bucket::{UnlockedBucket, explained, refused, this_process},
     output,
-    store::{StorePath, default_encryption},
+    store::{Access, StorePath, default_encryption},
 };
 use crate::{
-    audit::{Event, EventName},
     config::{Config, DefaultEncryption, Switch},
-    engine::{self, BucketEncryption, EncryptionFile, EncryptionType},
-    keys::KeyService,
+    control::Request,
+    engine::{self, BucketEncryption, EncryptionChange, EncryptionType},
     name::BucketName,
 };
 
@@ -75,17 +73,15 @@ impl EncryptionCommand {
             Self::Put { of, sse, kms_key, bucket_key } => {
                 let key = kms_key.clone().unwrap_or_default();
                 let default = default_encryption(*sse, &key, *bucket_key)?;
-                of.change(config, |encryption| encryption.default = default)
+                of.change(config, EncryptionChange::Default(default))
             }
             Self::Get { of, json } => of.get(config, *json),
-            Self::Delete { of } => {
-                of.change(config, |encryption| encryption.default = engine::DefaultEncryption::Aes256)
-            }
+            Self::Delete { of } => of.change(config, EncryptionChange::Reset),
             Self::Block { of, encryption } => {
-                of.change(config, |configured| configured.blocked.extend(encryption))
+                of.change(config, EncryptionChange::Block(encryption.iter().copied().collect()))
             }
             Self::Unblock { of, encryption } => {
-                of.change(config, |configured| configured.blocked.retain(|it| !encryption.contains(it)))
+                of.change(config, EncryptionChange::Unblock(encryption.iter().copied().collect()))
             }
         }
     }
@@ -93,32 +89,30 @@ impl EncryptionCommand {
 
 impl UnlockedBucket {
     fn get(&self, config: &Config, json: bool) -> anyhow::Result<()> {
-        let bucket = BucketName::parse(&self.bucket)?;
-        let keys = self.keys(config)?;
-        let encryption = self.file(&bucket, &keys)?.get().map_err(|error| explained(error, &bucket))?;
+        let name = BucketName::parse(&self.bucket)?;
+        let store = StorePath::open(&self.store)?;
+        let encryption: BucketEncryption = if let Some(daemon) = store.daemon()? {
+            let request = Request::GetEncryption { bucket: self.bucket.clone() };
+            daemon.ask(request).map_err(|error| refused(error, &name))?
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Read)?;
+            engine.encryption(&this_process(), &name).map_err(|error| explained(error, &name))?
+        };
         if json { output::json(&Configuration::new(&encryption)) } else { print(&encryption) }
     }
 
-    fn change(&self, config: &Config, change: impl FnOnce(&mut BucketEncryption)) -> anyhow::Result<()> {
-        let bucket = BucketName::parse(&self.bucket)?;
-        let mut event = Event::new(EventName::PutBucketEncryption, audit_log::actor());
-        event.request.bucket = Some(bucket.to_string());
+    fn change(&self, config: &Config, change: EncryptionChange) -> anyhow::Result<()> {
+        let name = BucketName::parse(&self.bucket)?;
         let store = StorePath::open(&self.store)?;
-        AuditPlan::new(store.path(), &config.audit)?.recorded(event, || {
-            let keys = self.keys(config)?;
-            let changed = self.file(&bucket, &keys)?.change(change);
-            print(&changed.map_err(|error| explained(error, &bucket))?)
-        })
-    }
-
-    /// Needs no lock of the store: who serves it follows the change.
-    fn keys(&self, config: &Config) -> anyhow::Result<KeyService> {
-        let store = StorePath::open(&self.store)?;
-        store.keys(&self.unlock.unlock(store.path())?, config)
-    }
-
-    fn file<'a>(&self, bucket: &BucketName, keys: &'a KeyService) -> anyhow::Result<EncryptionFile<'a>> {
-        EncryptionFile::of(&self.store, bucket, keys).map_err(|error| unopened(error, &self.store, bucket))
+        let changed: BucketEncryption = if let Some(daemon) = store.daemon()? {
+            let request = Request::ChangeEncryption { bucket: self.bucket.clone(), change };
+            daemon.ask(request).map_err(|error| refused(error, &name))?
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Write)?;
+            let changed = engine.change_encryption(&this_process(), &name, &change);
+            changed.map_err(|error| explained(error, &name))?
+        };
+        print(&changed)
     }
 }
 

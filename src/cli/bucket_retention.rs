@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    bucket::{UnlockedBucket, explained},
+    bucket::{UnlockedBucket, explained, refused, this_process},
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath},
 };
 use crate::{
     config::Config,
-    engine::{Caller, EngineError, Retention, RetentionError},
+    control::{ControlError, Failure, Request},
+    engine::{Retention, RetentionError},
     name::BucketName,
     policy::LockMode,
 };
@@ -20,7 +21,7 @@ use crate::{
 /// Keep objects from being changed or deleted for some days, by anybody
 ///
 /// For so many days after its last change an object can be read and not be overwritten, cut, renamed or deleted through
-/// the drive, by root neither. New objects can be made. The store must not be mounted meanwhile.
+/// the drive, by root neither. New objects can be made. A mounted drive is asked to change it, and needs no unlocking.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum RetentionCommand {
     /// Set the retention of a bucket
@@ -116,19 +117,36 @@ impl Put {
 impl UnlockedBucket {
     fn store(&self, config: &Config, rule: Option<&Retention>, bypass: bool) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.bucket)?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        engine.put_retention(&this_process(), &name, rule, bypass).map_err(|error| match error {
-            RetentionError::NoRule => none(&name),
-            RetentionError::Engine(error) => explained(error, &name),
-            refused => Refusal::error(Exit::Failure, refused.to_string()),
-        })?;
+        let store = StorePath::open(&self.store)?;
+        if let Some(daemon) = store.daemon()? {
+            let bucket = self.bucket.clone();
+            let request = Request::PutRetention { bucket, rule: rule.cloned(), bypass };
+            daemon.ask::<()>(request).map_err(|error| match error {
+                ControlError::Refused { failure: Failure::NoRule, .. } => none(&name),
+                error => refused(error, &name),
+            })?;
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Write)?;
+            let put = engine.put_retention(&this_process(), &name, rule, bypass);
+            put.map_err(|error| match error {
+                RetentionError::NoRule => none(&name),
+                RetentionError::Engine(error) => explained(error, &name),
+                refused => Refusal::error(Exit::Failure, refused.to_string()),
+            })?;
+        }
         output::line(format!("Retention of {name} {}", if rule.is_some() { "set" } else { "ended" }))
     }
 
     fn show(&self, config: &Config, json: bool) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.bucket)?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Read)?;
-        let rule = engine.retention(&name).map_err(|error: EngineError| explained(error, &name))?;
+        let store = StorePath::open(&self.store)?;
+        let rule: Option<Retention> = if let Some(daemon) = store.daemon()? {
+            let request = Request::GetRetention { bucket: self.bucket.clone() };
+            daemon.ask(request).map_err(|error| refused(error, &name))?
+        } else {
+            let engine = store.engine(&self.unlock, config, Access::Read)?;
+            engine.retention(&this_process(), &name).map_err(|error| explained(error, &name))?
+        };
         let rule = rule.ok_or_else(|| none(&name))?;
         let report = Report {
             mode: rule.mode.as_str().to_lowercase(),
@@ -151,14 +169,4 @@ impl UnlockedBucket {
 
 fn none(bucket: &BucketName) -> anyhow::Error {
     Refusal::error(Exit::Failure, format!("the bucket `{bucket}` has no retention"))
-}
-
-/// Who runs this command, as policies see him.
-fn this_process() -> Caller {
-    Caller {
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        pid: std::process::id(),
-        umask: 0o077,
-    }
 }

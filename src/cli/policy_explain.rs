@@ -1,21 +1,26 @@
 //! `strongroom policy explain`: what a policy says about one request, and why.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::SystemTime};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
+    bucket::{explained, unopened},
     exit::{Exit, Refusal},
     identities::{identity_policies, mode, principal},
     output,
     policy::bucket_policy,
+    sse::requested,
 };
 use crate::{
-    config::Config,
+    config::{Config, MountOptions, RequestEncryption},
+    engine::{EncryptionFile, ShownEncryption},
+    keys::{KeyName, KeyScope},
     name::{BucketName, ObjectName},
     policy::{
-        Action, Cause, Context, ExplainedStatement, Explanation, Mode, Policies, PolicyDocument, Request,
-        Resource, StatementName, TestedCondition,
+        Action, Cause, Context, ExplainedStatement, Explanation, Mode, Policies, PolicyDocument, Principal,
+        Request, Resource, StatementName, TestedCondition,
     },
 };
 
@@ -37,12 +42,12 @@ pub(super) struct Explain {
     /// The object, or the directory to be listed, by its path in the bucket
     #[arg(long, default_value = "", hide_default_value = true)]
     path: String,
-    /// Encryption that the request names: AES256, aws:kms or aws:kms:dsse [default: none]
-    #[arg(long, value_name = "ENCRYPTION")]
-    sse: Option<String>,
-    /// ARN of the KMS key that the request names, or that the bucket's default would use
-    #[arg(long, value_name = "ARN")]
-    sse_kms_key: Option<String>,
+    /// Encryption that the request names, as `mount --sse` has it, or that an existing object has [default: none]
+    #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
+    sse: Option<RequestEncryption>,
+    /// KMS key that is used, by its id or ARN; where an alias names it, policies see the key that it stands for
+    #[arg(long, value_name = "KEY")]
+    sse_kms_key: Option<KeyName>,
     /// Program that asks, by its absolute path
     #[arg(long, value_name = "PATH")]
     exe: Option<String>,
@@ -99,18 +104,32 @@ impl Explain {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let bucket = BucketName::parse(&self.bucket)?;
         let document = bucket_policy(&self.store, &bucket, self.policy.as_ref())?;
-        let principal = principal(config, &self.user)?;
+        let principal = self.principal(config)?;
         let identity = identity_policies(config, &principal)?;
         let policies = Policies { resource: document.as_ref(), identity: &identity, mode: mode(config) };
         let action = self.action()?;
         let object = if action.is_about_objects() { Some(self.object()?) } else { None };
-        let request = Request {
-            principal: &principal,
-            action,
-            resource: Resource::of(&bucket, object.as_ref()),
-            context: self.context(),
-        };
+        let shown = self.encryption(action, &bucket)?;
+        let kms_key = self.kms_key(config, &shown)?;
+        let context = self
+            .context()
+            .encryption(shown.header)
+            .customer_algorithm(shown.customer.then_some(CUSTOMER_ALGORITHM))
+            .kms_key(kms_key.as_deref());
+        let resource = Resource::of(&bucket, object.as_ref());
+        let request = Request { principal: &principal, action, resource, context };
         let explanation = policies.explain(&request);
+        if let (Some(alias), None) = (&shown.kms_key, &kms_key)
+            && explanation
+                .statements
+                .iter()
+                .flat_map(|s| &s.conditions)
+                .any(TestedCondition::is_about_the_key)
+        {
+            let message =
+                format!("policies see the key that `{alias}` stands for: give it with --sse-kms-key");
+            return Err(Refusal::error(Exit::Usage, message));
+        }
         let reason = reason(&explanation, document.as_ref(), &identity, policies.mode);
         if self.json { report(explanation, reason) } else { tell(&explanation, &reason) }
     }
@@ -137,17 +156,62 @@ impl Explain {
         Ok(ObjectName::parse(self.path.as_ref())?)
     }
 
+    /// Who asks. The owner of the store counts as the owner of its mounts.
+    fn principal(&self, config: &Config) -> anyhow::Result<Principal> {
+        let principal = principal(config, &self.user)?;
+        let owner = fs::metadata(&self.store).with_context(|| format!("`{}`", self.store.display()))?.uid();
+        Ok(if principal.uid() == owner { principal.as_owner() } else { principal })
+    }
+
+    /// What the policies see of the encryption, the default of the bucket applied to a PUT.
+    fn encryption(&self, action: Action, bucket: &BucketName) -> anyhow::Result<ShownEncryption> {
+        let puts = action == Action::PutObject;
+        if !puts && self.sse.is_none() && self.sse_kms_key.is_none() {
+            return Ok(ShownEncryption::default());
+        }
+        let sse = self.sse.unwrap_or(RequestEncryption::None);
+        let requested = requested(&MountOptions { sse, ..MountOptions::default() })?;
+        let file = EncryptionFile::of(&self.store, bucket);
+        let file = file.map_err(|error| unopened(error, &self.store, bucket))?;
+        file.shown(&requested).map_err(|error| explained(error, bucket))
+    }
+
+    /// The ARN of the effective key; `None` also for an alias, since only who has unlocked the store knows what it stands for.
+    fn kms_key(&self, config: &Config, shown: &ShownEncryption) -> anyhow::Result<Option<String>> {
+        let Some(effective) = &shown.kms_key else {
+            return match &self.sse_kms_key {
+                Some(_) => Err(Refusal::error(
+                    Exit::Usage,
+                    "--sse-kms-key is given, but no KMS key is used: give --sse aws:kms too".to_owned(),
+                )),
+                None => Ok(None),
+            };
+        };
+        let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
+        match self.sse_kms_key.as_ref().unwrap_or(effective) {
+            KeyName::Id(id) => Ok(Some(scope.key_arn(id))),
+            KeyName::Arn(scope, id) => Ok(Some(scope.key_arn(id))),
+            KeyName::Alias(_) | KeyName::AliasArn(..) => Ok(None),
+        }
+    }
+
     fn context(&self) -> Context<'_> {
         let now = self.at.map_or_else(SystemTime::now, SystemTime::from);
-        let context = Context::at(now)
-            .encryption(self.sse.as_deref().filter(|sse| *sse != "none"))
-            .kms_key(self.sse_kms_key.as_deref())
-            .with("strongroom:exe", self.exe.clone());
+        let context = Context::at(now).with("strongroom:exe", self.exe.clone());
         if self.action.eq_ignore_ascii_case(Action::ListBucket.as_str()) {
             context.listing(&self.path, "/")
         } else {
             context
         }
+    }
+}
+
+/// The only algorithm of customer keys.
+const CUSTOMER_ALGORITHM: &str = "AES256";
+
+impl TestedCondition {
+    fn is_about_the_key(&self) -> bool {
+        self.condition.key.eq_ignore_ascii_case("s3:x-amz-server-side-encryption-aws-kms-key-id")
     }
 }
 

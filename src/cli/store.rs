@@ -56,11 +56,6 @@ impl StorePath {
         Ok(Keyring::open(&self.path.join(layout::STORE_DIR), unlock)?)
     }
 
-    /// The keys of the store under `config`.
-    pub(super) fn keys(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<KeyService> {
-        key_service(self.keyring(unlock)?, config)
-    }
-
     /// A way to the daemon that has the store in use; `None` while nobody has.
     pub(super) fn daemon(&self) -> anyhow::Result<Option<Client>> {
         let Some(holder) = holder(&self.path)? else { return Ok(None) };

@@ -8,8 +8,8 @@ use super::job::JobLine;
 use crate::{
     crypto::Zeroizing,
     engine::{
-        DefaultEncryption, EncryptionType, Engine, JournalMode, NewBucket, Reencrypt, Replicate, Result,
-        Rewrap,
+        DefaultEncryption, EncryptionChange, EncryptionType, Engine, JournalMode, NewBucket, Reencrypt,
+        Replicate, Result, Retention, Rewrap,
     },
     envelope::Id,
     keys::{CustomerKey, CustomerScope, KeyId, KeyringError, Passphrase, Unlock},
@@ -39,6 +39,32 @@ pub enum Request {
     DeleteBucket {
         /// Its name.
         name: String,
+    },
+    /// The encryption configuration of a bucket [[`crate::engine::BucketEncryption`]].
+    GetEncryption {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Change it [the [`crate::engine::BucketEncryption`] that it then is].
+    ChangeEncryption {
+        /// The bucket.
+        bucket: String,
+        /// What to change.
+        change: EncryptionChange,
+    },
+    /// The retention of a bucket [[`Retention`], or `null`].
+    GetRetention {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Set it, or end it; `null`.
+    PutRetention {
+        /// The bucket.
+        bucket: String,
+        /// The new rule; none to end retention.
+        rule: Option<Retention>,
+        /// Weaken one in governance mode.
+        bypass: bool,
     },
     /// Take notice of what another process did to the keyring; `null`.
     RefreshKeys,
@@ -260,6 +286,10 @@ pub enum Failure {
     NotEmpty,
     /// Stored data is damaged.
     Damaged,
+    /// A policy, or a rule in force, forbids it.
+    Denied,
+    /// What was asked for is not there to be changed.
+    NoRule,
     /// Another store, which the request is also about, was not unlocked.
     Locked,
     /// The request makes no sense to this daemon.

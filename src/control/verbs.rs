@@ -17,7 +17,7 @@ use super::{
     server::Host,
 };
 use crate::{
-    engine::{Engine, EngineError},
+    engine::{Caller, Engine, EngineError, RetentionError},
     keys::{CustomerKey, CustomerScope, KeyId},
     name::{BucketName, NameError},
 };
@@ -41,6 +41,7 @@ pub(super) fn answer(
     client: (&UnixStream, UCred),
     request: Request,
 ) -> Result<Value, Refused> {
+    let caller = &caller(client.1);
     let Some(engine) = served.engine.upgrade() else {
         return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
     };
@@ -52,6 +53,15 @@ pub(super) fn answer(
             value(&engine.create_bucket(&BucketName::parse(&name)?, new, adopt)?)
         }
         Request::DeleteBucket { name } => value(&engine.delete_bucket(&BucketName::parse(&name)?)?),
+        Request::GetEncryption { bucket } => value(&engine.encryption(caller, &BucketName::parse(&bucket)?)?),
+        Request::ChangeEncryption { bucket, change } => {
+            value(&engine.change_encryption(caller, &BucketName::parse(&bucket)?, &change)?)
+        }
+        Request::GetRetention { bucket } => value(&engine.retention(caller, &BucketName::parse(&bucket)?)?),
+        Request::PutRetention { bucket, rule, bypass } => {
+            let bucket = BucketName::parse(&bucket)?;
+            value(&engine.put_retention(caller, &bucket, rule.as_ref(), bypass)?)
+        }
         Request::RefreshKeys => value(&refresh(&engine)?),
         Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.host)?),
         Request::AddCustomerKeys { scope, keys, ttl } => {
@@ -66,6 +76,12 @@ pub(super) fn answer(
         }
         Request::Job(job) => value(&job::run(&engine, &*served.host, client, &job)?),
     }
+}
+
+/// Who asks, as policies see him.
+fn caller(peer: UCred) -> Caller {
+    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0);
+    Caller { uid: peer.uid.as_raw(), gid: peer.gid.as_raw(), pid, umask: 0o077 }
 }
 
 fn status(engine: &Engine) -> Status {
@@ -126,6 +142,7 @@ impl From<EngineError> for Refused {
                 ErrorKind::DirectoryNotEmpty => Failure::NotEmpty,
                 _ => Failure::Other,
             },
+            EngineError::Denied(_) | EngineError::IdentityPolicy { .. } => Failure::Denied,
             EngineError::JobRuns { .. } => Failure::Busy,
             EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::BucketKey(_) => {
                 Failure::Damaged
@@ -133,6 +150,16 @@ impl From<EngineError> for Refused {
             _ => Failure::Other,
         };
         Self::new(failure, error)
+    }
+}
+
+impl From<RetentionError> for Refused {
+    fn from(error: RetentionError) -> Self {
+        match error {
+            RetentionError::Engine(error) => error.into(),
+            RetentionError::NoRule => Self::new(Failure::NoRule, error),
+            RetentionError::Compliance | RetentionError::Governance => Self::new(Failure::Denied, error),
+        }
     }
 }
 

@@ -109,17 +109,19 @@ impl Admission {
         logged(self.decide(caller, document.as_deref(), action, Resource::Bucket(bucket), now()))
     }
 
-    /// Decides whether `caller` may lift the retention `lock` of everything in the bucket with this `policy`.
-    pub(super) fn admit_bypass(
+    /// Decides about `action`, by which `caller` gives everything in the bucket with this `policy` the retention `lock`,
+    /// or lifts it.
+    pub(super) fn admit_lock(
         &self,
         caller: &Caller,
         policy: &BucketPolicy,
+        action: Action,
         lock: Option<Lock>,
     ) -> Result<Grant> {
-        let action = Action::BypassGovernanceRetention;
         let everything = ObjectName::parse("*".as_ref())?;
         let document = policy.document(action)?;
-        let resource = Resource::Object(policy.bucket(), &everything);
+        let object = action.is_about_objects().then_some(&everything);
+        let resource = Resource::of(policy.bucket(), object);
         logged(self.decide(caller, document.as_deref(), action, resource, now().lock(lock)))
     }
 

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{self, ErrorKind},
     path::Path,
     sync::{Mutex, PoisonError},
@@ -17,16 +17,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFlags, RequestError, Result, hidden,
+    Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFlags, RequestError, Result,
 };
 use crate::{
+    envelope::RecordType,
     name::FileName,
+    object::{Identity, KeySection, SseMode},
     store::{Kind, NodeKey, NodeRef, XattrMode},
 };
 
 /// The extended attributes that stand for headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Header {
+pub(super) enum Header {
     Encryption,
     KmsKey,
     BucketKey,
@@ -34,7 +36,8 @@ enum Header {
 }
 
 impl Header {
-    fn of(name: &OsStr) -> Option<Self> {
+    /// The one that the extended attribute `name` stands for.
+    pub(super) fn of(name: &OsStr) -> Option<Self> {
         match name.to_str()? {
             "user.s3.server-side-encryption" => Some(Self::Encryption),
             "user.s3.server-side-encryption-aws-kms-key-id" => Some(Self::KmsKey),
@@ -42,6 +45,25 @@ impl Header {
             "user.s3.context" => Some(Self::Context),
             _ => None,
         }
+    }
+
+    /// The value that the header page of an object tells. Bucket keys and contexts go with KMS keys alone.
+    fn told_by(self, identity: &Identity, keys: &KeySection) -> Option<String> {
+        match (self, identity.mode) {
+            (Self::BucketKey, SseMode::Kms) => Some(identity.bucket_key.to_string()),
+            (Self::Context, SseMode::Kms | SseMode::DualKms) => {
+                let pairs = &keys.find(RecordType::DataKey1)?.context;
+                let pairs: BTreeMap<_, _> = pairs.pairs().collect();
+                (!pairs.is_empty()).then(|| serde_json::to_string(&pairs).expect("texts always serialise"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `value` says what an object `has`; a context may be written in another order.
+    fn same(self, has: &str, value: &[u8]) -> bool {
+        let pairs = |text: &[u8]| serde_json::from_slice::<BTreeMap<String, String>>(text).ok();
+        has.as_bytes() == value || (self == Self::Context && pairs(has.as_bytes()) == pairs(value))
     }
 }
 
@@ -154,14 +176,12 @@ impl Explicit {
 
 impl Engine {
     /// What `caller` asks for when he puts something into `dir`.
-    pub(super) fn requested_in(&self, caller: &Caller, dir: &NodeRef) -> Result<Encryption> {
+    pub(super) fn requested_in(&self, caller: &Caller, dir: &Item) -> Result<Encryption> {
         if let Some(encryption) = self.shared.admission.profile(caller) {
             return Ok(encryption);
         }
-        match stored(dir)? {
-            Some(requested) => Ok(requested.check()?),
-            None => Ok(self.shared.options.encryption.clone()),
-        }
+        let asked = dir.asked(|| asked(dir.node()))?;
+        Ok(Option::clone(&asked).unwrap_or_else(|| self.shared.options.encryption.clone()))
     }
 
     /// What `caller` asks for when he writes `item` anew.
@@ -172,7 +192,11 @@ impl Engine {
             }
             self.shared.explicit.forget(item.key());
         }
-        self.requested_in(caller, &self.directory_of(item)?)
+        if let Some(encryption) = self.shared.admission.profile(caller) {
+            return Ok(encryption);
+        }
+        let asked = asked(&self.directory_of(item)?)?;
+        Ok(asked.unwrap_or_else(|| self.shared.options.encryption.clone()))
     }
 
     /// The directory in which `item` was last known to be, as far as it is still there.
@@ -189,82 +213,39 @@ impl Engine {
         Ok(dir)
     }
 
-    /// The value of an extended attribute.
-    pub fn xattr(&self, item: &Item, name: &OsStr) -> Result<Vec<u8>> {
-        if hidden::is_hidden(name) {
-            return Err(no_data());
+    /// The value of a header attribute; `None` where there is none.
+    pub(super) fn header(&self, item: &Item, header: Header) -> Result<Option<String>> {
+        match item.kind() {
+            Kind::Directory if !item.is_root() => Ok(stored(item.node())?.and_then(|r| r.get(header))),
+            Kind::File => self.header_of(item, header),
+            _ => Ok(None),
         }
-        let Some(header) = Header::of(name) else { return Ok(item.node().xattr(name)?) };
-        let value = match item.kind() {
-            Kind::Directory if !item.is_root() => stored(item.node())?.and_then(|r| r.get(header)),
-            Kind::File => self.header_of(item, header)?,
-            _ => None,
-        };
-        value.map(String::into_bytes).ok_or_else(no_data)
     }
 
-    /// What a stored object has, and what is asked for besides as long as it is empty.
+    /// What a stored object has, as its header tells. No key is needed, so nothing of it is proven.
     fn header_of(&self, item: &Item, header: Header) -> Result<Option<String>> {
         if item.form(|| Ok(item.node().stat()?.size))? == super::item::Form::Plain {
             return Ok(None);
         }
-        let seen = self.encryption_of(item)?;
-        Ok(match header {
-            Header::Encryption => seen.header.map(str::to_owned),
-            Header::KmsKey => seen.kms_key,
+        match header {
+            Header::Encryption => Ok(self.encryption_of(item)?.header.map(str::to_owned)),
+            Header::KmsKey => Ok(self.encryption_of(item)?.kms_key),
             Header::BucketKey | Header::Context => {
-                self.shared.explicit.get(item.key()).and_then(|requested| requested.get(header))
+                Ok(self.identity_of(item)?.and_then(|(identity, keys)| header.told_by(&identity, &keys)))
             }
-        })
+        }
     }
 
-    /// Sets an extended attribute. Its value is stored in clear.
-    pub fn set_xattr(
+    /// Sets a header attribute, or removes it.
+    pub(super) fn set_header(
         &self,
         caller: &Caller,
         item: &Item,
-        name: &OsStr,
-        value: &[u8],
-        mode: XattrMode,
+        header: Header,
+        value: Option<&[u8]>,
     ) -> Result<()> {
-        self.require_writable()?;
-        if hidden::is_hidden(name) {
-            return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
-        }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, Some(value)),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().set_xattr(name, value, mode)?)
-            }
-        }
-    }
-
-    /// Names of the extended attributes.
-    pub fn xattrs(&self, item: &Item) -> Result<Vec<OsString>> {
-        let mut names = item.node().xattrs()?;
-        names.retain(|name| !hidden::is_hidden(name));
-        Ok(names)
-    }
-
-    /// Removes an extended attribute.
-    pub fn remove_xattr(&self, caller: &Caller, item: &Item, name: &OsStr) -> Result<()> {
-        self.require_writable()?;
-        if hidden::is_hidden(name) {
-            return Err(no_data());
-        }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, None),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().remove_xattr(name)?)
-            }
-        }
-    }
-
-    fn set_header(&self, caller: &Caller, item: &Item, header: Header, value: Option<&[u8]>) -> Result<()> {
         match item.kind() {
-            Kind::Directory if !item.is_root() => set_stored(item.node(), header, value),
+            Kind::Directory if !item.is_root() => item.ask_anew(|| set_stored(item.node(), header, value)),
             Kind::File => self.set_on_file(caller, item, header, value),
             _ => Err(EngineError::Unsupported),
         }
@@ -273,7 +254,9 @@ impl Engine {
     /// An object that is still empty is put again with the new headers. Of another one nothing changes, but naming what it
     /// has anyway succeeds.
     fn set_on_file(&self, caller: &Caller, item: &Item, header: Header, value: Option<&[u8]>) -> Result<()> {
-        if value.is_some() && self.header_of(item, header)?.as_deref().map(str::as_bytes) == value {
+        if let Some(value) = value
+            && self.header_of(item, header)?.is_some_and(|has| header.same(&has, value))
+        {
             return Ok(());
         }
         if self.attr(item)?.size != 0 {
@@ -303,6 +286,11 @@ pub(super) fn inherit(from: &NodeRef, to: &NodeRef) -> Result<()> {
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is asked for in `dir`, by its attribute.
+fn asked(dir: &NodeRef) -> Result<Option<Encryption>> {
+    Ok(stored(dir)?.map(|requested| requested.check()).transpose()?)
 }
 
 fn stored(dir: &NodeRef) -> Result<Option<Requested>> {
@@ -340,7 +328,8 @@ fn is_absent(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP))
 }
 
-fn no_data() -> EngineError {
+/// There is no such attribute.
+pub(super) fn no_data() -> EngineError {
     io::Error::from_raw_os_error(libc::ENODATA).into()
 }
 

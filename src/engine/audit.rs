@@ -10,8 +10,9 @@
 use std::{collections::BTreeMap, ffi::OsStr, io::ErrorKind, sync::Arc};
 
 use super::{
-    Attr, Bucket, Caller, Encryption, Engine, EngineError, Item, NewBucket, OpenDir, OpenFile, OpenFlags,
-    Options, Result, file::Content, live::LiveObject, programs::Programs,
+    Attr, Bucket, BucketEncryption, Caller, Encryption, EncryptionChange, Engine, EngineError, Item,
+    NewBucket, OpenDir, OpenFile, OpenFlags, Options, Result, file::Content, live::LiveObject,
+    programs::Programs,
 };
 use crate::{
     audit::{Actor, AuditLog, Decision, Event, EventName, Failure, SseApplied},
@@ -86,7 +87,7 @@ impl Engine {
     ) -> Result<(Item, Attr, OpenFile)> {
         let event = |made: Option<&(Item, Attr, OpenFile)>| {
             let mut event = self.event(EventName::PutObject, caller, &Object { dir, name: Some(name) });
-            let named = || self.requested_in(caller, dir.node());
+            let named = || self.requested_in(caller, dir);
             say_how(&mut event, made.map(|made| &made.2), Some(&named));
             event
         };
@@ -201,6 +202,21 @@ impl Engine {
         let event =
             |_: Option<&()>| self.bucket_event(EventName::DeleteBucket, caller, &name.to_string_lossy());
         self.recorded(event, || self.remove_any_dir(caller, dir, name), drop)
+    }
+
+    /// Changes the encryption configuration of a bucket, if the new one makes sense and its key exists; what it then is.
+    pub fn change_encryption(
+        &self,
+        caller: &Caller,
+        name: &BucketName,
+        change: &EncryptionChange,
+    ) -> Result<BucketEncryption> {
+        let what = match change {
+            EncryptionChange::Reset => EventName::DeleteBucketEncryption,
+            _ => EventName::PutBucketEncryption,
+        };
+        let event = |_: Option<&BucketEncryption>| self.bucket_event(what, caller, name.as_str());
+        self.recorded(event, || self.put_encryption(caller, name, change), drop)
     }
 
     /// Does `act` and records it as `event`, which sees what came of it. `undo` takes back what cannot be handed out

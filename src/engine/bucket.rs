@@ -1,7 +1,6 @@
 //! One bucket: its settings, its policy, and the keys of its objects.
 
 use std::{
-    io::ErrorKind,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
@@ -13,6 +12,7 @@ use super::{
     Caller, EngineError, Result,
     admission::{Admission, Ask, SeenEncryption},
     bucket_policy::BucketPolicy,
+    changes::{Changes, Followed, Moment},
     crash_mark::{self, Crashes},
     ctime::KeptTimes,
     encryption::{Encryption, EncryptionType},
@@ -30,7 +30,7 @@ use crate::{
     object::Geometry,
     policy::{Action, Grant},
     store::{
-        NodeKey, NodeRef, Timestamp,
+        NodeRef, Timestamp,
         journal::Journal,
         layout::{BUCKET_FILE, fixed},
         small,
@@ -42,8 +42,10 @@ pub struct Bucket {
     name: BucketName,
     id: Id,
     geometry: Geometry,
-    /// As last read, and of which file.
-    settings: RwLock<(Arc<Settings>, Option<FileStamp>)>,
+    settings: Followed<Arc<Settings>>,
+    changes: Arc<Changes>,
+    /// When the keys were looked at.
+    keys_seen: RwLock<Option<Moment>>,
     /// The reserved directory.
     private: NodeRef,
     policy: BucketPolicy,
@@ -64,9 +66,6 @@ pub struct Bucket {
     kept_times: KeptTimes,
 }
 
-/// What tells one content of a small file from the next: its file, size and time.
-type FileStamp = (NodeKey, u64, Timestamp);
-
 /// How an allowed creation is to be stored. Consumes the [`Grant`] that allowed it.
 pub(super) enum Creation {
     Plain,
@@ -79,17 +78,19 @@ impl Bucket {
         settings: Settings,
         private: NodeRef,
         (journal, crashes): (Option<Journal>, Crashes),
-        sources: KeySources,
+        (sources, changes): (KeySources, Arc<Changes>),
     ) -> Result<Self> {
         let (id, geometry) = (settings.id, settings.geometry);
-        let policy = BucketPolicy::open(name.clone(), private.clone())?;
+        let policy = BucketPolicy::open(name.clone(), private.clone(), changes.clone())?;
         let kept_times = KeptTimes::open(private.clone())?;
         Ok(Self {
             name,
             id,
             geometry,
             journaled: AtomicBool::new(settings.journal == JournalMode::On),
-            settings: RwLock::new((Arc::new(settings), None)),
+            settings: Followed::new(private.clone(), BUCKET_FILE, Arc::new(settings), &changes),
+            changes,
+            keys_seen: RwLock::default(),
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
             policy,
@@ -121,7 +122,7 @@ impl Bucket {
 
     /// Its settings, as last read.
     pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.settings.last()
     }
 
     /// The keys of its objects.
@@ -248,26 +249,23 @@ impl Bucket {
         self.retention.as_ref().map_or(Err(EngineError::Unsupported), |retention| retention.store(rule))
     }
 
-    fn stamp(&self, name: &'static str) -> Result<Option<FileStamp>> {
-        match self.private.lookup(&fixed(name)) {
-            Ok((_, stat)) => Ok(Some((stat.key, stat.size, stat.mtime))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// The settings, read again if they are others than before.
+    fn follow_settings(&self, now: Moment) -> Result<Arc<Settings>> {
+        self.settings.get(now, || Ok(Arc::new(self.read_settings()?)))
     }
 
-    /// The settings, read again if they are others than before.
-    fn follow_settings(&self) -> Result<Arc<Settings>> {
-        let stamp = self.stamp(BUCKET_FILE)?;
-        {
-            let (settings, read) = &*self.settings.read().unwrap_or_else(PoisonError::into_inner);
-            if *read == stamp {
-                return Ok(settings.clone());
-            }
+    /// The settings as they are now.
+    pub(super) fn present_settings(&self) -> Result<Arc<Settings>> {
+        self.follow_settings(self.changes.now())
+    }
+
+    /// Takes notice of changes to keys.
+    fn follow_keys(&self, now: Moment) {
+        if *self.keys_seen.read().unwrap_or_else(PoisonError::into_inner) == Some(now) {
+            self.wraps.age();
+        } else if self.wraps.refresh() {
+            *self.keys_seen.write().unwrap_or_else(PoisonError::into_inner) = Some(now);
         }
-        let fresh = Arc::new(self.read_settings()?);
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (fresh.clone(), stamp);
-        Ok(fresh)
     }
 
     fn read_settings(&self) -> Result<Settings> {
@@ -315,8 +313,9 @@ impl Bucket {
         path: &dyn Fn() -> PathBuf,
         requested: &Encryption,
     ) -> Result<(Grant, Sealing)> {
-        self.wraps.follow();
-        let settings = self.follow_settings()?;
+        let now = self.changes.now();
+        self.follow_keys(now);
+        let settings = self.follow_settings(now)?;
         let (service, decision) = (self.wraps.service(), self.decide(&settings, path, requested)?);
         let seen = || {
             Ok(SeenEncryption {
@@ -349,7 +348,7 @@ impl Bucket {
 
     /// Refuses writing to a stored object of a kind that the bucket does not take (any more).
     pub(super) fn require_writable_kind(&self, kind: EncryptionType) -> Result<()> {
-        self.require_unblocked(&*self.follow_settings()?, kind)
+        self.require_unblocked(&*self.present_settings()?, kind)
     }
 
     fn require_unblocked(&self, settings: &Settings, kind: EncryptionType) -> Result<()> {
@@ -386,7 +385,7 @@ impl Bucket {
 
     /// Keys and identity of an empty object that nobody asks for: encrypted, by the bucket's default.
     pub(super) fn default_object(&self) -> Result<NewObject> {
-        let settings = self.follow_settings()?;
+        let settings = self.present_settings()?;
         let place = Place {
             bucket: &self.name,
             geometry: &self.geometry,

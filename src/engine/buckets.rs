@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Bucket, EngineError, NewBucket, Options, Result,
+    changes::Changes,
     crash_mark::{self, Crashes},
     default_encryption::BucketEncryption,
     retention::BucketRetention,
@@ -34,6 +35,7 @@ use crate::{
 pub(super) struct Buckets {
     root: NodeRef,
     sources: KeySources,
+    changes: Arc<Changes>,
     defaults: NewBucket,
     read_only: bool,
     journal: journal::Settings,
@@ -44,10 +46,16 @@ pub(super) struct Buckets {
 
 impl Buckets {
     pub(super) fn new(root: NodeRef, service: Arc<KeyService>, options: &Options) -> Self {
+        let changes = Arc::new(Changes::new());
+        match root.lookup(&fixed(STORE_DIR)) {
+            Ok((keyring, _)) => changes.watch(&keyring),
+            Err(error) => log::debug!("changes of keys are looked for: {error}"),
+        }
         let (customers, clock) = (options.customer_keys.clone(), Arc::new(SystemClock::new()));
         Self {
             root,
             sources: KeySources { service, customers, clock },
+            changes,
             defaults: options.new_bucket.clone(),
             read_only: options.read_only,
             journal: options.limits.journal,
@@ -99,8 +107,14 @@ impl Buckets {
                 .map_err(|error| damaged(error.to_string()))?;
         let journal = self.open_journal(name, dir, &private, &settings)?;
         let crashes = if self.read_only { Crashes::default() } else { crash_mark::open(&private, &root)? };
-        let retention = BucketRetention::open(settings.id, private.clone(), root.retention_mac_key());
-        let bucket = Bucket::open(name.clone(), settings, private, (journal, crashes), self.sources.clone())?;
+        let retention = BucketRetention::open(
+            settings.id,
+            private.clone(),
+            root.retention_mac_key(),
+            self.changes.clone(),
+        );
+        let shared = (self.sources.clone(), self.changes.clone());
+        let bucket = Bucket::open(name.clone(), settings, private, (journal, crashes), shared)?;
         Ok(bucket.with_retention(retention))
     }
 
@@ -149,6 +163,11 @@ impl Buckets {
     /// What the keys of objects are wrapped with.
     pub(super) fn sources(&self) -> &KeySources {
         &self.sources
+    }
+
+    /// What tells that settings changed.
+    pub(super) fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 
     /// What recovery did to the buckets that were not closed cleanly.
@@ -224,8 +243,8 @@ impl Buckets {
         let settings = Settings::new(id, new, plaintext);
         small::replace(&reserved, &fixed(BUCKET_FILE), &settings.encode(&root, &wrapped), 0o600)?;
         let name = BucketName::parse("building").expect("a fixed name");
-        let bucket =
-            Bucket::open(name, settings, reserved, (None, Crashes::default()), self.sources.clone())?;
+        let shared = (self.sources.clone(), self.changes.clone());
+        let bucket = Bucket::open(name, settings, reserved, (None, Crashes::default()), shared)?;
         bucket.wraps().make_first_key()?;
         Ok(dir.sync_dir()?)
     }

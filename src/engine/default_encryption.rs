@@ -84,7 +84,8 @@ impl DefaultEncryption {
 
 /// What a bucket does with requests for encryption. Changes touch new objects only.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BucketEncryption {
     /// Encryption of objects whose request names none.
     pub default: DefaultEncryption,

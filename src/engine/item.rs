@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Bucket, EngineError, Result,
+    Bucket, Encryption, EngineError, Result,
     buckets::{file_name, not_found},
 };
 use crate::{
@@ -27,6 +27,8 @@ struct Inner {
     bucket: Option<Arc<Bucket>>,
     is_bucket: bool,
     form: RwLock<Option<Form>>,
+    /// What is asked for in a directory, once that was looked up.
+    asked: RwLock<Option<Arc<Option<Encryption>>>>,
     /// The stored file, kept so that its number is given to no other, once another one has taken its place.
     replaced: OnceLock<NodeRef>,
 }
@@ -57,8 +59,8 @@ impl Item {
     }
 
     fn new(node: NodeRef, kind: Kind, bucket: Option<Arc<Bucket>>, is_bucket: bool) -> Self {
-        let (form, replaced) = (RwLock::default(), OnceLock::new());
-        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form, replaced }))
+        let (form, asked, replaced) = (RwLock::default(), RwLock::default(), OnceLock::new());
+        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form, asked, replaced }))
     }
 
     /// Identity of the stored file.
@@ -158,6 +160,28 @@ impl Item {
 
     pub(super) fn remember_form(&self, form: Form) {
         *self.0.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
+    }
+
+    /// What is asked for in this directory; `look` looks it up the first time. Nobody but the mount changes it.
+    pub(super) fn asked(
+        &self,
+        look: impl FnOnce() -> Result<Option<Encryption>>,
+    ) -> Result<Arc<Option<Encryption>>> {
+        if let Some(asked) = &*self.0.asked.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(asked.clone());
+        }
+        // Held while looking, so that what was looked up before a change is not kept after it.
+        let mut known = self.0.asked.write().unwrap_or_else(PoisonError::into_inner);
+        let asked = Arc::new(look()?);
+        *known = Some(asked.clone());
+        Ok(asked)
+    }
+
+    /// Changes what is asked for in this directory.
+    pub(super) fn ask_anew(&self, change: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut known = self.0.asked.write().unwrap_or_else(PoisonError::into_inner);
+        *known = None;
+        change()
     }
 
     /// Counts an open that passes the plain file through.

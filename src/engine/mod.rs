@@ -14,6 +14,7 @@ mod bucket;
 mod bucket_encryption;
 mod bucket_policy;
 mod buckets;
+mod changes;
 mod clock;
 mod committer;
 mod crash_mark;
@@ -50,6 +51,7 @@ mod sealing;
 mod settings;
 mod startup;
 mod table;
+mod tags;
 mod uploads;
 mod verify;
 mod wraps;
@@ -58,10 +60,10 @@ mod wreck;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use bucket::Bucket;
-pub use bucket_encryption::EncryptionFile;
+pub use bucket_encryption::{EncryptionChange, EncryptionFile, ShownEncryption};
 pub use default_encryption::{BucketEncryption, ConfigurationError, DefaultEncryption};
 pub use defects::Defects;
 pub use encryption::{
@@ -172,6 +174,8 @@ struct Shared {
     budget: Arc<Budget>,
     admission: Admission,
     recorder: Option<Recorder>,
+    /// Held while the rule or the settings of a bucket are replaced; a leaf but for the policies that are asked.
+    administration: Mutex<()>,
     jobs: Jobs,
     replacing: Replacing,
     uploads: Uploads,

@@ -110,6 +110,7 @@ impl Engine {
         set: &SetAttr,
     ) -> Result<Attr> {
         self.require_writable()?;
+        self.admit_set_attr(caller, item, open, set)?;
         if let Some(size) = set.size {
             self.set_size(caller, item, open, size)?;
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     keys::{KeyError, KeyId},
-    object::FormatError,
+    object::{FormatError, Identity, KeySection},
     policy::{Action, Grant},
     store::{Access, Kind},
 };
@@ -252,7 +252,7 @@ impl Engine {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
         let path = || dir.path_of(name);
-        let requested = self.requested_in(caller, dir.node())?;
+        let requested = self.requested_in(caller, dir)?;
         let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, &requested)?;
         let readable = !flags.read || self.may_see(caller, dir, &path, &creation)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
@@ -283,7 +283,7 @@ impl Engine {
         dir: &Item,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<Grant> {
-        let requested = self.requested_in(caller, dir.node())?;
+        let requested = self.requested_in(caller, dir)?;
         Ok(dir.bucket()?.judge_put(&self.shared.admission, caller, path, &requested)?.0)
     }
 
@@ -311,15 +311,10 @@ impl Engine {
     /// The encryption of a stored object as its header tells; no key is needed, so nothing of it is proven.
     pub(super) fn encryption_of(&self, item: &Item) -> Result<SeenEncryption> {
         let bucket = item.bucket()?;
-        let (identity, section) = if let Some(object) = self.shared.objects.peek(item.key()) {
-            object.identity_and_keys()
-        } else {
-            let Ok((_, header)) = read_header(&item.node().open(Access::Read)?)? else {
-                // Left by a crash, it becomes what the default is. Damage is found when it is opened.
-                let header = bucket.settings().encryption.default.header();
-                return Ok(SeenEncryption { header, ..SeenEncryption::default() });
-            };
-            (header.identity, header.keys)
+        let Some((identity, section)) = self.identity_of(item)? else {
+            // Left by a crash, it becomes what the default is. Damage is found when it is opened.
+            let header = bucket.settings().encryption.default.header();
+            return Ok(SeenEncryption { header, ..SeenEncryption::default() });
         };
         let kind = EncryptionType::from(identity.mode);
         let wraps = bucket.wraps();
@@ -332,6 +327,15 @@ impl Engine {
             kms_key: key.map(|key| wraps.service().arn(&key)),
             customer: kind == EncryptionType::Customer,
         })
+    }
+
+    /// What the header page of a stored object tells about its keys; `None` where it has none.
+    pub(super) fn identity_of(&self, item: &Item) -> Result<Option<(Identity, KeySection)>> {
+        if let Some(object) = self.shared.objects.peek(item.key()) {
+            return Ok(Some(object.identity_and_keys()));
+        }
+        let header = read_header(&item.node().open(Access::Read)?)?;
+        Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
     }
 
     /// Ends the use of `key` in what is open: saves it, then lets reads and writes of it fail with `why` until the key

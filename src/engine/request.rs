@@ -25,6 +25,8 @@ impl Caller {
 pub struct SetAttr {
     /// Permission bits.
     pub mode: Option<u32>,
+    /// The mode was not asked for: it is the present one without the set-id bits that the change takes away.
+    pub drops_set_id: bool,
     /// Owner.
     pub uid: Option<u32>,
     /// Group.

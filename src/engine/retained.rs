@@ -1,6 +1,6 @@
 //! Retention at work: what may be changed, and how the rule itself is changed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::PoisonError};
 
 use super::{Caller, Engine, EngineError, Item, Result, Retention, clock};
 use crate::{
@@ -58,8 +58,10 @@ impl Engine {
     }
 
     /// The retention rule of a bucket.
-    pub fn retention(&self, name: &BucketName) -> Result<Option<Retention>> {
+    pub fn retention(&self, caller: &Caller, name: &BucketName) -> Result<Option<Retention>> {
         let (_, bucket) = self.shared.buckets.find(name)?;
+        let action = Action::GetBucketObjectLockConfiguration;
+        let _granted = self.shared.admission.admit_on_bucket(caller, action, name, Some(bucket.policy()))?;
         Ok(bucket.retention()?.map(|rule| (*rule).clone()))
     }
 
@@ -74,13 +76,11 @@ impl Engine {
     ) -> std::result::Result<(), RetentionError> {
         self.require_writable()?;
         let (_, bucket) = self.shared.buckets.find(name)?;
+        // Of two rules that are put at once, the second is measured by the first.
+        let _turn = self.shared.administration.lock().unwrap_or_else(PoisonError::into_inner);
         let admission = &self.shared.admission;
-        let _granted = admission.admit_on_bucket(
-            caller,
-            Action::PutBucketObjectLockConfiguration,
-            name,
-            Some(bucket.policy()),
-        )?;
+        let (set, lift) = (Action::PutBucketObjectLockConfiguration, Action::BypassGovernanceRetention);
+        let _granted = admission.admit_lock(caller, bucket.policy(), set, rule.map(Retention::lock))?;
         let Some(old) = bucket.retention()? else {
             if rule.is_none() {
                 return Err(RetentionError::NoRule);
@@ -92,8 +92,7 @@ impl Engine {
                 LockMode::Compliance => return Err(RetentionError::Compliance),
                 LockMode::Governance if !bypass => return Err(RetentionError::Governance),
                 LockMode::Governance => {
-                    let lock = Some(old.lock());
-                    let _granted = admission.admit_bypass(caller, bucket.policy(), lock)?;
+                    let _granted = admission.admit_lock(caller, bucket.policy(), lift, Some(old.lock()))?;
                 }
             }
         }

@@ -10,22 +10,26 @@
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, Result};
+use super::{
+    EngineError, Result,
+    changes::{Changes, Followed},
+};
 use crate::{
     crypto::{self, Secret},
     envelope::Id,
     policy::{Lock, LockMode},
-    store::{NodeKey, NodeRef, Timestamp, layout::fixed, small},
+    store::{NodeRef, layout::fixed, small},
 };
 
 /// The rule of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Retention {
     /// Who may weaken it.
     pub mode: LockMode,
@@ -135,51 +139,38 @@ pub(super) struct BucketRetention {
     bucket: Id,
     private: NodeRef,
     key: Secret<32>,
-    state: RwLock<(Rule, Option<Stamp>)>,
+    changes: Arc<Changes>,
+    rule: Followed<Rule>,
 }
 
 /// The rule as far as it can be used.
-type Rule = std::result::Result<Option<Arc<Retention>>, String>;
-
-/// What tells one stored rule from the next: its file, size and time.
-type Stamp = (NodeKey, u64, Timestamp);
+type Rule = std::result::Result<Option<Arc<Retention>>, Arc<str>>;
 
 impl BucketRetention {
     /// That of the bucket `id` with the reserved directory `private`; `key` authenticates it.
-    pub(super) fn open(id: Id, private: NodeRef, key: Secret<32>) -> Self {
-        Self { bucket: id, private, key, state: RwLock::new((Ok(None), None)) }
+    pub(super) fn open(id: Id, private: NodeRef, key: Secret<32>, changes: Arc<Changes>) -> Self {
+        let rule = Followed::new(private.clone(), RETENTION_FILE, Ok(None), &changes);
+        Self { bucket: id, private, key, changes, rule }
     }
 
     /// The rule, if there is one.
     pub(super) fn rule(&self) -> Result<Option<Arc<Retention>>> {
-        let stamp = match self.private.lookup(&fixed(RETENTION_FILE)) {
-            Ok((_, stat)) => Some((stat.key, stat.size, stat.mtime)),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
-        let known = {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            (state.1 == stamp).then(|| state.0.clone())
-        };
-        let rule = match (known, &stamp) {
-            (Some(rule), _) => rule,
-            (None, None) => Ok(None),
-            (None, Some(_)) => self.read()?,
-        };
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = (rule.clone(), stamp);
-        rule.map_err(|reason| {
+        self.rule.get(self.changes.now(), || self.read())?.map_err(|reason| {
             EngineError::ReadOnly(format!("the retention of the bucket is broken ({reason})"))
         })
     }
 
     fn read(&self) -> Result<Rule> {
-        let bytes = small::read(&self.private, &fixed(RETENTION_FILE), MAX_RETENTION)?;
+        let bytes = match small::read(&self.private, &fixed(RETENTION_FILE), MAX_RETENTION) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
+            read => read?,
+        };
         let parsed = serde_json::from_slice::<File>(&bytes).map_err(|error| error.to_string());
         let rule = parsed.and_then(|file| file.rule(self.bucket, &self.key));
         if let Err(reason) = &rule {
             log::error!("a bucket is read-only: its retention is broken: {reason}");
         }
-        Ok(rule.map(|rule| Some(Arc::new(rule))))
+        Ok(rule.map(|rule| Some(Arc::new(rule))).map_err(Arc::from))
     }
 
     /// Stores `rule`, or removes the stored one.

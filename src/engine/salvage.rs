@@ -250,9 +250,10 @@ fn open_bucket(
     settings: Settings,
     private: &NodeRef,
 ) -> Result<Arc<Bucket>> {
-    let sources = engine.shared.buckets.sources().clone();
+    let buckets = &engine.shared.buckets;
+    let shared = (buckets.sources().clone(), buckets.changes().clone());
     let closed = (None, super::crash_mark::Crashes::default());
-    Bucket::open(name.clone(), settings, private.clone(), closed, sources).map(Arc::new)
+    Bucket::open(name.clone(), settings, private.clone(), closed, shared).map(Arc::new)
 }
 
 /// Whether the journal has nothing to replay, as far as it can be read.

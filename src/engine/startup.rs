@@ -119,6 +119,7 @@ impl Engine {
             explicit: Explicit::default(),
             recorder: options.audit.clone().map(Recorder::new),
             options,
+            administration: std::sync::Mutex::default(),
             jobs: super::jobs::Jobs::default(),
             replacing: super::replacing::Replacing::default(),
             lock,

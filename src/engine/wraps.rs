@@ -120,15 +120,32 @@ impl Wraps {
 
     /// Takes notice of changes to keys: what is kept of before is forgotten. The generation from now on.
     pub(super) fn follow(&self) -> u64 {
-        if let Err(error) = self.sources.service.refresh() {
+        self.refresh();
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The same; whether the keyring could be looked at.
+    pub(super) fn refresh(&self) -> bool {
+        let refreshed = self.sources.service.refresh();
+        if let Err(error) = &refreshed {
             log::warn!("keys stay as they were: {error}");
         }
+        self.forget_former_keys();
+        refreshed.is_ok()
+    }
+
+    /// Takes notice of what time alone changes, where the keyring is known to be the same.
+    pub(super) fn age(&self) {
+        self.sources.service.age();
+        self.forget_former_keys();
+    }
+
+    fn forget_former_keys(&self) {
         let now = self.sources.service.generation();
         if self.generation.swap(now, Ordering::AcqRel) != now {
             self.keys.purge();
             self.wrapping.purge();
         }
-        now
     }
 
     /// Fresh keys and identity for an object that `asker` creates. [`Sealing::Plain`] has none of it.

@@ -82,7 +82,9 @@ impl Adapter {
             Operation::SetXattr { name, value, flags } => {
                 done(ops.set_xattr(&caller, node, name, value, flags))
             }
-            Operation::Xattr { name, size } => ops.xattr(node, name).and_then(|value| sized(value, size)),
+            Operation::Xattr { name, size } => {
+                ops.xattr(&caller, node, name).and_then(|value| sized(value, size))
+            }
             Operation::Xattrs { size } => ops.xattrs(node).and_then(|names| sized(names, size)),
             Operation::RemoveXattr { name } => done(ops.remove_xattr(&caller, node, name)),
             _ => return None,

@@ -169,12 +169,17 @@ impl KeyService {
             self.keyring.reload()?;
             *seen = Some(stamp);
         }
+        drop(seen);
+        self.age();
+        Ok(self.generation() != before)
+    }
+
+    /// Takes notice of imported material that expired since; the part of [`KeyService::refresh`] that looks at no file.
+    pub fn age(&self) {
         let expired = self.keyring.expired_keys();
         if self.expired.swap(expired, Ordering::Relaxed) != expired {
             self.expiries.fetch_add(1, Ordering::Relaxed);
         }
-        drop(seen);
-        Ok(self.generation() != before)
     }
 
     /// A number that changes when any key, state or alias changed, or imported material expired, as far as

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     context::{ConditionKey, Values},
@@ -12,7 +13,8 @@ use super::{
 };
 
 /// Who may lift retention before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LockMode {
     /// Whoever may do `s3:BypassGovernanceRetention`.
     Governance,

@@ -27,7 +27,7 @@ use std::{any::Any, ffi::OsStr, ffi::OsString, io, path::PathBuf, sync::Arc};
 use crate::name::FileName;
 
 pub use error::StoreError;
-pub use local::{LocalStore, raise_fd_limit};
+pub use local::{LocalStore, Watcher, raise_fd_limit};
 pub use lock::{Holder, StoreLock, holder};
 
 /// A shared handle to a [`Node`].
@@ -258,6 +258,10 @@ pub trait Node: Any + Send + Sync {
     fn sync_dir(&self) -> io::Result<()>;
     /// Makes everything on the file system below durable, all files and names of it (`syncfs`).
     fn sync_store(&self) -> io::Result<()>;
+    /// Makes `watcher` tell when a name or a file in this directory changes; `ENOTSUP` where nobody can tell.
+    fn watch(&self, _watcher: &Watcher) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOTSUP))
+    }
 }
 
 /// A listing in progress.

@@ -1,9 +1,11 @@
 //! Policies on a live drive: the two of the S3 guide, and further down what else they judge.
 
 mod actions;
+mod explained;
 mod ready;
 mod retention;
 mod sources;
+mod table;
 mod tools;
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
@@ -172,4 +174,31 @@ fn a_stored_policy_that_is_broken_makes_the_bucket_read_only() {
     assert!(fs::write(drive.dir().join("f"), "new").is_err());
     assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"content");
     assert!(drive.log().contains("policy"), "{}", drive.log());
+}
+
+/// By the command, and by hand; the daemon keeps what it has read for as long as nothing changes.
+#[test]
+fn a_change_of_the_policy_takes_effect_at_the_next_operation() {
+    let drive = shared_with(&deny("NoPuts", r#""s3:PutObject""#, "/*"), &[]);
+    let (file, stored) = (drive.dir().join("f"), drive.stored(".eob/policy.json"));
+    let (closed, open) = (drive.path("closed.json"), drive.path("open.json"));
+    fs::copy(&stored, &closed).unwrap();
+    fs::write(
+        &open,
+        fs::read_to_string(&stored).unwrap().replace("NoPuts", "Nobody").replace("Deny", "Allow"),
+    )
+    .unwrap();
+    for _ in 0..200 {
+        assert_denied(fs::write(&file, "x"));
+        fs::copy(&open, drive.path("next")).unwrap();
+        fs::rename(drive.path("next"), &stored).unwrap();
+        fs::write(&file, "x").unwrap();
+        fs::copy(&closed, &stored).unwrap();
+    }
+    for _ in 0..5 {
+        assert_denied(fs::write(&file, "x"));
+        ok(&mut drive.on_store(["bucket", "policy", "delete"], ["data"]));
+        fs::write(&file, "x").unwrap();
+        put(&drive, &deny("NoPuts", r#""s3:PutObject""#, "/*"));
+    }
 }

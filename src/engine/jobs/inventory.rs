@@ -3,7 +3,7 @@
 //! Reads headers, key files and policies as they stand; needs no key and no right to write, and so proves nothing. It
 //! works while the store is in use; what is being changed at that moment may show as before.
 
-use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,7 @@ use crate::{
         admission::{Admission, Ask, SeenEncryption},
         bucket_policy::BucketPolicy,
         buckets,
+        changes::Changes,
         principals::Principals,
     },
     keys::{KeyError, KeyName, KeyScope},
@@ -113,7 +114,8 @@ impl Inventory {
     fn list_bucket(&self, name: &BucketName, filter: &Filter, each: &mut Each<'_>) -> Result<u64> {
         let (dir, _) = self.root.lookup(&buckets::file_name(name))?;
         let (private, _) = dir.lookup(&fixed(BUCKET_DIR))?;
-        let (policy, mut unseen) = (BucketPolicy::open(name.clone(), private.clone())?, 0);
+        let policy = BucketPolicy::open(name.clone(), private.clone(), Arc::new(Changes::new()))?;
+        let mut unseen = 0;
         for seen in Objects::new(dir, &private, filter.clone())? {
             match seen {
                 Ok(Seen::Object(found, description)) => {

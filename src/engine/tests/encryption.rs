@@ -49,9 +49,9 @@ fn name() -> BucketName {
 }
 
 /// Changes the configuration of the bucket, as the command does while the store is in use.
-fn configure(fixture: &Fixture, change: impl FnOnce(&mut BucketEncryption)) -> Result<BucketEncryption> {
+fn configure(fixture: &Fixture, change: impl Fn(&mut BucketEncryption)) -> Result<BucketEncryption> {
     let keys = KeyService::from(keyring(fixture));
-    EncryptionFile::of(&fixture.store(), &name(), &keys).unwrap().change(change)
+    EncryptionFile::of(&fixture.store(), &name()).unwrap().change(&keys, &Mutex::default(), change)
 }
 
 fn dual_layer() -> Fixture {
@@ -234,7 +234,7 @@ fn row_b3_the_key_of_the_bucket_default_serves_requests_that_name_none() {
     let alias: crate::keys::AliasName = "alias/ours".parse().unwrap();
     let key = keyring(&fixture).create_key(&NewKey { alias: Some(alias), ..NewKey::random() }).unwrap();
     let default = DefaultEncryption::Kms { key: Some("alias/ours".parse().unwrap()), bucket_key: false };
-    configure(&fixture, |encryption| encryption.default = default).unwrap();
+    configure(&fixture, |encryption| encryption.default = default.clone()).unwrap();
     for (file, request) in [
         ("unnamed", Encryption::Unnamed),
         ("sent", Encryption::BucketDefault),
@@ -547,7 +547,7 @@ fn row_g1_two_layers_are_refused_in_a_bucket_without_room_and_single_layers_take
     let refused = refusal(try_create(&fixture.engine(), "a"));
     assert!(refused.to_string().contains("--dual-layer"), "{refused}");
     let default = DefaultEncryption::DualKms { key: None };
-    let refused = refusal(configure(&fixture, |encryption| encryption.default = default));
+    let refused = refusal(configure(&fixture, |encryption| encryption.default = default.clone()));
     assert!(matches!(refused, EngineError::Configuration(ConfigurationError::NotDual)), "{refused}");
     let fixture = dual_layer();
     put(&fixture.engine(), "single", &vec![7; 200_000]);
@@ -560,7 +560,7 @@ fn row_i2_and_i6_a_changed_default_touches_new_objects_only_also_of_an_engine_at
     let engine = fixture.engine();
     put(&engine, "before", b"before");
     let kms = DefaultEncryption::Kms { key: None, bucket_key: true };
-    configure(&fixture, |encryption| encryption.default = kms).unwrap();
+    configure(&fixture, |encryption| encryption.default = kms.clone()).unwrap();
     put(&engine, "after", b"after");
     let mode = |file| header(&fixture, file).identity.mode;
     assert_eq!((mode("before"), mode("after")), (SseMode::S3, SseMode::Kms));
@@ -592,7 +592,7 @@ fn row_i7_each_blocked_type_is_refused_for_writing_however_it_came_about() {
             DefaultEncryption::Aes256
         };
         configure(&fixture, |encryption| {
-            *encryption = BucketEncryption { default: other, blocked: [].into() }
+            *encryption = BucketEncryption { default: other.clone(), blocked: [].into() }
         })
         .unwrap();
         if kind == EncryptionType::None {
@@ -618,7 +618,7 @@ fn row_i7_each_blocked_type_is_refused_for_writing_however_it_came_about() {
 fn a_default_with_a_key_that_does_not_exist_is_refused_when_it_is_set() {
     let fixture = Fixture::with_bucket(4096);
     let default = DefaultEncryption::Kms { key: Some("alias/nobody".parse().unwrap()), bucket_key: true };
-    let refused = refusal(configure(&fixture, |encryption| encryption.default = default));
+    let refused = refusal(configure(&fixture, |encryption| encryption.default = default.clone()));
     assert!(matches!(refused, EngineError::Key(KeyError::Unknown { .. })), "{refused}");
 }
 
@@ -664,7 +664,7 @@ fn row_b12_and_j2_a_policy_sees_the_effective_key_wherever_it_comes_from() {
     deny_puts(&fixture, &condition);
     assert!(matches!(refusal(try_put(&mut fixture, Encryption::Unnamed)), EngineError::Denied(_)));
     let default = DefaultEncryption::Kms { key: Some(right.to_string().parse().unwrap()), bucket_key: true };
-    configure(&fixture, |encryption| encryption.default = default).unwrap();
+    configure(&fixture, |encryption| encryption.default = default.clone()).unwrap();
     try_put(&mut fixture, Encryption::Unnamed).unwrap();
     try_put(&mut fixture, kms(Some(&right), false)).unwrap();
     for denied in [kms(Some(&wrong), true), aes256()] {

@@ -56,6 +56,7 @@ fn no_change_of_attributes_or_names_is_lost_while_objects_are_replaced() {
                     round += 1;
                     let mode = 0o600 + round % 0o100;
                     let set = SetAttr {
+                        drops_set_id: false,
                         mode: Some(mode),
                         uid: None,
                         gid: None,
@@ -71,7 +72,7 @@ fn no_change_of_attributes_or_names_is_lost_while_objects_are_replaced() {
                     let replace = RenameMode::Replace;
                     engine.rename(&caller(), (&dir, names[0]), (&dir, names[1]), replace).unwrap();
                     assert_eq!(by_name(engine, &there, |item| engine.attr(item)).mode, mode);
-                    assert_eq!(by_name(engine, &there, |item| engine.xattr(item, note)), value);
+                    assert_eq!(by_name(engine, &there, |item| engine.xattr(&caller(), item, note)), value);
                     engine.rename(&caller(), (&dir, names[1]), (&dir, names[0]), replace).unwrap();
                 }
             });

@@ -249,6 +249,7 @@ fn row_e6_and_b9_who_may_only_generate_writes_without_a_bucket_key_and_reads_not
     let partly = OpenFlags { read: false, ..WRITE };
     assert_denied(open_as(&engine, ANN, "a", partly).map(drop), &["kms:Decrypt"]);
     let size = crate::engine::SetAttr {
+        drops_set_id: false,
         mode: None,
         uid: None,
         gid: None,

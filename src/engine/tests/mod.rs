@@ -266,6 +266,7 @@ fn a_time_set_by_hand_survives_every_later_save() {
     file.write_at(0, b"content").unwrap();
     let then = crate::store::Timestamp { sec: 1_000_000_000, nsec: 5 };
     let set = SetAttr {
+        drops_set_id: false,
         mode: None,
         uid: None,
         gid: None,

@@ -35,6 +35,7 @@ impl Ops {
         let open = object.as_deref().map(super::OpenObject::file);
         if set.mode.is_none() && takes_set_id(caller, &set) {
             set.mode = self.mode_without_set_id(&inode, open)?;
+            set.drops_set_id = true;
         }
         let attr = self.engine.set_attr(caller, inode.item(), open, &set);
         if set.mode.is_some() {
@@ -47,7 +48,7 @@ impl Ops {
     pub(super) fn clear_set_id(&self, caller: &Caller, inode: &Inode<Item>, open: &OpenFile) -> Result<()> {
         let mode = self.mode_without_set_id(inode, Some(open))?;
         if mode.is_some() {
-            let set = SetAttr { mode, ..UNCHANGED };
+            let set = SetAttr { mode, drops_set_id: true, ..UNCHANGED };
             self.engine.set_attr(caller, inode.item(), Some(open), &set)?;
         }
         Ok(())
@@ -83,8 +84,15 @@ fn without_set_id(kind: Kind, mode: u32) -> Option<u32> {
     (kind != Kind::Directory && left != mode).then_some(left & super::names::PERMISSIONS)
 }
 
-const UNCHANGED: SetAttr =
-    SetAttr { mode: None, uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };
+const UNCHANGED: SetAttr = SetAttr {
+    mode: None,
+    drops_set_id: false,
+    uid: None,
+    gid: None,
+    size: None,
+    atime: SetTime::Keep,
+    mtime: SetTime::Keep,
+};
 
 #[cfg(test)]
 mod tests {

@@ -11,13 +11,13 @@ use super::{Errno, Ops, Result};
 
 impl Ops {
     /// The value of `name`.
-    pub(in crate::fuse) fn xattr(&self, id: u64, name: &OsStr) -> Result<Vec<u8>> {
+    pub(in crate::fuse) fn xattr(&self, caller: &Caller, id: u64, name: &OsStr) -> Result<Vec<u8>> {
         let inode = self.inode(id)?;
         // The kernel asks for this one before the first write to each file.
         if name == CAPABILITY && inode.is_bare() {
             return Err(Errno(libc::ENODATA));
         }
-        Ok(self.engine.xattr(inode.item(), name)?)
+        Ok(self.engine.xattr(caller, inode.item(), name)?)
     }
 
     /// Sets `name`; `flags` are those of `setxattr(2)`.

@@ -353,6 +353,7 @@ fn set_attr<'a>(fixed: &mut Fields<'_>) -> Result<Operation<'a>, Malformed> {
         (false, false) => Ok(SetTime::Keep),
     };
     let set = SetAttr {
+        drops_set_id: false,
         mode: named(change::MODE).then_some(mode & 0o7777),
         uid: named(change::UID).then_some(uid),
         gid: named(change::GID).then_some(gid),

@@ -16,6 +16,7 @@ mod stat;
 #[cfg(test)]
 mod tests;
 mod umask;
+mod watch;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -25,6 +26,7 @@ use self::{handles::Handles, node::LocalNode};
 use crate::store::NodeRef;
 
 pub use limit::raise_fd_limit;
+pub use watch::Watcher;
 
 /// A store directory, open.
 pub struct LocalStore {

@@ -21,7 +21,7 @@ use crate::{
     name::FileName,
     store::{
         Access, Birth, Entries, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, SetTime, Space, Stat,
-        XattrMode,
+        Watcher, XattrMode,
     },
 };
 
@@ -95,6 +95,11 @@ impl Node for LocalNode {
             Kind::Symlink => Err(Errno::LOOP.into()),
             Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Err(Errno::INVAL.into()),
         }
+    }
+
+    fn watch(&self, watcher: &Watcher) -> io::Result<()> {
+        let fd = self.fd()?;
+        watcher.add(&proc::path_of(&*fd), &rustix::fs::fstatfs(&*fd)?)
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -193,3 +193,68 @@ fn an_altered_rule_lets_nothing_change() {
     assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
     assert!(drive.log().contains("its MAC does not match"), "{}", drive.log());
 }
+
+/// Without a key: the daemon has the store unlocked and does it.
+#[test]
+fn the_retention_of_a_mounted_drive_is_changed_through_its_daemon() {
+    let mut drive = Drive::with(&[]);
+    fs::write(drive.dir().join("kept"), "x").unwrap();
+    drive.remount();
+    let locked = |words: [&str; 3], more: &[&str]| {
+        let mut command = drive.on_store(words, ["data"]);
+        command.args(more).env_remove("STRONGROOM_KEY_FILE").stdin(std::process::Stdio::null());
+        command
+    };
+    let (get, put) = (["bucket", "retention", "get"], ["bucket", "retention", "put"]);
+    let delete = ["bucket", "retention", "delete"];
+    assert!(fails(&mut locked(get, &[]), 1).contains("has no retention"));
+    assert!(fails(&mut locked(delete, &[]), 1).contains("has no retention"));
+    ok(&mut locked(put, &["--days", "30", "--mode", "governance", "--except", "locks"]));
+    assert_retained(fs::remove_file(drive.dir().join("kept")));
+    let shown = ok(&mut locked(get, &["--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((shown["days"].as_u64(), shown["except"][0].as_str()), (Some(30), Some("locks")));
+    assert!(
+        fails(&mut locked(put, &["--days", "3", "--mode", "governance"]), 1).contains("--bypass-governance")
+    );
+    super::put(&drive, &super::deny("NoBypass", r#""s3:BypassGovernanceRetention""#, "/*"));
+    assert!(fails(&mut locked(delete, &["--bypass-governance"]), 1).contains("NoBypass"));
+    ok(&mut drive.on_store(["bucket", "policy", "delete"], ["data"]));
+    ok(&mut locked(delete, &["--bypass-governance"]));
+    fs::remove_file(drive.dir().join("kept")).unwrap();
+    assert!(
+        fails(drive.on_store(get, ["nowhere"]).args(["--json"]), 1).contains("there is no bucket `nowhere`")
+    );
+    ok(&mut locked(put, &["--days", "1", "--mode", "compliance"]));
+    drive.unmount();
+    let told = fails(&mut drive.on_store(delete, ["data", "--bypass-governance"]), 1);
+    assert!(told.contains("compliance"), "what the daemon stored is in force: {told}");
+}
+
+/// The bounds that an administrator sets with the condition keys of Object Lock.
+#[test]
+fn row_j19_a_policy_bounds_the_retention_that_may_be_put() {
+    let drive = Drive::with(&[]);
+    super::put(
+        &drive,
+        r#"{"Statement": [
+        {"Sid": "NotTooLong", "Effect": "Deny", "Principal": "*", "Action": "s3:PutBucketObjectLockConfiguration",
+         "Resource": "DOCS", "Condition": {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "100"}}},
+        {"Sid": "NotForGood", "Effect": "Deny", "Principal": "*", "Action": "s3:PutBucketObjectLockConfiguration",
+         "Resource": "DOCS", "Condition": {"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}}},
+        {"Sid": "StaysLong", "Effect": "Deny", "Principal": "*", "Action": "s3:BypassGovernanceRetention",
+         "Resource": "DOCS/*", "Condition": {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "50"}}}]}"#,
+    );
+    let put = |days: &str, mode: &str| {
+        drive.on_store(
+            ["bucket", "retention", "put"],
+            ["data", "--days", days, "--mode", mode, "--bypass-governance"],
+        )
+    };
+    assert!(fails(&mut put("101", "governance"), 1).contains("NotTooLong"));
+    assert!(fails(&mut put("10", "compliance"), 1).contains("NotForGood"));
+    ok(&mut put("40", "governance"));
+    ok(&mut put("30", "governance"));
+    ok(&mut put("100", "governance"));
+    assert!(fails(&mut put("90", "governance"), 1).contains("StaysLong"));
+}

@@ -12,6 +12,8 @@ const STRICT: &str = r#"{"Statement": {"Sid": "Ask", "Effect": "Deny", "Principa
 
 const ENCRYPTION: &str = "user.s3.server-side-encryption";
 const KMS_KEY: &str = "user.s3.server-side-encryption-aws-kms-key-id";
+const BUCKET_KEY: &str = "user.s3.server-side-encryption-bucket-key-enabled";
+const CONTEXT: &str = "user.s3.context";
 
 fn value(path: &Path, name: &str) -> Option<String> {
     let mut buffer = [0; 1024];
@@ -146,4 +148,44 @@ fn row_j2_a_policy_sees_the_arn_of_the_key_that_the_directory_names() {
     fs::write(dir.join("kms/g"), "x").unwrap();
     assert_denied(fs::write(dir.join("g"), "x"));
     fs::rename(dir.join("kms/g"), dir.join("g")).unwrap();
+}
+
+/// What `HEAD` tells in S3. Nothing of it is remembered by the daemon: it stands in the header page.
+#[test]
+fn row_p3_a_file_tells_its_whole_encryption_after_a_remount() {
+    let mut drive = Drive::with(&["--sse", "none"]);
+    let dir = drive.dir();
+    for (name, more) in [
+        (
+            "direct",
+            &["--sse", "aws:kms", "--bucket-key", "off", "--context", "team=blue", "--context", "app=x"][..],
+        ),
+        ("shared", &["--sse", "aws:kms"]),
+        ("service", &["--sse", "AES256"]),
+    ] {
+        fs::create_dir(dir.join(name)).unwrap();
+        attr(&drive, ["attr", "set"], name, more);
+        fs::write(dir.join(name).join("f"), "content").unwrap();
+    }
+    drive.remount();
+    let told = |name: &str| {
+        let path = dir.join(name).join("f");
+        [ENCRYPTION, KMS_KEY, BUCKET_KEY, CONTEXT].map(|name| value(&path, name))
+    };
+    let [encryption, key, bucket_key, context] = told("direct");
+    assert_eq!(encryption.as_deref(), Some("aws:kms"));
+    assert!(key.clone().unwrap().contains(":key/"), "{key:?}");
+    assert_eq!(bucket_key.as_deref(), Some("false"));
+    assert_eq!(context.as_deref(), Some(r#"{"app":"x","team":"blue"}"#));
+    assert_eq!(told("shared"), [Some("aws:kms".into()), key, Some("true".into()), None]);
+    assert_eq!(told("service"), [Some("AES256".into()), None, None, None]);
+    let f = dir.join("direct/f");
+    let mut names = [0; 1024];
+    assert_eq!(listxattr(&f, &mut names[..]).unwrap(), 0, "none of it is listed");
+    set(&f, CONTEXT, r#"{ "team": "blue", "app": "x" }"#).unwrap();
+    set(&f, BUCKET_KEY, "false").unwrap();
+    let refused = set(&f, CONTEXT, r#"{"team": "red"}"#).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+    let shown = ok(drive.strongroom(["attr", "get"]).arg(&f));
+    assert!(shown.contains("team") && shown.contains("false"), "{shown}");
 }
