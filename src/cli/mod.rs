@@ -24,6 +24,7 @@ mod key_customer;
 mod key_grant;
 mod key_life;
 mod key_make;
+mod key_policies;
 mod key_policy;
 mod key_report;
 mod key_usage;
