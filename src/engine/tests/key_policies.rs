@@ -133,7 +133,7 @@ const GENERATE: &str = r#""kms:GenerateDataKey""#;
 const DECRYPT: &str = r#""kms:Decrypt""#;
 
 #[test]
-fn row_c12_a_key_with_a_policy_serves_whom_it_allows_and_a_denial_leaves_nothing() {
+fn row_c12_and_n3_a_key_with_a_policy_serves_whom_it_allows_and_a_denial_leaves_nothing() {
     for bucket_key in [true, false] {
         let keyed = Keyed::with(bucket_key, &[("Allow", ANN, BOTH, "")]);
         let engine = keyed.fixture.engine();
