@@ -20,7 +20,7 @@ use super::{
     plain::PlainOpens,
     retention::{BucketRetention, Retention},
     sealing::{Decision, Place, Sealing},
-    settings::{MAX_SETTINGS, Settings},
+    settings::{JournalMode, MAX_SETTINGS, Settings},
     wraps::{Asker, KeySources, NewObject, Whom, Wraps},
 };
 use crate::{
@@ -50,6 +50,8 @@ pub struct Bucket {
     retention: Option<BucketRetention>,
     wraps: Wraps,
     journal: Option<Journal>,
+    /// Whether commits go through the journal.
+    journaled: AtomicBool,
     /// The last crashes, which may have left files unfinished.
     crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
@@ -86,6 +88,7 @@ impl Bucket {
             name,
             id,
             geometry,
+            journaled: AtomicBool::new(settings.journal == JournalMode::On),
             settings: RwLock::new((Arc::new(settings), None)),
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
@@ -141,9 +144,14 @@ impl Bucket {
         &self.kept_times
     }
 
-    /// The journal, where the bucket has one.
+    /// The journal, where the bucket uses one.
     pub(super) fn journal(&self) -> Option<&Journal> {
-        self.journal.as_ref()
+        self.journal.as_ref().filter(|_| self.journaled.load(Ordering::Acquire))
+    }
+
+    /// Uses a journal from now on until the bucket is closed, whatever its settings say.
+    pub(super) fn begin_journal(&self) {
+        self.journaled.store(true, Ordering::Release);
     }
 
     /// A flush failed: what the disk holds is not what it should. The bucket takes no further writes.
@@ -196,7 +204,7 @@ impl Bucket {
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
     pub(super) fn close(&self) -> Result<()> {
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.journal() {
             journal.checkpoint()?;
         }
         self.require_sound()?;

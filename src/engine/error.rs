@@ -76,6 +76,12 @@ pub enum EngineError {
         /// The encryption.
         kind: EncryptionType,
     },
+    /// Another job works on the bucket.
+    #[error("another job works on bucket `{bucket}`: run this one when it has ended")]
+    JobRuns {
+        /// The bucket.
+        bucket: String,
+    },
     /// A bucket-key file is damaged or missing.
     #[error(transparent)]
     BucketKey(#[from] BucketKeyError),

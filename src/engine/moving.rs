@@ -39,10 +39,13 @@ impl Engine {
                 (_, Some((node, stat))) => self.judge_loss(caller, to, &to.0.child(node, stat.kind))?,
                 (_, None) => {}
             }
+            let change = self.shared.replacing.change();
             from.0.node().rename(&old, to.0.node(), &new, mode)?;
+            drop(change);
             self.shared.uploads.finish(moving.key());
             return Ok(());
         }
+        let _change = self.shared.replacing.change();
         Ok(from.0.node().rename(&old, to.0.node(), &new, mode)?)
     }
 
@@ -54,6 +57,7 @@ impl Engine {
         if self.is_watched(dir)? {
             self.admit_copy(caller, item, &|| item.path(), dir, &|| dir.path_of(name))?;
         }
+        let _change = self.shared.replacing.change_of(item)?;
         let stat = dir.node().link(item.node(), &new)?;
         self.attr_from(item, &stat)
     }

@@ -113,6 +113,7 @@ impl Engine {
         if let Some(size) = set.size {
             self.set_size(caller, item, open, size)?;
         }
+        let _change = self.shared.replacing.change_of(item)?;
         let node = item.node();
         if set.uid.is_some() || set.gid.is_some() {
             node.set_owner(set.uid, set.gid)?;
@@ -227,7 +228,9 @@ impl Engine {
             let (node, stat) = dir.node().lookup(&gone)?;
             self.require_free(caller, &dir.child(node, stat.kind), &|| dir.path_of(name))?;
         }
+        let change = self.shared.replacing.change();
         dir.node().unlink(&gone)?;
+        drop(change);
         dir.bucket()?.give_space_back();
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{
     admission::{Ask, SeenEncryption},
     bucket::Creation,
     file::Content,
-    item::Form,
+    item::{Form, replaced},
     live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
     retained::allows_append,
@@ -371,9 +371,4 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
-}
-
-/// A file without a name that nobody has open: another took its place (`ESTALE`, and the kernel looks the name up again).
-fn replaced() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }

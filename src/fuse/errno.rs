@@ -57,6 +57,7 @@ fn errno_of(error: &EngineError) -> Errno {
         | EngineError::Invalid(..)
         | EngineError::Request(..)
         | EngineError::Configuration(..) => libc::EINVAL,
+        EngineError::JobRuns { .. } => libc::EBUSY,
         EngineError::ReadOnly(..) => libc::EROFS,
         EngineError::CrossBucket => libc::EXDEV,
         EngineError::Unsupported => libc::EOPNOTSUPP,
@@ -101,6 +102,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)
+        | EngineError::JobRuns { .. }
         | EngineError::CrossBucket
         | EngineError::RootHoldsBuckets
         | EngineError::Unsupported

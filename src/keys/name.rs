@@ -134,7 +134,8 @@ impl Default for KeyScope {
 }
 
 /// A key as named by a request (`x-amz-server-side-encryption-aws-kms-key-id`), a setting or a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum KeyName {
     /// `1234abcd-12ab-34cd-56ef-1234567890ab`.
     Id(KeyId),
@@ -161,6 +162,20 @@ impl KeyName {
             Self::Alias(alias) | Self::AliasArn(_, alias) => Some(alias),
             Self::Id(_) | Self::Arn(..) => None,
         }
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = KeyNameError;
+
+    fn try_from(text: String) -> Result<Self, KeyNameError> {
+        text.parse()
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.to_string()
     }
 }
 

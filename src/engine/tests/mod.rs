@@ -5,6 +5,7 @@ mod auditing;
 mod crash;
 mod encryption;
 mod jobs;
+mod jobs_beside;
 mod jobs_crash;
 mod key_policies;
 mod model;
