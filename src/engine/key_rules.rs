@@ -88,14 +88,14 @@ pub fn key_policy(
     account: &AccountId,
 ) -> Result<PolicyDocument, PolicyError> {
     let policy = match &of.policy {
-        Some(text) => PolicyDocument::parse_key(text, arn)?,
-        None => PolicyDocument::parse_key(&usual(account).to_string(), arn)?,
+        Some(text) => PolicyDocument::parse_key(text, arn),
+        None => PolicyDocument::parse_key(&usual(account).to_string(), arn),
     };
-    if of.grants.is_empty() {
-        return Ok(policy);
-    }
-    let statements: Vec<_> = of.grants.iter().map(statement).collect();
-    Ok(policy.and(PolicyDocument::parse_key(&json!({ "Statement": statements }).to_string(), arn)?))
+    // Each for itself: the bound of a policy's length is not one for all grants together.
+    of.grants.iter().try_fold(policy?, |policy, grant| {
+        let text = json!({ "Statement": statement(grant) }).to_string();
+        Ok(policy.and(PolicyDocument::parse_key(&text, arn)?))
+    })
 }
 
 /// The policy of `aws/s3`, which AWS shows and nobody can change.
@@ -117,12 +117,10 @@ fn statement(grant: &KeyGrant) -> Value {
         Grantee::User(uid) => ("NumericEquals", "aws:userid", uid),
         Grantee::Group(gid) => ("ForAnyValue:NumericEquals", "strongroom:gid", gid),
     };
-    let mut conditions = json!({ operator: { key: number.to_string() } });
-    if !grant.context.is_empty() {
-        let pairs = grant.context.iter();
-        let pairs = pairs.map(|(name, value)| (format!("kms:EncryptionContext:{name}"), json!(value)));
-        conditions["StringEquals"] = Value::Object(pairs.collect());
-    }
+    let pairs = grant.context.iter();
+    let pairs = pairs.map(|(name, value)| (format!("kms:EncryptionContext:{name}"), json!(value)));
+    let conditions =
+        json!({ operator: { key: number.to_string() }, "StringEquals": Value::Object(pairs.collect()) });
     json!({
         "Sid": format!("grant {}", grant.id),
         "Effect": "Allow",

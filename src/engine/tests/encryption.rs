@@ -13,8 +13,6 @@ use crate::{
     object::{Header, SseMode},
 };
 
-mod rows;
-
 fn headers(encryption: &str) -> EncryptionHeaders {
     EncryptionHeaders { encryption: Some(encryption.to_owned()), ..EncryptionHeaders::default() }
 }

@@ -290,6 +290,19 @@ fn row_n4_grants_let_users_and_groups_do_what_they_say_under_their_constraints()
     assert_denied(get(&engine, ANN, "a"), &["kms:Decrypt"]);
 }
 
+/// Together they are far longer than a policy may be.
+#[test]
+fn row_n4_a_key_may_have_as_many_grants_as_the_keyring_takes() {
+    let keyed = Keyed::with(true, &[("Allow", 1, DECRYPT, "")]);
+    for uid in 0..200 {
+        keyed.grant(Grantee::User(uid), &[Decrypt], &[("team", "blue"), ("\u{1}", "\u{7f}\"'\\")]);
+    }
+    keyed.grant(Grantee::User(ANN), &[GenerateDataKey, Decrypt], &[]);
+    let engine = keyed.fixture.engine();
+    put(&engine, ANN, "a", "x").unwrap();
+    assert_denied(get(&engine, BOB, "a"), &["kms:Decrypt"]);
+}
+
 #[test]
 fn row_n1_only_users_of_the_account_may_use_a_key_without_a_policy() {
     let mut keyed = Keyed::new(true);

@@ -107,6 +107,7 @@ impl Keyring {
         context: BTreeMap<String, String>,
     ) -> Result<Id, KeyringError> {
         let id = Id::random()?;
+        check_constraint(&context)?;
         self.change(|contents, created| {
             let grants = &mut contents.governable(key)?.meta.grants;
             if operations.is_empty() {
@@ -156,16 +157,26 @@ impl Key {
     }
 }
 
+/// Names whose case alone tells them apart are one in a condition, where case does not count.
+fn check_constraint(context: &BTreeMap<String, String>) -> Result<(), KeyringError> {
+    let names: BTreeSet<_> = context.keys().map(|name| name.to_lowercase()).collect();
+    let bytes: usize = context.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let good = names.len() == context.len() && !names.contains("") && bytes <= MAX_CONSTRAINT;
+    if good { Ok(()) } else { Err(KeyringError::Constraint) }
+}
+
 /// Whether stored permissions are something that this version could have written.
 pub(super) fn are_possible(meta: &KeyMeta) -> bool {
     let any = meta.policy.is_some() || !meta.grants.is_empty();
     !(meta.managed && any)
         && meta.policy.as_ref().is_none_or(|text| text.len() <= MAX_POLICY)
         && meta.grants.len() <= MAX_GRANTS
-        && meta.grants.iter().all(|grant| !grant.operations.is_empty())
+        && meta.grants.iter().all(|g| !g.operations.is_empty() && check_constraint(&g.context).is_ok())
 }
 
 /// Longest policy that is stored, in bytes; what is a good length is for its parser.
 const MAX_POLICY: usize = 64 * 1024;
+/// Most bytes of the pairs that a grant asks for.
+const MAX_CONSTRAINT: usize = 4096;
 /// Most grants of a key.
 const MAX_GRANTS: usize = 1000;

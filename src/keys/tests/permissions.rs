@@ -67,6 +67,11 @@ fn what_makes_no_sense_is_not_stored() {
     let nothing = ring.grant(&id, Grantee::User(1), BTreeSet::new(), BTreeMap::new());
     assert!(matches!(nothing, Err(KeyringError::NoOperation)));
     let long = "x".repeat(64 * 1024 + 1);
+    for pairs in [vec![("Team", "a"), ("team", "b")], vec![("", "a")], vec![("a", long.as_str())]] {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let refused = ring.grant(&id, Grantee::User(1), both(), pairs.collect());
+        assert!(matches!(refused, Err(KeyringError::Constraint)));
+    }
     assert!(matches!(ring.set_policy(&id, Some(&long)), Err(KeyringError::Full(_))));
     let nobody = ring.set_policy(&KeyId::random().unwrap(), Some(POLICY));
     assert!(matches!(nobody, Err(KeyringError::NoSuchKey(_))));
