@@ -5,12 +5,14 @@
 
 mod file;
 mod identity;
+mod inode_cache;
 mod options;
 mod size;
 mod span;
 
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use identity::Identity;
+pub use inode_cache::InodeCache;
 pub use options::{
     AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
     EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode,

@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, Visitor},
 };
 
-use super::{ByteSize, Identity, Span, Timeout, parse_block_size};
+use super::{ByteSize, Identity, InodeCache, Span, Timeout, parse_block_size};
 use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
@@ -54,6 +54,8 @@ pub struct MountOptions {
     pub idle_timeout: Timeout,
     /// Life of cached names and attributes.
     pub ttl: Span,
+    /// Files and directories that the kernel may remember at once.
+    pub inode_cache: InodeCache,
     /// Worker threads.
     pub threads: Threads,
     /// Let the kernel gather writes.
@@ -359,6 +361,7 @@ impl Default for MountOptions {
             allow_other: false,
             idle_timeout: Timeout::Never,
             ttl: Span::seconds(1),
+            inode_cache: InodeCache::default(),
             threads: Threads::Auto,
             writeback: false,
             plain_errno: false,

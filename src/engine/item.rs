@@ -80,6 +80,11 @@ impl Item {
         }
     }
 
+    /// The directory and name under which it was last known to stand; none for the root of the store.
+    pub fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.0.node.place()
+    }
+
     pub(super) fn node(&self) -> &NodeRef {
         &self.0.node
     }

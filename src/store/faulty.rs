@@ -115,6 +115,10 @@ impl Node for FaultyNode {
         self.inner.path()
     }
 
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.inner.place()
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.inner.stat()
     }

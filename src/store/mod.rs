@@ -196,6 +196,8 @@ pub trait Node: Any + Send + Sync {
     fn key(&self) -> NodeKey;
     /// Where it stands, from the root of the store; for policies and messages, not for access.
     fn path(&self) -> PathBuf;
+    /// The directory and name that end this path; `None` for the root.
+    fn place(&self) -> Option<(NodeKey, FileName)>;
     /// Current attributes.
     fn stat(&self) -> io::Result<Stat>;
     /// Keeps the node usable when its name is taken away or moved, until it is dropped or [`Self::moved`].

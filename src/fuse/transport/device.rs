@@ -1,6 +1,7 @@
 //! The connection to the kernel: the open `/dev/fuse`, and the handshake with which it begins.
 
 use std::{
+    ffi::OsStr,
     io::{self, IoSlice},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -11,7 +12,8 @@ use rustix::io::Errno;
 use super::backlog::Backlog;
 
 use super::super::protocol::{
-    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, opcode,
+    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_name, opcode,
+    prune,
 };
 
 /// Why a connection did not begin.
@@ -96,7 +98,25 @@ impl Device {
 
     /// Makes the kernel drop the cached content of `node`. That it does not know the node any more is not an error.
     pub(in crate::fuse) fn forget_content(&self, node: u64) -> io::Result<()> {
-        match rustix::io::write(&self.fd, &forget_content(node)) {
+        self.tell(&forget_content(node))
+    }
+
+    /// Makes the kernel drop those of `nodes` that nobody uses. `EINVAL` where it cannot (before Linux 6.18).
+    ///
+    /// Must not be called while serving a request: what the kernel has not written of these nodes is written first.
+    pub(in crate::fuse) fn prune(&self, nodes: &[u64]) -> io::Result<()> {
+        self.tell(&prune(nodes))
+    }
+
+    /// Makes the kernel drop `name` in the directory `parent`. That it does not know it any more is not an error.
+    ///
+    /// Must not be called while serving a request: the kernel waits for those on the directory.
+    pub(in crate::fuse) fn forget_name(&self, parent: u64, name: &OsStr) -> io::Result<()> {
+        self.tell(&forget_name(parent, name))
+    }
+
+    fn tell(&self, notice: &[u8]) -> io::Result<()> {
+        match rustix::io::write(&self.fd, notice) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             outcome => Ok(outcome.map(drop)?),
         }

@@ -34,6 +34,10 @@ impl Node for LocalNode {
         self.place_names()
     }
 
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.last_place()
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.stat_now()
     }

@@ -77,6 +77,11 @@ impl Node for SimNode {
         names.iter().rev().collect()
     }
 
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        let (dir, name) = self.disk.lock().inode(self.ino).ok()?.place.clone()?;
+        Some((key(dir), FileName::parse(&name).ok()?))
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.look(|disk| disk.stat(self.ino))
     }
