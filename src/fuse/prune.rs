@@ -10,17 +10,20 @@
 use std::{
     io,
     sync::{Arc, Weak, mpsc::Receiver},
+    thread,
+    time::Duration,
 };
 
 use super::{inode::Inode, inodes::Inodes, transport::Device};
 use crate::{engine::Item, store::Kind};
 
-/// Drops nodes whenever `many` says so, so that there are `most`, until the table is gone. Nothing else is held meanwhile:
-/// the end of a mount waits for nobody here.
+/// Drops nodes whenever `many` says so, a quarter more than those beyond `most`, until the table is gone. Nothing else is
+/// held meanwhile: the end of a mount waits for nobody here.
 pub(super) fn run(many: &Receiver<()>, nodes: &Weak<Inodes<Item>>, most: usize, device: &Device) {
-    let (mut by_node, at_once) = (true, most / 4);
+    let (mut by_node, spare) = (true, most / 4);
     while let (Ok(()), Some(nodes)) = (many.recv(), nodes.upgrade()) {
-        let idle = nodes.idle(at_once);
+        let before = nodes.len();
+        let idle = nodes.idle(before.saturating_sub(most) + spare);
         let outcome = if by_node { prune(device, &idle) } else { forget_names(device, &nodes, &idle) };
         match outcome {
             Err(error) if by_node && error.raw_os_error() == Some(libc::EINVAL) => {
@@ -30,8 +33,21 @@ pub(super) fn run(many: &Receiver<()>, nodes: &Weak<Inodes<Item>>, most: usize, 
             Err(error) => log::warn!("the kernel does not forget nodes: {error}"),
             Ok(()) => log::trace!("asked the kernel to forget {} nodes", idle.len()),
         }
-        // Of what was dropped is heard in a moment; what is kept all the same must not be asked for all the time.
-        nodes.report_from(most.max(nodes.len().saturating_sub(idle.len()) + at_once));
+        let asked = idle.len();
+        drop(idle);
+        wait_until(|| nodes.len() + asked / 2 <= before);
+        // What the kernel keeps all the same must not be asked for all the time.
+        nodes.report_from(most.max(nodes.len() + spare));
+    }
+}
+
+/// Of what was dropped other threads hear, in a moment.
+fn wait_until(is_done: impl Fn() -> bool) {
+    for _ in 0..LOOKS {
+        if is_done() {
+            return;
+        }
+        thread::sleep(BETWEEN_LOOKS);
     }
 }
 
@@ -52,5 +68,8 @@ fn forget_names(device: &Device, nodes: &Inodes<Item>, idle: &[Arc<Inode<Item>>]
     Ok(())
 }
 
+/// A tenth of a second in all.
+const LOOKS: usize = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// Longer lists would keep an unmount waiting.
 const IN_ONE_NOTICE: usize = 512;
