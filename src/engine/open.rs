@@ -95,8 +95,10 @@ impl Engine {
     /// Opens an encrypted object whose key the user `uid` may use now.
     fn open_object(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
         let (bucket, path) = (item.bucket()?, || item.path());
-        let object = self.acquire(item, access, uid)?;
-        let proven = object.prove(&bucket.asker(&path, uid)).and_then(|()| {
+        let (object, opened_now) = self.acquire_or_load(item, access, uid)?;
+        // What was opened now has used its key for this user.
+        let proven = if opened_now { Ok(()) } else { object.prove(&bucket.asker(&path, uid)) };
+        let proven = proven.and_then(|()| {
             if access == Access::Read { Ok(()) } else { bucket.require_writable_kind(object.mode().into()) }
         });
         match proven {
@@ -110,31 +112,43 @@ impl Engine {
 
     /// The open object, or the one that is opened now; whether its key may still be used is another question.
     pub(super) fn acquire(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, uid) {
+        Ok(self.acquire_or_load(item, access, uid)?.0)
+    }
+
+    /// The same, and whether it was opened now.
+    fn acquire_or_load(
+        &self,
+        item: &Item,
+        access: Access,
+        uid: Option<u32>,
+    ) -> Result<(Arc<LiveObject>, bool)> {
+        let load = || match self.load(item, access, uid) {
             Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
                 if self.is_leftover(item)? =>
             {
                 self.finish_birth(item)
             }
             loaded => loaded,
-        })?;
+        };
+        let (object, opened_now) = self.shared.objects.acquire_or_open(item.key(), load)?;
         if access == Access::ReadWrite
             && let Err(error) = object.make_writable(|| item.node().open(access))
         {
             self.release(item);
             return Err(error);
         }
-        Ok(object)
+        Ok((object, opened_now))
     }
 
     fn load(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<LiveObject> {
-        let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
-        if file.stat()?.nlink == 0 {
+        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
+        let (file, stat) = node.open_and_stat(access)?;
+        if stat.nlink == 0 {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
         let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
-        LiveObject::open(bucket, node, file, (opening, uid), budget, peers)
+        LiveObject::open(bucket, node, (file, &stat), (opening, uid), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none

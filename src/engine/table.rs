@@ -40,20 +40,29 @@ impl ObjectTable {
     }
 
     /// The open object with this identity, counted as opened once more, or the one that `open` yields.
-    ///
-    /// `open` runs without any lock held; meanwhile other opens of the same object wait.
     pub(super) fn acquire(
         &self,
         key: NodeKey,
         open: impl FnOnce() -> Result<LiveObject>,
     ) -> Result<Arc<LiveObject>> {
+        Ok(self.acquire_or_open(key, open)?.0)
+    }
+
+    /// The same, and whether it is the one that `open` has yielded now.
+    ///
+    /// `open` runs without any lock held; meanwhile other opens of the same object wait.
+    pub(super) fn acquire_or_open(
+        &self,
+        key: NodeKey,
+        open: impl FnOnce() -> Result<LiveObject>,
+    ) -> Result<(Arc<LiveObject>, bool)> {
         let shard = self.shard(key);
         let mut slots = shard.lock();
         loop {
             match slots.get_mut(&key) {
                 Some(Slot::Open { object, opens }) => {
                     *opens += 1;
-                    return Ok(object.clone());
+                    return Ok((object.clone(), false));
                 }
                 Some(Slot::Opening { awaited }) => {
                     *awaited = true;
@@ -67,7 +76,7 @@ impl ObjectTable {
         let mut landing = Landing { shard, key, object: None };
         let object = Arc::new(open()?);
         landing.object = Some(object.clone());
-        Ok(object)
+        Ok((object, true))
     }
 
     /// The open object with this identity, not counted.

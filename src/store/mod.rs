@@ -226,7 +226,11 @@ pub trait Node: Any + Send + Sync {
     /// Target of a symbolic link.
     fn read_link(&self) -> io::Result<OsString>;
     /// Opens a regular file.
-    fn open(&self, access: Access) -> io::Result<FileRef>;
+    fn open(&self, access: Access) -> io::Result<FileRef> {
+        Ok(self.open_and_stat(access)?.0)
+    }
+    /// The same, with its attributes as they were then.
+    fn open_and_stat(&self, access: Access) -> io::Result<(FileRef, Stat)>;
     /// Counts of the file system below.
     fn space(&self) -> io::Result<Space>;
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     name::FileName,
-    store::{Access, Kind, NodeKey, Stat},
+    store::{Access, File, Kind, NodeKey, Stat},
 };
 
 /// A file, directory or special node at or below the root directory.
@@ -99,7 +99,7 @@ impl LocalNode {
     }
 
     /// The regular file, opened by its name, where that is the shorter way and leads to it; needs no handle.
-    pub(super) fn open_by_name(&self, access: Access) -> io::Result<Option<LocalFile>> {
+    pub(super) fn open_by_name(&self, access: Access) -> io::Result<Option<(LocalFile, Stat)>> {
         if self.open_handle().is_some() {
             return Ok(None);
         }
@@ -107,7 +107,8 @@ impl LocalNode {
         let dir = place.dir.fd()?;
         let opened = self.handles.with_room(|| LocalFile::open_at(&*dir, &place.name, access));
         // Whatever is wrong, the way through the handle finds it out.
-        Ok(opened.ok().filter(|file| file.key().is_ok_and(|key| key == self.key)))
+        let seen = opened.and_then(|file| file.stat().map(|stat| (file, stat)));
+        Ok(seen.ok().filter(|(_, stat)| stat.key == self.key))
     }
 
     /// Current attributes: one system call, when this node or its parent is open.
