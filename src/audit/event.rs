@@ -166,13 +166,14 @@ macro_rules! events {
 events! {
     "s3.amazonaws.com":
         PutObject GetObject DeleteObject CopyObject RenameObject ListBucket CreateBucket DeleteBucket
-        PutBucketPolicy DeleteBucketPolicy PutBucketEncryption DeleteBucketEncryption UpdateObjectEncryption;
+        PutBucketPolicy DeleteBucketPolicy PutBucketEncryption DeleteBucketEncryption UpdateObjectEncryption
+        JobCreated JobStatusChanged;
     "kms.amazonaws.com":
         GenerateDataKey Encrypt Decrypt ReEncrypt CreateKey CreateAlias UpdateAlias DeleteAlias EnableKey DisableKey
         ScheduleKeyDeletion CancelKeyDeletion RotateKeyOnDemand EnableKeyRotation DisableKeyRotation
-        ImportKeyMaterial;
+        ImportKeyMaterial PutKeyPolicy CreateGrant RevokeGrant;
     "cloudtrail.amazonaws.com": CreateTrail StartLogging StopLogging;
-    "strongroom": RotateLog EventsLost ExportKeyBackup;
+    "strongroom": RotateLog EventsLost ExportKeyBackup DeleteKeyPolicy;
 }
 
 impl Actor {

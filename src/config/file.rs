@@ -125,6 +125,7 @@ mod tests {
             ("[mount]\nthreads = true", "expected `auto`, or 1 to 64"),
             ("[mount]\ninode_cache = 999", "`inode_cache` is too small: write 1000 or more"),
             ("[policy]\naccount = \"12\"", "`12` is not an account id"),
+            ("[policy]\nregion = \"EU\"", "line 2, column 10: "),
             ("[log]\nlevel = \"loud\"", "unknown variant `loud`"),
             ("[secrets]\n", "unknown field `secrets`"),
             ("[mount\n", "line 1, column "),

@@ -3,20 +3,30 @@
 //! `config/strongroom.toml` is the one place where options and defaults are described; a test holds
 //! [`Config::default`] to it. This room reads files and nothing else: it never mounts, unlocks or logs.
 
+mod account;
+mod choice;
 mod file;
 mod identity;
 mod inode_cache;
 mod options;
+mod region;
 mod size;
 mod span;
+mod threads;
 
+pub use account::AccountId;
+pub use choice::{
+    AuditFail, AuditSwitch, AuditSync, DefaultEncryption, JournalSwitch, LogLevel, PolicyMode,
+    RequestBucketKey, RequestEncryption, Switch, Transport,
+};
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use identity::Identity;
 pub use inode_cache::InodeCache;
 pub use options::{
-    AccountId, AuditFail, AuditOptions, AuditSwitch, AuditSync, BucketOptions, Config, DefaultEncryption,
-    EngineOptions, JournalSwitch, LogLevel, LogOptions, MemoryOptions, MountOptions, PolicyMode,
-    PolicyOptions, Profile, RequestBucketKey, RequestEncryption, Switch, Threads, Transport, UnlockOptions,
+    AuditOptions, BucketOptions, Config, EngineOptions, LogOptions, MemoryOptions, MountOptions,
+    PolicyOptions, Profile, UnlockOptions,
 };
+pub use region::Region;
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};
+pub use threads::Threads;

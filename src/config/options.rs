@@ -1,13 +1,14 @@
 //! The options. Their meaning and defaults are described in `config/strongroom.toml`, not here.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, Visitor},
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{
+    AccountId, AuditFail, AuditSwitch, AuditSync, ByteSize, DefaultEncryption, Identity, InodeCache,
+    JournalSwitch, LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads,
+    Timeout, Transport, parse_block_size,
 };
-
-use super::{ByteSize, Identity, InodeCache, Span, Timeout, parse_block_size};
 use crate::{keys::ProviderSettings, object::BlockSize};
 
 /// Every option.
@@ -125,6 +126,8 @@ pub struct EngineOptions {
 pub struct PolicyOptions {
     /// Account id in ARNs.
     pub account: AccountId,
+    /// Region in ARNs of keys, and of the service that uses them.
+    pub region: Region,
     /// What decides where no policy does.
     pub mode: PolicyMode,
 }
@@ -141,17 +144,6 @@ pub struct Profile {
     pub sse_context: BTreeMap<String, String>,
     #[serde(default)]
     pub sse_bucket_key: RequestBucketKey,
-}
-
-/// What decides where no policy does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyMode {
-    /// The permissions of files.
-    #[default]
-    Open,
-    /// Nothing: what no policy allows is denied.
-    Closed,
 }
 
 /// What is logged.
@@ -194,164 +186,6 @@ pub struct AuditOptions {
     pub keep_files: u32,
     /// Whether the system journal gets every line, too.
     pub journald: bool,
-}
-
-/// Whether there is an audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditSwitch {
-    /// One is kept.
-    On,
-    /// None is written.
-    Off,
-    /// One that was begun is continued.
-    Auto,
-}
-
-/// What becomes of requests whose event cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditFail {
-    /// They go on.
-    Open,
-    /// They fail.
-    Closed,
-}
-
-/// When lines are handed to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditSync {
-    /// With each batch.
-    Batch,
-    /// When the system likes.
-    Never,
-}
-
-/// A number of worker threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    /// One per processor, 2 to 16.
-    Auto,
-    /// This many, 1 to 64.
-    Exactly(u8),
-}
-
-/// Encryption that each creation asks for, as `x-amz-server-side-encryption` does in S3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum RequestEncryption {
-    /// Ask for `AES256`.
-    #[serde(rename = "AES256")]
-    #[value(name = "AES256")]
-    Aes256,
-    /// Ask for `aws:kms`.
-    #[serde(rename = "aws:kms")]
-    #[value(name = "aws:kms")]
-    Kms,
-    /// Ask for `aws:kms:dsse`.
-    #[serde(rename = "aws:kms:dsse")]
-    #[value(name = "aws:kms:dsse")]
-    DualKms,
-    /// Bring the customer's own key (SSE-C).
-    #[serde(rename = "customer")]
-    #[value(name = "customer")]
-    Customer,
-    /// Ask for what the bucket has as its default.
-    #[serde(rename = "bucket-default")]
-    #[value(name = "bucket-default")]
-    BucketDefault,
-    /// Ask for nothing: strict policies refuse it, else the bucket's default applies.
-    #[serde(rename = "none")]
-    #[value(name = "none")]
-    None,
-}
-
-/// How requests come from the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// Over `io_uring` where the kernel offers it.
-    Auto,
-    /// Over `/dev/fuse` alone.
-    Classic,
-    /// Over `io_uring`, or not at all.
-    Uring,
-}
-
-/// Encryption of objects whose creation asked for nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum DefaultEncryption {
-    /// `AES256` (SSE-S3).
-    #[serde(rename = "AES256")]
-    #[value(name = "AES256")]
-    Aes256,
-    /// `aws:kms` (SSE-KMS).
-    #[serde(rename = "aws:kms")]
-    #[value(name = "aws:kms")]
-    Kms,
-    /// `aws:kms:dsse` (DSSE-KMS).
-    #[serde(rename = "aws:kms:dsse")]
-    #[value(name = "aws:kms:dsse")]
-    DualKms,
-    /// Plain files.
-    #[serde(rename = "none")]
-    #[value(name = "none")]
-    None,
-}
-
-/// What each creation says about bucket keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RequestBucketKey {
-    /// Nothing: the bucket's default decides.
-    #[default]
-    Default,
-    /// Use one.
-    On,
-    /// Ask the key service for each object.
-    Off,
-}
-
-/// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// On.
-    On,
-    /// Off.
-    Off,
-}
-
-/// Whether a bucket has a journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum JournalSwitch {
-    /// What was synced survives a power cut in the middle of overwriting it.
-    On,
-    /// Overwritten in place: faster where much is synced, not safe in a power cut.
-    Off,
-}
-
-/// A 12-digit account id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AccountId(String);
-
-/// Least severity that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// What failed.
-    Error,
-    /// And what looks wrong.
-    Warn,
-    /// And what happens.
-    #[default]
-    Info,
-    /// And how.
-    Debug,
 }
 
 impl Default for MountOptions {
@@ -419,91 +253,6 @@ impl Default for AuditOptions {
     }
 }
 
-impl Default for AccountId {
-    fn default() -> Self {
-        Self("000000000000".to_owned())
-    }
-}
-
-impl AccountId {
-    /// The 12 digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for AccountId {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self(text))
-        } else {
-            Err(format!("`{text}` is not an account id: write 12 digits"))
-        }
-    }
-}
-
-impl From<AccountId> for String {
-    fn from(account: AccountId) -> Self {
-        account.0
-    }
-}
-
-impl Switch {
-    /// Whether it is on.
-    pub fn is_on(self) -> bool {
-        self == Self::On
-    }
-}
-
-impl From<Switch> for RequestBucketKey {
-    fn from(switch: Switch) -> Self {
-        if switch.is_on() { Self::On } else { Self::Off }
-    }
-}
-
-impl Threads {
-    /// The number, unless it is left to the machine.
-    pub fn count(self) -> Option<usize> {
-        match self {
-            Self::Auto => None,
-            Self::Exactly(count) => Some(count.into()),
-        }
-    }
-}
-
-impl FromStr for Threads {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let count = text.parse().ok().filter(|count| (1..=64).contains(count)).map(Self::Exactly);
-        let auto = (text == "auto").then_some(Self::Auto);
-        auto.or(count).ok_or_else(|| format!("`{text}` is not a number of threads: write `auto`, or 1 to 64"))
-    }
-}
-
-impl fmt::Display for Threads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Exactly(count) => count.fmt(f),
-        }
-    }
-}
-
-impl From<LogLevel> for log::LevelFilter {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Off => Self::Off,
-            LogLevel::Error => Self::Error,
-            LogLevel::Warn => Self::Warn,
-            LogLevel::Info => Self::Info,
-            LogLevel::Debug => Self::Debug,
-        }
-    }
-}
-
 /// Reads and writes a type through its text form.
 macro_rules! as_text {
     ($($type:ty),+) => { $(
@@ -521,37 +270,6 @@ macro_rules! as_text {
     )+ };
 }
 as_text!(ByteSize, Span, Timeout);
-
-impl Serialize for Threads {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A number may stand without quotes.
-impl<'de> Deserialize<'de> for Threads {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberOrWord)
-    }
-}
-
-struct NumberOrWord;
-
-impl Visitor<'_> for NumberOrWord {
-    type Value = Threads;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`auto`, or 1 to 64")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Threads, E> {
-        word.parse().map_err(E::custom)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Threads, E> {
-        number.to_string().parse().map_err(E::custom)
-    }
-}
 
 fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
     parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)

@@ -2,14 +2,20 @@
 
 use std::{
     io::ErrorKind,
+    os::unix::net::UnixStream,
     sync::{Arc, Weak},
     time::Duration,
 };
 
+use rustix::net::UCred;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status};
+use super::{
+    job,
+    message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status},
+    server::Host,
+};
 use crate::{
     engine::{Engine, EngineError},
     keys::{CustomerKey, CustomerScope, KeyId},
@@ -20,18 +26,21 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Served {
     engine: Weak<Engine>,
-    /// Makes the faces of the engine drop the plaintext that they cache.
-    forget: Arc<dyn Fn() + Send + Sync>,
+    host: Arc<dyn Host>,
 }
 
 impl Served {
-    pub(super) fn new(engine: &Arc<Engine>, forget: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { engine: Arc::downgrade(engine), forget: Arc::new(forget) }
+    pub(super) fn new(engine: &Arc<Engine>, host: impl Host + 'static) -> Self {
+        Self { engine: Arc::downgrade(engine), host: Arc::new(host) }
     }
 }
 
-/// Does what `request` asks of the engine.
-pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused> {
+/// Does what the `client` asks of the engine.
+pub(super) fn answer(
+    served: &Served,
+    client: (&UnixStream, UCred),
+    request: Request,
+) -> Result<Value, Refused> {
     let Some(engine) = served.engine.upgrade() else {
         return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
     };
@@ -44,7 +53,7 @@ pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused
         }
         Request::DeleteBucket { name } => value(&engine.delete_bucket(&BucketName::parse(&name)?)?),
         Request::RefreshKeys => value(&refresh(&engine)?),
-        Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.forget)?),
+        Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.host)?),
         Request::AddCustomerKeys { scope, keys, ttl } => {
             value(&add_customer_keys(&engine, &scope.into(), &keys, ttl)?)
         }
@@ -55,6 +64,7 @@ pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused
             scopes.sort();
             value(&scopes)
         }
+        Request::Job(job) => value(&job::run(&engine, &*served.host, client, &job)?),
     }
 }
 
@@ -74,16 +84,16 @@ fn refresh(engine: &Arc<Engine>) -> Result<(), Refused> {
 /// Cuts off what is open with `key`, which must not be usable any more: that is what files are told.
 ///
 /// Caches are emptied before as well, so that what the kernel has not written yet is not lost.
-fn revoke(engine: &Arc<Engine>, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
+fn revoke(engine: &Arc<Engine>, key: &KeyId, host: &dyn Host) -> Result<usize, Refused> {
     refresh(engine)?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
     let Err(why) = state.check_unwrap(key.as_str()) else {
         let message = format!("key `{key}` is {}: disable it before its files are cut off", state.label());
         return Err(Refused::new(Failure::BadRequest, message));
     };
-    forget();
+    host.forget();
     let cut = engine.revoke_key(key, &why);
-    forget();
+    host.forget();
     Ok(cut)
 }
 
@@ -116,6 +126,7 @@ impl From<EngineError> for Refused {
                 ErrorKind::DirectoryNotEmpty => Failure::NotEmpty,
                 _ => Failure::Other,
             },
+            EngineError::JobRuns { .. } => Failure::Busy,
             EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::BucketKey(_) => {
                 Failure::Damaged
             }

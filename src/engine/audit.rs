@@ -33,6 +33,11 @@ impl Recorder {
     pub(super) fn new(log: Arc<AuditLog>) -> Self {
         Self { log, programs: Programs::default() }
     }
+
+    /// The log.
+    pub(super) fn log(&self) -> &AuditLog {
+        &self.log
+    }
 }
 
 /// An object that a request is about.
@@ -234,7 +239,7 @@ impl Engine {
         event
     }
 
-    fn actor(&self, caller: &Caller) -> Actor {
+    pub(super) fn actor(&self, caller: &Caller) -> Actor {
         let principal = self.shared.admission.principals().of(caller);
         let programs = self.shared.recorder.as_ref().map(|recorder| &recorder.programs);
         let pid = Some(caller.pid).filter(|pid| *pid != 0);
@@ -285,7 +290,7 @@ fn say_what_was_named(event: &mut Event, file: Option<&OpenFile>, named: &Encryp
 }
 
 /// Says which KMS key protects an object, as far as its records tell.
-fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
+pub(super) fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
     let (identity, section) = object.identity_and_keys();
     let Some(record) = section.find(RecordType::DataKey1) else { return };
     let master = section.find(RecordType::EmbeddedBucketKey).unwrap_or(record);
@@ -344,7 +349,7 @@ fn access(flags: OpenFlags) -> &'static str {
     }
 }
 
-fn applied(mode: SseMode, named: bool) -> SseApplied {
+pub(super) fn applied(mode: SseMode, named: bool) -> SseApplied {
     match (mode, named) {
         (SseMode::S3, false) => SseApplied::Default_SSE_S3,
         (SseMode::S3, true) => SseApplied::SSE_S3,
@@ -357,10 +362,11 @@ fn applied(mode: SseMode, named: bool) -> SseApplied {
 }
 
 /// Says why a request failed, and whether that was a refusal.
-fn blame(event: &mut Event, error: &EngineError) {
+pub(super) fn blame(event: &mut Event, error: &EngineError) {
     let code = match error {
         EngineError::Denied(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Blocked { .. }
         | EngineError::Retained { .. }
         | EngineError::ReadOnly(_)
@@ -393,6 +399,7 @@ fn blame(event: &mut Event, error: &EngineError) {
         },
         EngineError::ReadOnly(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Retained { .. }
         | EngineError::Blocked { .. } => Decision::Deny { statement: None },
         _ => Decision::Allow,

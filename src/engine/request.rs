@@ -13,6 +13,13 @@ pub struct Caller {
     pub umask: u32,
 }
 
+impl Caller {
+    /// Whether this program asks on behalf of whoever runs it. The kernel never asks for its own daemon.
+    pub(super) fn is_own(&self) -> bool {
+        self.pid == std::process::id()
+    }
+}
+
 /// Attributes to change; `None` and `Keep` leave as is.
 #[derive(Debug, Clone, Copy)]
 pub struct SetAttr {

@@ -7,140 +7,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::encryption::EncryptionType;
+use super::{BucketEncryption, DefaultEncryption, EncryptionType};
 use crate::{
     crypto,
     envelope::{Id, WrappedKey},
-    keys::{BucketRoot, KeyName},
+    keys::BucketRoot,
     object::{BlockSize, Geometry},
 };
-
-/// What happens to an object whose request names no encryption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "algorithm", deny_unknown_fields)]
-pub enum DefaultEncryption {
-    /// SSE-S3.
-    #[serde(rename = "AES256")]
-    Aes256,
-    /// SSE-KMS.
-    #[serde(rename = "aws:kms")]
-    Kms {
-        /// The key; `alias/aws/s3` without one. An alias is followed anew for each object.
-        #[serde(with = "key_name")]
-        key: Option<KeyName>,
-        /// Whether data keys are wrapped by bucket keys unless the request says otherwise.
-        bucket_key: bool,
-    },
-    /// DSSE-KMS, in buckets with room for two layers.
-    #[serde(rename = "aws:kms:dsse")]
-    DualKms {
-        /// The key, as for SSE-KMS.
-        #[serde(with = "key_name")]
-        key: Option<KeyName>,
-    },
-    /// It is stored as it is.
-    #[serde(rename = "none")]
-    None,
-}
-
-impl DefaultEncryption {
-    /// The default called `algorithm`; a key or a bucket-key setting only where that has one.
-    pub fn new(
-        algorithm: EncryptionType,
-        key: Option<KeyName>,
-        bucket_key: Option<bool>,
-    ) -> Result<Self, ConfigurationError> {
-        let what = key.as_ref().map(|_| "a KMS key").or(bucket_key.map(|_| "a bucket-key setting"));
-        Ok(match algorithm {
-            EncryptionType::Kms => Self::Kms { key, bucket_key: bucket_key.unwrap_or(true) },
-            EncryptionType::DualKms if bucket_key.is_some() => {
-                return Err(ConfigurationError::BucketKeyForDual);
-            }
-            EncryptionType::DualKms => Self::DualKms { key },
-            EncryptionType::Customer => return Err(ConfigurationError::CustomerDefault),
-            EncryptionType::Aes256 | EncryptionType::None => match what {
-                Some(what) => return Err(ConfigurationError::NeedsKms { what }),
-                None if algorithm == EncryptionType::Aes256 => Self::Aes256,
-                None => Self::None,
-            },
-        })
-    }
-
-    /// The encryption that it stands for.
-    pub fn kind(&self) -> EncryptionType {
-        match self {
-            Self::Aes256 => EncryptionType::Aes256,
-            Self::Kms { .. } => EncryptionType::Kms,
-            Self::DualKms { .. } => EncryptionType::DualKms,
-            Self::None => EncryptionType::None,
-        }
-    }
-
-    /// The value of the `x-amz-server-side-encryption` header that it stands for.
-    pub fn header(&self) -> Option<&'static str> {
-        self.kind().header()
-    }
-
-    /// The key that it names.
-    pub fn key(&self) -> Option<&KeyName> {
-        match self {
-            Self::Kms { key, .. } | Self::DualKms { key } => key.as_ref(),
-            Self::Aes256 | Self::None => None,
-        }
-    }
-}
-
-/// What a bucket does with requests for encryption. Changes touch new objects only.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html>
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketEncryption {
-    /// Encryption of objects whose request names none.
-    pub default: DefaultEncryption,
-    /// What no object may be written with.
-    pub blocked: BTreeSet<EncryptionType>,
-}
-
-impl BucketEncryption {
-    /// That of a new bucket: customer keys are blocked, as on S3.
-    pub fn new(default: DefaultEncryption) -> Self {
-        Self { default, blocked: [EncryptionType::Customer].into() }
-    }
-
-    /// Whether it makes sense in a bucket of this geometry: a default that is not blocked and that has the layers it needs.
-    pub fn check(&self, geometry: &Geometry) -> Result<(), ConfigurationError> {
-        let kind = self.default.kind();
-        if self.blocked.contains(&kind) {
-            return Err(ConfigurationError::BlockedDefault(kind));
-        }
-        if kind == EncryptionType::DualKms && !geometry.wide() {
-            return Err(ConfigurationError::NotDual);
-        }
-        Ok(())
-    }
-}
-
-/// Why an encryption configuration was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigurationError {
-    /// Something that only the KMS modes have.
-    #[error("{what} is given, but the encryption is not `aws:kms`: name that, or leave it out")]
-    NeedsKms {
-        /// What is given.
-        what: &'static str,
-    },
-    /// Bucket keys for the mode that has none.
-    #[error("bucket keys do not go with `aws:kms:dsse`: leave the setting out")]
-    BucketKeyForDual,
-    /// SSE-C as default.
-    #[error("customer keys (SSE-C) cannot be a default: nobody would bring the key; name another encryption")]
-    CustomerDefault,
-    /// The default would refuse every request that names nothing.
-    #[error("`{0}` is blocked in this bucket and cannot be its default: unblock it, or choose another")]
-    BlockedDefault(EncryptionType),
-    /// No room for a second layer.
-    #[error("the bucket has no room for a second layer: make one with `bucket create --dual-layer`")]
-    NotDual,
-}
 
 /// Whether commits of synced objects go through a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -201,32 +74,7 @@ struct File {
     mac: String,
 }
 
-/// The file of version 1: two defaults, and nothing blocked but what did not exist.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FirstFile {
-    format: String,
-    version: u32,
-    bucket_id: Id,
-    block_size: u64,
-    wide: bool,
-    default_encryption: FirstDefault,
-    plaintext_allowed: bool,
-    journal: JournalMode,
-    root: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    mac: String,
-}
-
-#[derive(Serialize, Deserialize)]
-enum FirstDefault {
-    #[serde(rename = "AES256")]
-    Aes256,
-    #[serde(rename = "none")]
-    None,
-}
-
-/// What tells one version of the file from another.
+/// What every version of the file begins with.
 #[derive(Deserialize)]
 struct Head {
     format: String,
@@ -241,8 +89,8 @@ pub enum SettingsError {
         "the settings file is damaged ({0}): restore `.eob/bucket` of this bucket from a copy of the store"
     )]
     Damaged(String),
-    /// From the future.
-    #[error("the settings file has version {0}: use a newer strongroom")]
+    /// Of another version.
+    #[error("the settings file has version {0}, and this strongroom reads {VERSION}: use one that reads it")]
     Version(u32),
     /// Altered, or of another store.
     #[error("the settings file was altered: its MAC does not match")]
@@ -256,7 +104,6 @@ pub enum SettingsError {
 pub(super) const MAX_SETTINGS: usize = 64 * 1024;
 const FORMAT: &str = "strongroom-bucket";
 const VERSION: u32 = 2;
-const FIRST_VERSION: u32 = 1;
 
 impl Settings {
     /// Settings of a new bucket.
@@ -302,21 +149,20 @@ impl Settings {
         if head.format != FORMAT {
             return Err(damaged(format!("its format is `{}`", head.format)));
         }
-        match head.version {
-            VERSION => {
-                let mut file: File = serde_json::from_slice(bytes).map_err(damaged)?;
-                let proof = std::mem::take(&mut file.mac);
-                let (root, wrapped) = prove(&file, (&file.root, file.bucket_id), &proof, open)?;
-                Ok((file.read()?, root, wrapped))
-            }
-            FIRST_VERSION => {
-                let mut file: FirstFile = serde_json::from_slice(bytes).map_err(damaged)?;
-                let proof = std::mem::take(&mut file.mac);
-                let (root, wrapped) = prove(&file, (&file.root, file.bucket_id), &proof, open)?;
-                Ok((File::from(file).read()?, root, wrapped))
-            }
-            other => Err(SettingsError::Version(other)),
+        if head.version != VERSION {
+            return Err(SettingsError::Version(head.version));
         }
+        let mut file: File = serde_json::from_slice(bytes).map_err(damaged)?;
+        let proof = std::mem::take(&mut file.mac);
+        let record = hex::decode(&file.root).map_err(damaged)?;
+        let mut rest = record.as_slice();
+        let wrapped = WrappedKey::decode(&mut rest).map_err(damaged)?;
+        let root = open(&wrapped, file.bucket_id)?;
+        let proof = hex::decode(proof).map_err(damaged)?;
+        if !rest.is_empty() || !crypto::equal(&mac(&file, &root), &proof) {
+            return Err(SettingsError::Mac);
+        }
+        Ok((file.read()?, root, wrapped))
     }
 }
 
@@ -336,49 +182,8 @@ impl File {
     }
 }
 
-impl From<FirstFile> for File {
-    fn from(first: FirstFile) -> Self {
-        let default = match first.default_encryption {
-            FirstDefault::Aes256 => DefaultEncryption::Aes256,
-            FirstDefault::None => DefaultEncryption::None,
-        };
-        let BucketEncryption { default, blocked } = BucketEncryption::new(default);
-        Self {
-            format: first.format,
-            version: VERSION,
-            bucket_id: first.bucket_id,
-            block_size: first.block_size,
-            wide: first.wide,
-            default_encryption: default,
-            blocked_encryption: blocked,
-            plaintext_allowed: first.plaintext_allowed,
-            journal: first.journal,
-            root: first.root,
-            mac: String::new(),
-        }
-    }
-}
-
-/// Unwraps the root secret and checks that `file`, whose MAC was taken out, is authentic.
-fn prove(
-    file: &impl Serialize,
-    (record, id): (&str, Id),
-    proof: &str,
-    open: impl FnOnce(&WrappedKey, Id) -> Result<BucketRoot, crate::keys::KeyError>,
-) -> Result<(BucketRoot, WrappedKey), SettingsError> {
-    let record = hex::decode(record).map_err(damaged)?;
-    let mut rest = record.as_slice();
-    let wrapped = WrappedKey::decode(&mut rest).map_err(damaged)?;
-    let root = open(&wrapped, id)?;
-    let proof = hex::decode(proof).map_err(damaged)?;
-    if !rest.is_empty() || !crypto::equal(&mac(file, &root), &proof) {
-        return Err(SettingsError::Mac);
-    }
-    Ok((root, wrapped))
-}
-
 /// HMAC over the compact JSON of the file without its MAC.
-fn mac(file: &impl Serialize, root: &BucketRoot) -> [u8; 32] {
+fn mac(file: &File, root: &BucketRoot) -> [u8; 32] {
     let body = serde_json::to_vec(file).expect("plain fields always serialise");
     crypto::hmac_sha256(root.settings_mac_key().expose(), &[&body])
 }
@@ -401,25 +206,6 @@ mod block_size {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
         let bytes = u64::deserialize(deserializer)?;
         BlockSize::from_bytes(bytes).ok_or_else(|| D::Error::custom("a block has 4 KiB to 1 MiB"))
-    }
-}
-
-/// A key by its name, as text.
-mod key_name {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    use crate::keys::KeyName;
-
-    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(key: &Option<KeyName>, serializer: S) -> Result<S::Ok, S::Error> {
-        key.as_ref().map(ToString::to_string).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<KeyName>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
     }
 }
 
@@ -453,17 +239,6 @@ mod tests {
         Settings::new(id, new, false)
     }
 
-    fn defaults() -> Vec<DefaultEncryption> {
-        let key = || Some("alias/backups".parse().unwrap());
-        vec![
-            DefaultEncryption::Aes256,
-            DefaultEncryption::Kms { key: None, bucket_key: true },
-            DefaultEncryption::Kms { key: key(), bucket_key: false },
-            DefaultEncryption::DualKms { key: key() },
-            DefaultEncryption::None,
-        ]
-    }
-
     #[test]
     fn row_i1_every_default_comes_back_and_no_byte_of_it_can_be_changed() {
         let id = Id::random().unwrap();
@@ -472,7 +247,7 @@ mod tests {
             Settings::decode(bytes, |wrapped, id| BucketRoot::open(wrapped, id, &keyring))
                 .map(|(settings, ..)| settings)
         };
-        for default in defaults() {
+        for default in DefaultEncryption::samples() {
             let mut settings = settings(id, default);
             settings.encryption.blocked.insert(EncryptionType::None);
             let bytes = settings.encode(&root, &wrapped);
@@ -487,69 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_the_first_version_are_read_with_customer_keys_blocked() {
+    fn a_file_of_another_version_or_format_is_refused_before_any_key_is_asked_for() {
         let id = Id::random().unwrap();
-        let (_dir, keyring, root, wrapped) = made(id);
-        let mut record = Vec::new();
-        wrapped.encode(&mut record);
-        let mut file = FirstFile {
-            format: FORMAT.to_owned(),
-            version: FIRST_VERSION,
-            bucket_id: id,
-            block_size: 4096,
-            wide: true,
-            default_encryption: FirstDefault::None,
-            plaintext_allowed: true,
-            journal: JournalMode::On,
-            root: hex::encode(record),
-            mac: String::new(),
-        };
-        file.mac = hex::encode(mac(&file, &root));
-        let read = |file: &FirstFile| {
-            let bytes = serde_json::to_vec(file).unwrap();
-            Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, &keyring))
-                .map(|(settings, ..)| settings)
-        };
-        assert_eq!(read(&file), Ok(settings(id, DefaultEncryption::None)));
-        file.version = 3;
-        assert_eq!(read(&file), Err(SettingsError::Version(3)));
-        (file.version, file.default_encryption) = (FIRST_VERSION, FirstDefault::Aes256);
-        assert_eq!(read(&file), Err(SettingsError::Mac));
-    }
-
-    #[test]
-    fn row_f9_customer_keys_and_row_e7_misplaced_bucket_keys_are_no_default() {
-        let key = || Some("alias/k".parse().unwrap());
-        for (algorithm, key, bucket_key) in [
-            (EncryptionType::Customer, None, None),
-            (EncryptionType::Aes256, key(), None),
-            (EncryptionType::Aes256, None, Some(true)),
-            (EncryptionType::None, key(), None),
-            (EncryptionType::DualKms, key(), Some(true)),
-        ] {
-            assert!(DefaultEncryption::new(algorithm, key, bucket_key).is_err(), "{algorithm}");
-        }
-        for default in defaults() {
-            let bucket_key = match &default {
-                DefaultEncryption::Kms { bucket_key, .. } => Some(*bucket_key),
-                _ => None,
-            };
-            let again = DefaultEncryption::new(default.kind(), default.key().cloned(), bucket_key);
-            assert_eq!(again, Ok(default));
-        }
-    }
-
-    #[test]
-    fn row_i7_a_blocked_type_and_row_g1_a_missing_second_layer_are_no_default() {
-        let (single, dual) =
-            (Geometry::new(BlockSize::DEFAULT, false), Geometry::new(BlockSize::DEFAULT, true));
-        let dsse = BucketEncryption::new(DefaultEncryption::DualKms { key: None });
-        assert_eq!(dsse.check(&single), Err(ConfigurationError::NotDual));
-        assert_eq!(dsse.check(&dual), Ok(()));
-        let mut plain = BucketEncryption::new(DefaultEncryption::None);
-        assert_eq!(plain.check(&single), Ok(()));
-        plain.blocked.insert(EncryptionType::None);
-        let refused = Err(ConfigurationError::BlockedDefault(EncryptionType::None));
-        assert_eq!(plain.check(&single), refused);
+        let (_dir, _keyring, root, wrapped) = made(id);
+        let text =
+            String::from_utf8(settings(id, DefaultEncryption::Aes256).encode(&root, &wrapped)).unwrap();
+        let decode = |text: &str| Settings::decode(text.as_bytes(), |_, _| unreachable!()).map(drop);
+        let later = text.replace("\"version\": 2", "\"version\": 3");
+        assert_eq!(decode(&later), Err(SettingsError::Version(3)));
+        let other = text.replace(FORMAT, "something");
+        assert!(matches!(decode(&other), Err(SettingsError::Damaged(_))));
     }
 }

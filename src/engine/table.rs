@@ -40,29 +40,20 @@ impl ObjectTable {
     }
 
     /// The open object with this identity, counted as opened once more, or the one that `open` yields.
+    ///
+    /// `open` runs without any lock held; meanwhile other opens of the same object wait.
     pub(super) fn acquire(
         &self,
         key: NodeKey,
         open: impl FnOnce() -> Result<LiveObject>,
     ) -> Result<Arc<LiveObject>> {
-        Ok(self.acquire_or_open(key, open)?.0)
-    }
-
-    /// The same, and whether it is the one that `open` has yielded now.
-    ///
-    /// `open` runs without any lock held; meanwhile other opens of the same object wait.
-    pub(super) fn acquire_or_open(
-        &self,
-        key: NodeKey,
-        open: impl FnOnce() -> Result<LiveObject>,
-    ) -> Result<(Arc<LiveObject>, bool)> {
         let shard = self.shard(key);
         let mut slots = shard.lock();
         loop {
             match slots.get_mut(&key) {
                 Some(Slot::Open { object, opens }) => {
                     *opens += 1;
-                    return Ok((object.clone(), false));
+                    return Ok(object.clone());
                 }
                 Some(Slot::Opening { awaited }) => {
                     *awaited = true;
@@ -76,7 +67,7 @@ impl ObjectTable {
         let mut landing = Landing { shard, key, object: None };
         let object = Arc::new(open()?);
         landing.object = Some(object.clone());
-        Ok((object, true))
+        Ok(object)
     }
 
     /// The open object with this identity, not counted.
@@ -84,6 +75,15 @@ impl ObjectTable {
         match self.shard(key).lock().get(&key) {
             Some(Slot::Open { object, .. }) => Some(object.clone()),
             _ => None,
+        }
+    }
+
+    /// Whether anybody has the object with this identity open.
+    pub(super) fn is_open(&self, key: NodeKey) -> bool {
+        match self.shard(key).lock().get(&key) {
+            Some(Slot::Open { opens, .. }) => *opens > 0,
+            Some(Slot::Opening { .. }) => true,
+            None => false,
         }
     }
 

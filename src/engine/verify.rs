@@ -6,6 +6,7 @@ use super::{
     Bucket, Engine, EngineError, Item, Result,
     item::Form,
     live::{LiveObject, Opening, read_header},
+    wraps::Whom,
 };
 use crate::{
     envelope::RecordType,
@@ -222,7 +223,14 @@ impl Engine {
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
         let (bucket, node) = (bucket.clone(), item.node().clone());
-        LiveObject::open(bucket, node, (file, &stat), (Opening::Verifying, None), budget, peers)
+        LiveObject::open(
+            bucket,
+            node,
+            (file, &stat),
+            (Opening::Verifying, Whom::Administrator),
+            budget,
+            peers,
+        )
     }
 }
 

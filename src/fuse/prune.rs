@@ -62,7 +62,7 @@ fn forget_names(device: &Device, nodes: &Inodes<Item>, idle: &[Arc<Inode<Item>>]
         if let Some((dir, name)) = inode.item().place()
             && let Some(parent) = nodes.find(dir)
         {
-            device.forget_name(parent.id(), name.as_os_str())?;
+            device.forget_entry(parent.id(), name.as_os_str())?;
         }
     }
     Ok(())

@@ -142,6 +142,7 @@ impl Session {
         let pages = Pages::new(weak, connection.clone());
         let most = options.inode_cache;
         spawn("prune", move || prune::run(&many, &nodes, most, &connection))?;
+        engine.show_on(Box::new(pages.clone()));
         Ok(Self {
             engine,
             mountpoint,
@@ -374,7 +375,7 @@ fn watch_idleness(
     let Some(timeout) = options.idle_timeout else { return Ok(None) };
     let (stop, stopped) = mpsc::channel();
     let (ops, activity, sender) = (Arc::downgrade(ops), Arc::clone(activity), sender.clone());
-    let busy = move || activity.take() || ops.upgrade().is_some_and(|ops| ops.open_handles() > 0);
+    let busy = move || activity.take() || ops.upgrade().is_some_and(|ops| ops.is_busy());
     spawn("idle", move || report_idleness(timeout, &stopped, busy, || sender.send(Event::Idle).is_ok()))?;
     Ok(Some(stop))
 }

@@ -24,7 +24,7 @@ pub fn prune(nodes: &[u64]) -> Vec<u8> {
 
 /// Makes the kernel drop `name` in the directory `parent`, and forget what stands there when nobody uses it
 /// (`FUSE_NOTIFY_INVAL_ENTRY`).
-pub fn forget_name(parent: u64, name: &OsStr) -> Vec<u8> {
+pub fn forget_entry(parent: u64, name: &OsStr) -> Vec<u8> {
     notice(INVAL_ENTRY, 16 + name.len() + 1, |writer| {
         writer.u64(parent)?;
         writer.u32(u32::try_from(name.len()).map_err(|_| TooSmall)?)?;
@@ -75,10 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_counted_without_the_nul_that_ends_it() {
-        let bytes = forget_name(5, OsStr::new("name"));
+    fn the_notice_of_a_name_ends_in_a_zero() {
+        let bytes = forget_entry(7, OsStr::new("ab"));
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
-        assert_eq!([word(0), word(4), word(16), word(24), word(28)], [37, 3, 5, 4, 0]);
-        assert_eq!(bytes[32..], *b"name\0");
+        assert_eq!([word(0), word(4), word(8), word(12)], [35, 3, 0, 0]);
+        assert_eq!(u64::from_ne_bytes(bytes[16..24].try_into().unwrap()), 7);
+        assert_eq!([word(24), word(28)], [2, 0]);
+        assert_eq!(bytes[32..], *b"ab\0");
     }
 }

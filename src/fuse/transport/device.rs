@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::backlog::Backlog;
 
 use super::super::protocol::{
-    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_name, opcode,
+    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_entry, opcode,
     prune,
 };
 
@@ -98,26 +98,24 @@ impl Device {
 
     /// Makes the kernel drop the cached content of `node`. That it does not know the node any more is not an error.
     pub(in crate::fuse) fn forget_content(&self, node: u64) -> io::Result<()> {
-        self.tell(&forget_content(node))
+        self.notify(&forget_content(node))
+    }
+
+    /// Makes the kernel drop what it knows of `name` in the directory `parent`; the same holds.
+    pub(in crate::fuse) fn forget_entry(&self, parent: u64, name: &OsStr) -> io::Result<()> {
+        self.notify(&forget_entry(parent, name))
     }
 
     /// Makes the kernel drop those of `nodes` that nobody uses. `EINVAL` where it cannot (before Linux 6.18).
     ///
     /// Must not be called while serving a request: what the kernel has not written of these nodes is written first.
     pub(in crate::fuse) fn prune(&self, nodes: &[u64]) -> io::Result<()> {
-        self.tell(&prune(nodes))
+        self.notify(&prune(nodes))
     }
 
-    /// Makes the kernel drop `name` in the directory `parent`. That it does not know it any more is not an error.
-    ///
-    /// Must not be called while serving a request: the kernel waits for those on the directory.
-    pub(in crate::fuse) fn forget_name(&self, parent: u64, name: &OsStr) -> io::Result<()> {
-        self.tell(&forget_name(parent, name))
-    }
-
-    fn tell(&self, notice: &[u8]) -> io::Result<()> {
+    fn notify(&self, notice: &[u8]) -> io::Result<()> {
         match rustix::io::write(&self.fd, notice) {
-            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(Errno::NOENT | Errno::NODEV | Errno::NOTDIR) => Ok(()),
             outcome => Ok(outcome.map(drop)?),
         }
     }
