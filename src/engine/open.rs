@@ -157,13 +157,14 @@ impl Engine {
     }
 
     fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {
-        let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
-        if file.stat()?.nlink == 0 {
+        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
+        let (file, stat) = node.open_and_stat(access)?;
+        if stat.nlink == 0 {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
         let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
-        LiveObject::open(bucket, node, file, (opening, whom), budget, peers)
+        LiveObject::open(bucket, node, (file, &stat), (opening, whom), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
