@@ -231,12 +231,11 @@ impl Engine {
         if hidden::is_hidden(name) {
             return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
         }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, Some(value)),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().set_xattr(name, value, mode)?)
-            }
+        if let Some(header) = Header::of(name) {
+            self.set_header(caller, item, header, Some(value))
+        } else {
+            let _change = self.shared.replacing.change_of(item)?;
+            Ok(item.node().set_xattr(name, value, mode)?)
         }
     }
 
@@ -253,12 +252,11 @@ impl Engine {
         if hidden::is_hidden(name) {
             return Err(no_data());
         }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, None),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().remove_xattr(name)?)
-            }
+        if let Some(header) = Header::of(name) {
+            self.set_header(caller, item, header, None)
+        } else {
+            let _change = self.shared.replacing.change_of(item)?;
+            Ok(item.node().remove_xattr(name)?)
         }
     }
 

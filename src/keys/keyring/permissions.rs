@@ -73,7 +73,7 @@ impl std::fmt::Display for Grantee {
     }
 }
 
-/// The permissions of one key that has any, as the file says.
+/// The permissions of one key, as the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPermissions {
     /// The key.
@@ -132,9 +132,9 @@ impl Keyring {
         })
     }
 
-    /// The permissions of every key that has any.
+    /// The permissions of every key.
     pub fn permissions(&self) -> Vec<KeyPermissions> {
-        self.read().keys.iter().filter_map(Key::permissions).collect()
+        self.read().keys.iter().map(Key::permissions).collect()
     }
 }
 
@@ -150,10 +150,9 @@ impl Contents {
 }
 
 impl Key {
-    fn permissions(&self) -> Option<KeyPermissions> {
+    fn permissions(&self) -> KeyPermissions {
         let (policy, grants) = (self.meta.policy.clone(), self.meta.grants.clone());
-        let any = policy.is_some() || !grants.is_empty();
-        any.then(|| KeyPermissions { key: self.id.clone(), policy, grants })
+        KeyPermissions { key: self.id.clone(), policy, grants }
     }
 }
 
