@@ -18,7 +18,7 @@ use super::{
     verbs::{self, Served},
     wire::{read_line, write_line},
 };
-use crate::engine::Engine;
+use crate::engine::{Caller, Engine};
 
 /// The socket of a store in use. Answers until dropped; requests under way are finished first.
 pub struct Control {
@@ -102,18 +102,20 @@ fn next(listener: &UnixListener) -> io::Result<UnixStream> {
 
 /// Starts to serve a client, if it may ask and there is room.
 fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Result<()> {
-    let peer = socket_peercred(&stream)?.uid;
-    if !peer.is_root() && peer != rustix::process::getuid() {
-        let who = format!("user {} may not ask", peer.as_raw());
+    let peer = socket_peercred(&stream)?;
+    if !peer.uid.is_root() && peer.uid != rustix::process::getuid() {
+        let who = format!("user {} may not ask", peer.uid.as_raw());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, who));
     }
     if visits.len() >= MAX_VISITS {
         let refused = Refused::new(Failure::Busy, "the daemon has too many requests under way: try again");
         return write_line(&stream, PAUSE, &Answer::Refused(refused));
     }
+    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0);
+    let caller = Caller { uid: peer.uid.as_raw(), gid: peer.gid.as_raw(), pid, umask: 0o077 };
     let (served, ours) = (served.clone(), stream.try_clone()?);
     let thread = thread::Builder::new().name("control-request".to_owned()).spawn(move || {
-        if let Err(error) = serve(&ours, &served) {
+        if let Err(error) = serve(&ours, &caller, &served) {
             log::warn!("a request to the control socket was not served: {error}");
         }
         // The list of visits holds the stream as well: this ends it for the client.
@@ -126,7 +128,7 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Re
 }
 
 /// One request, one answer.
-fn serve(stream: &UnixStream, served: &Served) -> io::Result<()> {
+fn serve(stream: &UnixStream, caller: &Caller, served: &Served) -> io::Result<()> {
     let line = match read_line(stream, PATIENCE) {
         Ok(line) => Ok(line),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -134,7 +136,8 @@ fn serve(stream: &UnixStream, served: &Served) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let answer = line.and_then(|line| request(&line)).and_then(|request| verbs::answer(served, request));
+    let answer =
+        line.and_then(|line| request(&line)).and_then(|request| verbs::answer(served, caller, request));
     write_line(stream, PATIENCE, &answer.map_or_else(Answer::Refused, Answer::Done))
 }
 

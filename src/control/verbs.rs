@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status};
 use crate::{
-    engine::{Engine, EngineError},
-    keys::{CustomerKey, CustomerScope, KeyId},
+    engine::{Caller, Engine, EngineError},
+    keys::{CustomerScope, KeyId},
     name::{BucketName, NameError},
 };
 
@@ -30,8 +30,8 @@ impl Served {
     }
 }
 
-/// Does what `request` asks of the engine.
-pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused> {
+/// Does what `caller` asks of the engine.
+pub(super) fn answer(served: &Served, caller: &Caller, request: Request) -> Result<Value, Refused> {
     let Some(engine) = served.engine.upgrade() else {
         return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
     };
@@ -40,15 +40,17 @@ pub(super) fn answer(served: &Served, request: Request) -> Result<Value, Refused
         Request::Flush => value(&engine.sync_store()?),
         Request::ListBuckets => value(&BucketInfo::all(&engine)?),
         Request::CreateBucket { name, new, adopt } => {
-            value(&engine.create_bucket(&BucketName::parse(&name)?, new, adopt)?)
+            value(&engine.create_bucket_for(caller, &BucketName::parse(&name)?, new, adopt)?)
         }
-        Request::DeleteBucket { name } => value(&engine.delete_bucket(&BucketName::parse(&name)?)?),
-        Request::RefreshKeys => value(&refresh(&engine)?),
-        Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.forget)?),
+        Request::DeleteBucket { name } => {
+            value(&engine.delete_bucket_for(caller, &BucketName::parse(&name)?)?)
+        }
+        Request::RefreshKeys => value(&engine.refresh_keys(caller).map(drop)?),
+        Request::RevokeKey { key } => value(&revoke(&engine, caller, &key, &*served.forget)?),
         Request::AddCustomerKeys { scope, keys, ttl } => {
-            value(&add_customer_keys(&engine, &scope.into(), &keys, ttl)?)
+            value(&add_customer_keys(&engine, caller, &scope.into(), &keys, ttl)?)
         }
-        Request::RemoveCustomerKeys { scope } => value(&engine.customer_keys().remove(&scope.into())),
+        Request::RemoveCustomerKeys { scope } => value(&engine.remove_customer_keys(caller, &scope.into())?),
         Request::ListCustomerKeys => {
             let mut scopes: Vec<Scope> =
                 engine.customer_keys().scopes().into_iter().map(Scope::from).collect();
@@ -66,41 +68,32 @@ fn status(engine: &Engine) -> Status {
     }
 }
 
-fn refresh(engine: &Arc<Engine>) -> Result<(), Refused> {
-    let refreshed = engine.keys().refresh();
-    refreshed.map(drop).map_err(|error| Refused::new(Failure::Other, error))
-}
-
 /// Cuts off what is open with `key`, which must not be usable any more: that is what files are told.
 ///
 /// Caches are emptied before as well, so that what the kernel has not written yet is not lost.
-fn revoke(engine: &Arc<Engine>, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
-    refresh(engine)?;
+fn revoke(engine: &Arc<Engine>, caller: &Caller, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
+    engine.keys().refresh().map_err(|error| Refused::new(Failure::Other, error))?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
     let Err(why) = state.check_unwrap(key.as_str()) else {
         let message = format!("key `{key}` is {}: disable it before its files are cut off", state.label());
         return Err(Refused::new(Failure::BadRequest, message));
     };
     forget();
-    let cut = engine.revoke_key(key, &why);
+    let cut = engine.revoke_key(caller, key, &why);
     forget();
-    Ok(cut)
+    Ok(cut?)
 }
 
-/// Adds the oldest first, since the newest of a scope is the current one.
 fn add_customer_keys(
     engine: &Engine,
+    caller: &Caller,
     scope: &CustomerScope,
     keys: &[SecretText],
     ttl: Option<u64>,
 ) -> Result<(), Refused> {
     let no_key = || Refused::new(Failure::BadRequest, "a customer key is not 32 bytes in Base64 or hex");
-    let keys: Vec<CustomerKey> =
-        keys.iter().map(|text| text.key().ok_or_else(no_key)).collect::<Result<_, _>>()?;
-    for key in keys.into_iter().rev() {
-        engine.customer_keys().insert(scope.clone(), key, ttl.map(Duration::from_secs));
-    }
-    Ok(())
+    let keys = keys.iter().map(|text| text.key().ok_or_else(no_key)).collect::<Result<_, _>>()?;
+    Ok(engine.add_customer_keys(caller, scope, keys, ttl.map(Duration::from_secs))?)
 }
 
 fn value(answer: &impl Serialize) -> Result<Value, Refused> {

@@ -13,6 +13,18 @@ pub struct Caller {
     pub umask: u32,
 }
 
+impl Caller {
+    /// This process, which acts for whoever runs it.
+    pub fn this_process() -> Self {
+        Self {
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            pid: std::process::id(),
+            umask: 0o077,
+        }
+    }
+}
+
 /// Attributes to change; `None` and `Keep` leave as is.
 #[derive(Debug, Clone, Copy)]
 pub struct SetAttr {

@@ -15,7 +15,7 @@ fn a_line_has_the_fields_and_names_of_cloudtrail() {
     denied.actor.arn = Some("arn:aws:iam::000000000000:user/ann".to_owned());
     denied.actor.pid = Some(77);
     denied.actor.exe = Some("/usr/bin/cp".into());
-    denied.request.encryption = Some("aws:kms".to_owned());
+    denied.request.encryption = Some("aws:kms");
     denied.request.kms_key = Some("alias/photos".to_owned());
     denied.keys.push("arn:aws:kms:local:000000000000:key/1".to_owned());
     denied.details = Details {
@@ -24,7 +24,8 @@ fn a_line_has_the_fields_and_names_of_cloudtrail() {
         key_arn: Some("arn:aws:kms:local:000000000000:key/1".to_owned()),
         key_version: Some(3),
         context: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-        object: Some("ab".repeat(16)),
+        object: Some([0xab; 16]),
+        access: None,
         more: BTreeMap::new(),
     };
     denied.decision = Decision::Deny { statement: Some("OnlyAes".to_owned()) };
