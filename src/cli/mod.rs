@@ -21,6 +21,7 @@ mod inventory;
 mod job;
 mod key;
 mod key_customer;
+mod key_history;
 mod key_life;
 mod key_make;
 mod key_report;

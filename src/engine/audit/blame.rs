@@ -13,8 +13,19 @@ pub(super) trait Blame: ToString {
     /// Says in `event` why it failed.
     fn blame(&self, event: &mut Event);
 
-    /// The key that could not be used, as the error calls it, if that is the reason.
-    fn key(&self) -> Option<&str>;
+    /// The error of the key service, if that is the reason.
+    fn key(&self) -> Option<&KeyError>;
+}
+
+/// Says in `event` which state of the key is in the way, as KMS calls it.
+pub(super) fn say_state(event: &mut Event, error: &KeyError) {
+    let state = match error {
+        KeyError::Disabled { .. } => "Disabled",
+        KeyError::PendingDeletion { .. } => "PendingDeletion",
+        KeyError::Expired { .. } => "PendingImport",
+        _ => return,
+    };
+    event.details.more.insert("keyState", state.into());
 }
 
 impl Blame for EngineError {
@@ -24,9 +35,9 @@ impl Blame for EngineError {
         event.failure = Some(Failure { code, message, errno });
     }
 
-    fn key(&self) -> Option<&str> {
+    fn key(&self) -> Option<&KeyError> {
         match self {
-            Self::Key(error) | Self::BucketKey(BucketKeyError::Key(error)) => Some(named(error)),
+            Self::Key(error) | Self::BucketKey(BucketKeyError::Key(error)) => Some(error),
             _ => None,
         }
     }
@@ -43,7 +54,7 @@ impl Blame for RetentionError {
         event.failure = Some(Failure { code, message: self.to_string(), errno: None });
     }
 
-    fn key(&self) -> Option<&str> {
+    fn key(&self) -> Option<&KeyError> {
         if let Self::Engine(error) = self { error.key() } else { None }
     }
 }
@@ -138,7 +149,7 @@ pub fn kms_code(error: &KeyError) -> &'static str {
 }
 
 /// The key that an error is about, as it names it.
-fn named(error: &KeyError) -> &str {
+pub(super) fn named(error: &KeyError) -> &str {
     match error {
         KeyError::Unknown { key }
         | KeyError::Destroyed { key }

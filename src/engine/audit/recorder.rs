@@ -2,11 +2,11 @@
 
 use std::{ffi::OsStr, sync::Arc};
 
-use super::blame::Blame;
+use super::blame::{Blame, named, say_state};
 use crate::{
     audit::{Actor, AuditError, AuditLog, Event, EventName},
     engine::{Caller, Engine, EngineError, Item, programs::Programs},
-    keys::KeyName,
+    keys::{KeyError, KeyName},
 };
 
 /// The log, and what is remembered about those who ask.
@@ -58,7 +58,9 @@ impl Engine {
         let mut event = event(outcome.as_ref().ok());
         if let Err(error) = &outcome {
             error.blame(&mut event);
-            self.say_failed_key(&mut event, error.key());
+            if let Some(error) = error.key() {
+                self.say_failed_key(&mut event, error);
+            }
         }
         match recorder.log.emit(event) {
             Ok(()) => outcome,
@@ -69,9 +71,10 @@ impl Engine {
         }
     }
 
-    /// Says which key could not be used, if that is why a request failed. After its name an error may tell its version.
-    fn say_failed_key(&self, event: &mut Event, key: Option<&str>) {
-        let name = key.and_then(|key| key.split(' ').next()?.parse::<KeyName>().ok());
+    /// Says which key could not be used, and what state it is in. After its name an error may tell its version.
+    fn say_failed_key(&self, event: &mut Event, error: &KeyError) {
+        say_state(event, error);
+        let name = named(error).split(' ').next().and_then(|name| name.parse::<KeyName>().ok());
         if let Some(id) = name.and_then(|name| self.keys().find(&name).ok()) {
             event.about_key(self.keys().arn(&id));
         }

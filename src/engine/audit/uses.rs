@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Recorder, blame::kms_code, how::texts};
+use super::{
+    Recorder,
+    blame::{kms_code, say_state},
+    how::texts,
+};
 use crate::{
     audit::{Actor, Event, EventName, Failure},
     engine::{Options, Shared},
@@ -19,6 +23,9 @@ impl Witness for Recorder {
         event.details.key_version = used.version;
         if let Some(arn) = &used.key {
             event.about_key(arn.clone());
+        }
+        if let Some(error) = used.failure {
+            say_state(&mut event, error);
         }
         event.failure = used.failure.map(|error| Failure {
             code: kms_code(error),

@@ -157,6 +157,35 @@ for key in ['off', 'pending', 'gone']:
 open('mark', 'w').close()
 ";
 
+/// Row C15: before a key is deleted for good, the log tells whether anybody still needs it.
+#[test]
+fn c15_usage_tells_when_a_key_was_used_by_whom_and_who_tried_while_it_waits_for_its_deletion() {
+    let mut drive = Drive::unmounted();
+    ok(&mut drive.on_store(["key", "create"], ["--alias", "alias/tenant"]));
+    let usage = |drive: &Drive| -> Value {
+        serde_json::from_str(&ok(&mut drive.on_store(["key", "usage"], ["alias/tenant", "--json"]))).unwrap()
+    };
+    assert_eq!(usage(&drive)["log"], Value::Null, "there is no log yet");
+    drive.mount(&["--audit", "on", "--sse", "aws:kms", "--sse-kms-key", "alias/tenant"]);
+    fs::write(drive.dir().join("f"), "content").unwrap();
+    fs::read(drive.dir().join("f")).unwrap();
+    ok(&mut drive.on_store(["key", "schedule-deletion"], ["alias/tenant", "--force"]));
+    let before = by_programs(&drive).len();
+    fs::read(drive.dir().join("f")).unwrap_err();
+    fs::write(drive.dir().join("g"), "content").unwrap_err();
+    eventually("the attempts are recorded", || by_programs(&drive).len() >= before + 2);
+    let told = usage(&drive);
+    let log = &told["log"];
+    let root = &log["principals"]["arn:aws:iam::000000000000:user/root"];
+    assert_eq!((&root["allowed"], &root["refused"]), (&2.into(), &2.into()), "{told:#}");
+    assert!(log["pending_deletion"].as_u64().unwrap() >= 2, "{told:#}");
+    let time = |name: &str| log[name].as_str().unwrap().to_owned();
+    assert!(time("first_use") <= time("last_use") && time("last_use") < time("last_refused"), "{told:#}");
+    let shown = ok(&mut drive.on_store(["key", "usage"], ["alias/tenant"]));
+    assert!(shown.contains("user/root, 2 requests, 2 refused, last at 20"), "{shown}");
+    assert!(shown.contains("while the key waits for its deletion"), "{shown}");
+}
+
 /// What administrators do, in the order in which they do it, with what the log has to say. `PATH` stands for a directory.
 const ADMINISTRATION: &[(&str, &[&str])] = &[
     ("bucket create STORE photos", &["CreateBucket photos Allow"]),
@@ -219,7 +248,8 @@ const UNMOUNTED: &[(&str, &[&str])] = &[
 fn administration_is_recorded_with_who_did_it_and_never_with_a_key() {
     let mut drive = Drive::unmounted();
     drive.mount(&["--audit", "on"]);
-    let secret: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    let secret: Vec<_> = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    let secret = secret.concat();
     let material = drive.path("material");
     fs::write(&material, hex_bytes(&secret)).unwrap();
     fs::set_permissions(&material, fs::Permissions::from_mode(0o600)).unwrap();
