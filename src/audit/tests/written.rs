@@ -174,6 +174,8 @@ fn filters_look_at_time_event_and_outcome() {
     let mut failed = event(1);
     failed.failure = Some(Failure { code: "InternalError", message: String::new(), errno: Some(5) });
     failed.details.key_arn = Some("arn:key".to_owned());
+    failed.decision = Decision::Deny { statement: None };
+    failed.actor.arn = Some("arn:aws:iam::1:user/ann".to_owned());
     log.appender().append(&[failed, event(2)]).unwrap();
     let count = |filter: Filter| {
         let mut count = 0;
@@ -192,5 +194,9 @@ fn filters_look_at_time_event_and_outcome() {
     assert_eq!(count(Filter { master_key: Some("arn:key".to_owned()), ..Filter::default() }), 1);
     assert_eq!(count(Filter { user: Some("1000".to_owned()), ..Filter::default() }), 2);
     assert_eq!(count(Filter { event: Some("CreateTrail".to_owned()), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { event: Some("Put*".to_owned()), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { user: Some("arn:aws:iam::1:user/ann".to_owned()), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { decision: Some("Allow"), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { decision: Some("Deny"), ..Filter::default() }), 1);
     assert_eq!(count(Filter { bucket: Some("other".to_owned()), ..Filter::default() }), 0);
 }
