@@ -174,14 +174,14 @@ events! {
         PutObject GetObject DeleteObject CopyObject RenameObject PutObjectAcl PutObjectTagging DeleteObjectTagging
         ListBucket CreateBucket DeleteBucket PutBucketAcl PutBucketTagging DeleteBucketTagging
         PutBucketPolicy DeleteBucketPolicy PutBucketEncryption DeleteBucketEncryption PutObjectLockConfiguration
-        UpdateObjectEncryption;
+        UpdateObjectEncryption JobCreated JobStatusChanged;
     "kms.amazonaws.com":
         GenerateDataKey Encrypt Decrypt ReEncrypt CreateKey CreateAlias UpdateAlias DeleteAlias EnableKey DisableKey
         ScheduleKeyDeletion CancelKeyDeletion RotateKeyOnDemand EnableKeyRotation DisableKeyRotation
-        ImportKeyMaterial RotateKey DeleteKey DeleteExpiredKeyMaterial;
+        ImportKeyMaterial RotateKey DeleteKey DeleteExpiredKeyMaterial PutKeyPolicy CreateGrant RevokeGrant;
     "cloudtrail.amazonaws.com": CreateTrail StartLogging StopLogging;
     "strongroom":
-        RotateLog EventsLost ExportKeyBackup RefreshKeys RevokeKey AddCustomerKeys RemoveCustomerKeys
+        RotateLog EventsLost ExportKeyBackup DeleteKeyPolicy RefreshKeys RevokeKey AddCustomerKeys RemoveCustomerKeys
         AddUnlockSlot ChangeUnlockSlot RemoveUnlockSlot RenewKeyring;
 }
 

@@ -175,14 +175,14 @@ fn row(bucket: &BucketInfo) -> [String; 4] {
 }
 
 /// A daemon's refusal as what it means for a bucket, and what to do.
-fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
+pub(super) fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
     let ControlError::Refused { failure, .. } = &error else { return error.into() };
     let kind = match failure {
         Failure::NotFound => ErrorKind::NotFound,
         Failure::Exists => ErrorKind::AlreadyExists,
         Failure::NotEmpty => ErrorKind::DirectoryNotEmpty,
         Failure::Damaged => return Refusal::error(Exit::Damage, error.to_string()),
-        Failure::BadRequest | Failure::Busy | Failure::Other => return error.into(),
+        Failure::Locked | Failure::BadRequest | Failure::Busy | Failure::Other => return error.into(),
     };
     explained(EngineError::Store(kind.into()), name)
 }

@@ -119,7 +119,8 @@ fn of_control(error: &ControlError) -> Exit {
     match error {
         ControlError::Refused { failure: Failure::Damaged, .. } => Exit::Damage,
         ControlError::Refused { failure: Failure::Busy, .. } | ControlError::Unheard(_) => Exit::Busy,
-        ControlError::Refused { .. } => Exit::Failure,
+        ControlError::Refused { failure: Failure::Locked, .. } => Exit::Locked,
+        ControlError::Refused { .. } | ControlError::Ended | ControlError::Untold(_) => Exit::Failure,
     }
 }
 

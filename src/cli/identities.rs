@@ -100,7 +100,8 @@ pub(super) fn identity_policies(
     attached.iter().filter(|(who, _)| meant(who)).map(read).collect()
 }
 
-fn resolve(identity: &Identity) -> anyhow::Result<Who> {
+/// The user or group that `identity` means; one that does not exist on this machine is refused.
+pub(super) fn resolve(identity: &Identity) -> anyhow::Result<Who> {
     let unknown =
         || refused(format!("`{identity}` does not exist on this machine: name another, or make it first"));
     Ok(match identity {

@@ -8,7 +8,13 @@ use std::{
 
 use anyhow::Context;
 
-use super::{csv, exit::Exit, identities::access, job::FilterArgs, store::StorePath};
+use super::{
+    csv,
+    exit::Exit,
+    identities::access,
+    job::FilterArgs,
+    store::{StorePath, key_scope},
+};
 use crate::{
     config::Config,
     engine::{Entry, Inventory},
@@ -46,7 +52,7 @@ impl ListInventory {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
         let store = StorePath::open(&self.store)?;
-        let inventory = Inventory::open(store.path(), &access(config)?)?;
+        let inventory = Inventory::open(store.path(), &access(config)?, key_scope(config)?)?;
         let mut list = List { out: self.out()?, format: self.format, rows: 0 };
         list.begin()?;
         let listed = inventory.list(bucket.as_ref(), &self.filter.filter(), &mut |entry| list.add(entry));

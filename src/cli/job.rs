@@ -16,9 +16,10 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::{csv, exit::Exit, output};
+use super::{bucket::refused, csv, exit::Exit, output};
 use crate::{
     config::Span,
+    control::{Client, Job, JobLine},
     engine::{Filter, Line, Outcome, Selection, Stored, Totals, Watch},
     fuse,
     name::BucketName,
@@ -91,8 +92,30 @@ impl JobArgs {
         &self,
         work: impl FnOnce(&mut dyn Watch) -> Result<Totals, E>,
     ) -> anyhow::Result<Exit> {
+        self.followed(|follower| work(follower).map_err(Into::into))
+    }
+
+    /// Has the daemon that holds the store run `job`, follows it, and says how it ended. `bucket` is the one that the job
+    /// names.
+    pub(super) fn follow_daemon(
+        &self,
+        daemon: &Client,
+        job: Job,
+        bucket: Option<&BucketName>,
+    ) -> anyhow::Result<Exit> {
+        self.followed(|follower| {
+            let stop = follower.stop.clone();
+            let ran = daemon.run(job, |row| follower.tell(row), || stop.load(Ordering::Relaxed));
+            ran.map_err(|error| match bucket {
+                Some(name) => refused(error, name),
+                None => error.into(),
+            })
+        })
+    }
+
+    fn followed(&self, work: impl FnOnce(&mut Follower) -> anyhow::Result<Totals>) -> anyhow::Result<Exit> {
         let mut follower = Follower::new(self.report.as_deref())?;
-        let outcome = work(&mut follower).map_err(Into::into);
+        let outcome = work(&mut follower);
         let totals = follower.end(outcome)?;
         if self.json {
             output::json(&totals)?;
@@ -148,46 +171,27 @@ impl Follower {
         }
         Ok(totals)
     }
-}
 
-impl Watch for Follower {
-    fn note(&mut self, line: &Line<'_>) -> io::Result<()> {
-        let row = Row::of(line);
+    fn tell(&mut self, row: &JobLine) -> io::Result<()> {
         self.bar.inc(1);
         if self.bar.length().is_none() {
             self.bar.set_message(row.key.clone());
         }
-        if line.outcome == Outcome::Failed {
+        if row.outcome == Outcome::Failed {
             let text = format!("FAILED {}/{}: {}", row.bucket, row.key.escape_debug(), row.reason);
             self.bar.suspend(|| output::line(text)).map_err(io::Error::other)?;
         }
-        self.report.as_mut().map_or(Ok(()), |report| report.write(&row))
+        self.report.as_mut().map_or(Ok(()), |report| report.write(row))
+    }
+}
+
+impl Watch for Follower {
+    fn note(&mut self, line: &Line<'_>) -> io::Result<()> {
+        self.tell(&JobLine::new(line, line.error.map(fuse::number_of)))
     }
 
     fn is_cancelled(&mut self) -> bool {
         self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// One object in a report.
-#[derive(Debug, serde::Serialize)]
-struct Row {
-    bucket: String,
-    key: String,
-    outcome: Outcome,
-    reason: String,
-    errno: Option<i32>,
-}
-
-impl Row {
-    fn of(line: &Line<'_>) -> Self {
-        Self {
-            bucket: line.bucket.to_string(),
-            key: output::path(line.key),
-            outcome: line.outcome,
-            reason: line.reason.clone(),
-            errno: line.error.map(fuse::number_of),
-        }
     }
 }
 
@@ -213,7 +217,7 @@ impl Report {
         Ok(report)
     }
 
-    fn write(&mut self, row: &Row) -> io::Result<()> {
+    fn write(&mut self, row: &JobLine) -> io::Result<()> {
         self.rows += 1;
         if self.json {
             self.out.write_all(if self.rows == 1 { b"\n" } else { b",\n" })?;

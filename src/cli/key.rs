@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::{
     audit_log::{self, AuditPlan},
     exit::{Exit, Refusal},
-    key_customer, key_life, key_make, key_report,
+    key_customer, key_grant, key_life, key_make, key_policy, key_report,
     store::{StorePath, key_service},
     unlock::UnlockArgs,
 };
@@ -49,6 +49,11 @@ enum Action {
     Import(key_make::Import),
     ExportBackup(key_make::ExportBackup),
     Usage(key_report::Usage),
+    #[command(subcommand)]
+    Policy(key_policy::Policy),
+    Grant(key_grant::Grant),
+    Grants(key_grant::Grants),
+    RevokeGrant(key_grant::RevokeGrant),
     #[command(subcommand)]
     Customer(key_customer::Customer),
 }
@@ -96,6 +101,10 @@ impl Key {
             Action::Import(import) => import.run(config),
             Action::ExportBackup(export) => export.run(config),
             Action::Usage(usage) => usage.run(config),
+            Action::Policy(policy) => policy.run(config),
+            Action::Grant(grant) => grant.run(config),
+            Action::Grants(grants) => grants.run(config),
+            Action::RevokeGrant(revoke) => revoke.run(config),
             Action::Customer(customer) => customer.run(),
         }
     }
@@ -105,8 +114,18 @@ impl Action {
     /// What the audit log calls a command that changes or copies a key, and the key as it was named.
     fn change(&self) -> Option<(EventName, &StoreArgs, Option<&str>)> {
         use key_life::Alias;
+        use key_policy::Policy;
         Some(match self {
-            Self::List(_) | Self::Describe(_) | Self::Usage(_) | Self::Customer(_) => return None,
+            Self::List(_)
+            | Self::Describe(_)
+            | Self::Usage(_)
+            | Self::Customer(_)
+            | Self::Policy(Policy::Get { .. })
+            | Self::Grants(_) => return None,
+            Self::Policy(Policy::Put { store, key, .. }) => (EventName::PutKeyPolicy, store, Some(key)),
+            Self::Policy(Policy::Delete { store, key }) => (EventName::DeleteKeyPolicy, store, Some(key)),
+            Self::Grant(it) => (EventName::CreateGrant, &it.store, Some(&it.key)),
+            Self::RevokeGrant(it) => (EventName::RevokeGrant, &it.store, Some(&it.key)),
             Self::Create(it) => (EventName::CreateKey, &it.store, None),
             Self::Alias(Alias::Set { store, key, .. }) => (EventName::UpdateAlias, store, Some(key)),
             Self::Alias(Alias::Remove { store, alias }) => (EventName::DeleteAlias, store, Some(alias)),

@@ -70,6 +70,8 @@ struct Report {
     provider_key: Option<String>,
     rotation_days: Option<u32>,
     next_rotation: Option<u64>,
+    has_policy: bool,
+    grants: usize,
     versions: Vec<VersionReport>,
 }
 
@@ -154,6 +156,8 @@ impl Report {
             provider_key,
             rotation_days: key.rotation.map(|rotation| rotation.period_days),
             next_rotation: key.rotation.map(|rotation| rotation.next),
+            has_policy: key.policy.is_some(),
+            grants: key.grants.len(),
             versions: versions
                 .map(|v| VersionReport { version: v.version, state: v.state, created: v.created })
                 .collect(),
@@ -180,6 +184,7 @@ impl Report {
             ("created", output::time(self.created)),
             ("origin", self.origin_line()),
             ("rotation", self.rotation_line()),
+            ("used by", self.users_line()),
         ];
         rows.retain(|(_, value)| !value.is_empty());
         rows.extend(self.deletion.map(|end| ("destroyed at", output::time(end))));
@@ -193,6 +198,15 @@ impl Report {
             (None, Some(provider), Some(key)) => format!("{}, `{key}` of provider `{provider}`", self.origin),
             _ => self.origin.to_owned(),
         }
+    }
+
+    fn users_line(&self) -> String {
+        let grants = match self.grants {
+            0 => String::new(),
+            1 => ", and 1 grant".to_owned(),
+            grants => format!(", and {grants} grants"),
+        };
+        if self.has_policy { format!("whom its policy allows{grants}") } else { format!("everyone{grants}") }
     }
 
     fn rotation_line(&self) -> String {

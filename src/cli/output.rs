@@ -1,10 +1,6 @@
 //! Results on stdout: for people as aligned lines, for machines as JSON.
 
-use std::{
-    io::{self, Write},
-    os::unix::ffi::OsStrExt,
-    path::Path,
-};
+use std::io::{self, Write};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -45,11 +41,6 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> a
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         line(cells.join("  ").trim_end())
     })
-}
-
-/// A path as text; bytes that are no UTF-8 as `\\xNN`.
-pub(super) fn path(path: &Path) -> String {
-    path.to_str().map_or_else(|| path.as_os_str().as_bytes().escape_ascii().to_string(), str::to_owned)
 }
 
 /// A time in seconds since 1970, as people read it.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use super::{
-    exit::Exit,
+    exit::{Exit, Refusal},
     job::{FilterArgs, JobArgs},
     sse::{self, SseArgs},
     store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{config::Config, engine, name::BucketName};
+use crate::{config::Config, control::Job, engine, name::BucketName};
 
 /// Encrypt objects anew: S3's COPY of each object onto itself
 ///
@@ -18,7 +18,7 @@ use crate::{config::Config, engine, name::BucketName};
 /// as it is, unless `--force` is given. The new object is complete before it takes the place of the old one.
 ///
 /// Can be stopped and run again at any time; after `--force`, go on with `--force --older-than TIME`. Objects with hard
-/// links, and objects that are open, are left as they are. The store must not be mounted.
+/// links, and objects that are open, are left as they are. Works while the store is mounted and in use.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reencrypt {
     /// The store
@@ -46,15 +46,23 @@ impl Reencrypt {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let name = BucketName::parse(&self.bucket)?;
         let options = self.sse.over(config.mount.clone());
-        let store = StorePath::open(&self.store)?;
-        let engine = store.engine_for(&self.unlock, config, &options, Access::Write)?;
-        engine.bucket(&name).map_err(|error| super::bucket::explained(error, &name))?;
         let job = engine::Reencrypt {
-            selection: self.job.selection(Some(name), self.filter.filter()),
+            selection: self.job.selection(Some(name.clone()), self.filter.filter()),
             encryption: sse::requested(&options)?,
             preserve: self.preserve,
             force: self.force,
         };
+        let store = StorePath::open(&self.store)?;
+        if let Some(daemon) = store.daemon()? {
+            if self.sse.brings_customer_keys() {
+                let message =
+                    "the store is mounted: give the drive the customer key with `key customer add` instead";
+                return Err(Refusal::error(Exit::Usage, message));
+            }
+            return self.job.follow_daemon(&daemon, Job::Reencrypt(job), Some(&name));
+        }
+        let engine = store.engine_for(&self.unlock, config, &options, Access::Write)?;
+        engine.bucket(&name).map_err(|error| super::bucket::explained(error, &name))?;
         self.job.follow(|watch| engine.reencrypt(&job, watch))
     }
 }

@@ -10,7 +10,14 @@ use super::{
     store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{config::Config, engine, keys::KeyName, name::BucketName, store::layout::STORE_DIR};
+use crate::{
+    config::Config,
+    control::{Job, Unlocking},
+    engine,
+    keys::{KeyName, Unlock},
+    name::BucketName,
+    store::layout::STORE_DIR,
+};
 
 /// Copy objects into another store, encrypted anew by its keys
 ///
@@ -19,7 +26,7 @@ use crate::{config::Config, engine, keys::KeyName, name::BucketName, store::layo
 /// modes, extended attributes, links and directories are kept. Every copy is read back and compared before it takes its
 /// name. What is there already and current is left; what the source has no more stays in the target.
 ///
-/// Can be stopped and run again at any time. Neither store may be mounted.
+/// Can be stopped and run again at any time. The source may be mounted and in use, the target may not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Replicate {
     /// The source: a store, or a bucket of one (STORE/BUCKET)
@@ -65,6 +72,15 @@ impl Replicate {
             key_file: key_file.clone(),
             ..UnlockArgs::default()
         };
+        let selection = self.job.selection(bucket.clone(), self.filter.filter());
+        let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
+        if let Some(daemon) = source.daemon().context("the source")? {
+            target.require_free().context("the target")?;
+            let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
+            let keys = Unlocking::from(&anchored(keys.unlock(target.path())?)?);
+            let job = Job::Replicate { job, target: target.path().to_owned(), unlock: keys };
+            return self.job.follow_daemon(&daemon, job, bucket.as_ref());
+        }
         let keys = unlock(&self.src_passphrase_file, &self.src_key_file);
         let from = source.engine(&keys, config, Access::Read).context("the source")?;
         let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
@@ -72,10 +88,20 @@ impl Replicate {
         if let Some(name) = &bucket {
             from.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
-        let selection = self.job.selection(bucket, self.filter.filter());
-        let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
         self.job.follow(|watch| from.replicate(&into, &job, watch))
     }
+}
+
+/// The same for a process that has another working directory.
+fn anchored(unlock: Unlock) -> anyhow::Result<Unlock> {
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).with_context(|| format!("cannot find `{}`", path.display()))
+    };
+    Ok(match unlock {
+        Unlock::KeyFile(path) => Unlock::KeyFile(absolute(path)?),
+        Unlock::Credential(path) => Unlock::Credential(absolute(path)?),
+        Unlock::Passphrase(_) | Unlock::KernelKey(_) => unlock,
+    })
 }
 
 /// A store, or a store and a bucket of it.

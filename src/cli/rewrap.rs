@@ -8,7 +8,7 @@ use super::{
     store::{Access, StorePath},
     unlock::UnlockArgs,
 };
-use crate::{config::Config, engine, keys::KeyName, name::BucketName};
+use crate::{config::Config, control::Job, engine, keys::KeyName, name::BucketName};
 
 /// Wrap keys again, under the newest version of their master key; content is not touched
 ///
@@ -17,7 +17,7 @@ use crate::{config::Config, engine, keys::KeyName, name::BucketName};
 /// of an object stay, and what the drive shows of it.
 ///
 /// Can be stopped and run again at any time. An old copy of a header still opens with the old keys: against who has one,
-/// only `strongroom reencrypt` helps. The store must not be mounted.
+/// only `strongroom reencrypt` helps. Works while the store is mounted and in use.
 #[derive(Debug, clap::Args)]
 pub(super) struct Rewrap {
     /// The store
@@ -56,11 +56,7 @@ impl Rewrap {
             return Err(Refusal::error(Exit::Usage, message));
         }
         let bucket = self.bucket.as_deref().map(BucketName::parse).transpose()?;
-        let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        if let Some(name) = &bucket {
-            engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
-        }
-        let selection = self.job.selection(bucket, self.filter.filter());
+        let selection = self.job.selection(bucket.clone(), self.filter.filter());
         let job = engine::Rewrap {
             selection,
             deep: self.deep,
@@ -68,6 +64,14 @@ impl Rewrap {
             to_key: self.to_key.clone(),
             to_bucket_key: self.to_bucket_key,
         };
+        let store = StorePath::open(&self.store)?;
+        if let Some(daemon) = store.daemon()? {
+            return self.job.follow_daemon(&daemon, Job::Rewrap(job), bucket.as_ref());
+        }
+        let engine = store.engine(&self.unlock, config, Access::Write)?;
+        if let Some(name) = &bucket {
+            engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
+        }
         self.job.follow(|watch| engine.rewrap(&job, watch))
     }
 }

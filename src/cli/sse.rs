@@ -119,6 +119,11 @@ impl SseArgs {
         }
     }
 
+    /// Whether customer keys are named.
+    pub(super) fn brings_customer_keys(&self) -> bool {
+        self.customer.sse_c_key_file.is_some() || self.customer.sse_c_keyring.is_some()
+    }
+
     /// The options that result from `options` and these.
     pub(super) fn over(&self, mut options: MountOptions) -> MountOptions {
         options.sse = self.sse.unwrap_or(options.sse);

@@ -101,7 +101,23 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
+        self.started(&unlock.unlock(&self.path)?, config, mount, access)
+    }
+
+    /// Opens the store for writing with an unlock that is at hand.
+    pub(super) fn unlocked(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<Engine> {
+        self.require_free()?;
+        self.started(unlock, config, &config.mount, Access::Write)
+    }
+
+    fn started(
+        &self,
+        unlock: &Unlock,
+        config: &Config,
+        mount: &MountOptions,
+        access: Access,
+    ) -> anyhow::Result<Engine> {
+        let keyring = self.keyring(unlock)?;
         let audit = match access {
             Access::Read => None,
             Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,
@@ -155,9 +171,12 @@ pub(super) fn engine_options(config: &Config, mount: &MountOptions) -> anyhow::R
 
 /// The service for the keys of `keyring`, with the account and the providers of `config`. Contacts nobody.
 pub(super) fn key_service(keyring: Keyring, config: &Config) -> anyhow::Result<KeyService> {
-    let usual = KeyScope::default();
-    let scope = KeyScope::new(usual.region(), config.policy.account.as_str())?;
-    Ok(KeyService::new(keyring, open_providers(&config.provider)?, scope))
+    Ok(KeyService::new(keyring, open_providers(&config.provider)?, key_scope(config)?))
+}
+
+/// The region and account of the ARNs of keys.
+pub(super) fn key_scope(config: &Config) -> anyhow::Result<KeyScope> {
+    Ok(KeyScope::new(config.policy.region.as_str(), config.policy.account.as_str())?)
 }
 
 /// What buckets are made with under these options.

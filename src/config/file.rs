@@ -124,6 +124,7 @@ mod tests {
             ("[mount]\nthreads = 65", "`65` is not a number of threads"),
             ("[mount]\nthreads = true", "expected `auto`, or 1 to 64"),
             ("[policy]\naccount = \"12\"", "`12` is not an account id"),
+            ("[policy]\nregion = \"EU\"", "line 2, column 10: "),
             ("[log]\nlevel = \"loud\"", "unknown variant `loud`"),
             ("[secrets]\n", "unknown field `secrets`"),
             ("[mount\n", "line 1, column "),

@@ -8,6 +8,7 @@ mod choice;
 mod file;
 mod identity;
 mod options;
+mod region;
 mod size;
 mod span;
 mod threads;
@@ -23,6 +24,7 @@ pub use options::{
     AuditOptions, BucketOptions, Config, EngineOptions, LogOptions, MemoryOptions, MountOptions,
     PolicyOptions, Profile, UnlockOptions,
 };
+pub use region::Region;
 pub use size::{ByteSize, SizeError, parse_block_size};
 pub use span::{Span, SpanError, Timeout};
 pub use threads::Threads;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
     AccountId, AuditFail, AuditSwitch, AuditSync, ByteSize, DefaultEncryption, Identity, JournalSwitch,
-    LogLevel, PolicyMode, RequestBucketKey, RequestEncryption, Span, Switch, Threads, Timeout, Transport,
-    parse_block_size,
+    LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads, Timeout,
+    Transport, parse_block_size,
 };
 use crate::{keys::ProviderSettings, object::BlockSize};
 
@@ -124,6 +124,8 @@ pub struct EngineOptions {
 pub struct PolicyOptions {
     /// Account id in ARNs.
     pub account: AccountId,
+    /// Region in ARNs of keys, and of the service that uses them.
+    pub region: Region,
     /// What decides where no policy does.
     pub mode: PolicyMode,
 }

@@ -1,15 +1,17 @@
 //! Asking the daemon that holds a store.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, net::Shutdown, os::unix::net::UnixStream, path::Path, time::Duration};
 
 use rustix::net::sockopt::socket_peercred;
 use serde::de::DeserializeOwned;
 
 use super::{
-    message::{Answer, Call, Failure, Refused, Request, VERSION},
+    job::JobLine,
+    message::{Answer, Call, Failure, Job, Refused, Request, VERSION},
     place::Place,
-    wire::{read_line, write_line},
+    wire::{Lines, read_line, write_line},
 };
+use crate::engine::Totals;
 
 /// A way to the daemon that holds a store.
 pub struct Client {
@@ -30,6 +32,14 @@ pub enum ControlError {
     /// It could not be asked.
     #[error("the process that has the store in use cannot be asked: {0}; unmount the drive, or try again")]
     Unheard(#[from] io::Error),
+    /// It ended in the middle of a job.
+    #[error(
+        "the process that has the store in use ended in the middle of the job: run it again for the rest"
+    )]
+    Ended,
+    /// What it told could not be handed on.
+    #[error("{0}")]
+    Untold(#[source] io::Error),
 }
 
 impl Client {
@@ -40,12 +50,7 @@ impl Client {
 
     /// Sends `request` and waits for its answer, which must be a `T`.
     pub fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
-        let stream = self.place.connect()?;
-        let (server, owner) = (socket_peercred(&stream).map_err(io::Error::from)?.uid, self.place.owner()?);
-        if !server.is_root() && server.as_raw() != owner {
-            let who = format!("user {} answers on the socket of this store", server.as_raw());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, who).into());
-        }
+        let stream = self.connect()?;
         let call = Call { version: VERSION, request };
         // A daemon that is busy answers before it is asked, and hears no more: the answer counts, not the broken pipe.
         let line = match write_line(&stream, SEND, &call) {
@@ -54,15 +59,69 @@ impl Client {
             }
             sent => sent.and_then(|()| read_line(&stream, ANSWER))?,
         };
-        let strange = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        match serde_json::from_slice(&line).map_err(strange)? {
+        match answer(&line)? {
             Answer::Done(value) => Ok(serde_json::from_value(value).map_err(strange)?),
             Answer::Refused(Refused { failure, message }) => Err(ControlError::Refused { failure, message }),
+            Answer::Object(_) => Err(strange("news of a job that was not asked for").into()),
         }
     }
+
+    /// Has the daemon run `job` and hands on what it tells of each object, for as long as it takes; the totals. The job
+    /// stops at the next object once `stop` says so.
+    pub fn run(
+        &self,
+        job: Job,
+        mut each: impl FnMut(&JobLine) -> io::Result<()>,
+        stop: impl Fn() -> bool,
+    ) -> Result<Totals, ControlError> {
+        let stream = self.connect()?;
+        write_line(&stream, SEND, &Call { version: VERSION, request: Request::Job(job) })?;
+        let (mut lines, mut stopped) = (Lines::new(&stream), false);
+        loop {
+            if !stopped && stop() {
+                stream.shutdown(Shutdown::Write)?;
+                stopped = true;
+            }
+            let line = match lines.next(GLANCE) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(ControlError::Ended);
+                }
+                line => line?,
+            };
+            match answer(&line)? {
+                Answer::Object(object) => each(&object).map_err(ControlError::Untold)?,
+                Answer::Done(totals) => return Ok(serde_json::from_value(totals).map_err(strange)?),
+                Answer::Refused(Refused { failure, message }) => {
+                    return Err(ControlError::Refused { failure, message });
+                }
+            }
+        }
+    }
+
+    /// A connection to the daemon, which must be root's or the user's whose store it is.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let stream = self.place.connect()?;
+        let (server, owner) = (socket_peercred(&stream).map_err(io::Error::from)?.uid, self.place.owner()?);
+        if !server.is_root() && server.as_raw() != owner {
+            let who = format!("user {} answers on the socket of this store", server.as_raw());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, who));
+        }
+        Ok(stream)
+    }
+}
+
+fn answer(line: &[u8]) -> io::Result<Answer> {
+    serde_json::from_slice(line).map_err(strange)
+}
+
+fn strange(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// How long the daemon may take to read a request.
 const SEND: Duration = Duration::from_secs(10);
 /// How long it may take to answer: storing everything on a slow disk takes a while.
 const ANSWER: Duration = Duration::from_mins(5);
+/// How often the follower of a job looks whether it is to stop.
+const GLANCE: Duration = Duration::from_millis(200);

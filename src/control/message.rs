@@ -1,14 +1,18 @@
 //! What is asked and answered, as JSON.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::job::JobLine;
 use crate::{
     crypto::Zeroizing,
-    engine::{DefaultEncryption, EncryptionType, Engine, JournalMode, NewBucket, Result},
+    engine::{
+        DefaultEncryption, EncryptionType, Engine, JournalMode, NewBucket, Reencrypt, Replicate, Result,
+        Rewrap,
+    },
     envelope::Id,
-    keys::{CustomerKey, CustomerScope, KeyId},
+    keys::{CustomerKey, CustomerScope, KeyId, KeyringError, Passphrase, Unlock},
     name::BucketName,
 };
 
@@ -59,6 +63,63 @@ pub enum Request {
     },
     /// The scopes that have customer keys [list of [`Scope`]].
     ListCustomerKeys,
+    /// Run a job [[`Totals`](crate::engine::Totals)], telling of each object. Closing the connection for writing stops it.
+    Job(Job),
+}
+
+/// What runs through all objects.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "snake_case", deny_unknown_fields)]
+pub enum Job {
+    /// New wraps.
+    Rewrap(Rewrap),
+    /// New data keys.
+    Reencrypt(Reencrypt),
+    /// Copies in another store.
+    Replicate {
+        /// What to replicate.
+        job: Replicate,
+        /// The other store, an absolute path.
+        target: PathBuf,
+        /// How the daemon unlocks that.
+        unlock: Unlocking,
+    },
+}
+
+/// How to unlock a store, on its way. Files are read by the daemon, with its rights.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unlocking {
+    /// A passphrase, its bytes as hex.
+    Passphrase(SecretText),
+    /// A key file, an absolute path.
+    KeyFile(PathBuf),
+    /// A credential of a service, an absolute path.
+    Credential(PathBuf),
+    /// A key of the kernel.
+    KernelKey(String),
+}
+
+impl From<&Unlock> for Unlocking {
+    fn from(unlock: &Unlock) -> Self {
+        match unlock {
+            Unlock::Passphrase(passphrase) => Self::Passphrase(SecretText(passphrase.to_hex())),
+            Unlock::KeyFile(path) => Self::KeyFile(path.clone()),
+            Unlock::Credential(path) => Self::Credential(path.clone()),
+            Unlock::KernelKey(name) => Self::KernelKey(name.clone()),
+        }
+    }
+}
+
+impl Unlocking {
+    pub(super) fn unlock(&self) -> std::result::Result<Unlock, KeyringError> {
+        Ok(match self {
+            Self::Passphrase(text) => Unlock::Passphrase(Passphrase::from_hex(&text.0)?),
+            Self::KeyFile(path) => Unlock::KeyFile(path.clone()),
+            Self::Credential(path) => Unlock::Credential(path.clone()),
+            Self::KernelKey(name) => Unlock::KernelKey(name.clone()),
+        })
+    }
 }
 
 /// Which requests a customer key serves.
@@ -199,6 +260,8 @@ pub enum Failure {
     NotEmpty,
     /// Stored data is damaged.
     Damaged,
+    /// Another store, which the request is also about, was not unlocked.
+    Locked,
     /// The request makes no sense to this daemon.
     BadRequest,
     /// The daemon has too much to do, or is about to end.
@@ -219,19 +282,22 @@ pub(super) struct Call {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Answer {
+    /// Of a job: more follows.
+    Object(JobLine),
     Done(serde_json::Value),
     Refused(Refused),
 }
 
 /// A refusal: its reason and what to tell the user, one line.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Refused {
+pub struct Refused {
     pub(super) failure: Failure,
     pub(super) message: String,
 }
 
 impl Refused {
-    pub(super) fn new(failure: Failure, message: impl std::fmt::Display) -> Self {
+    /// A refusal for this reason.
+    pub fn new(failure: Failure, message: impl std::fmt::Display) -> Self {
         Self { failure, message: message.to_string() }
     }
 }

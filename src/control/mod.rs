@@ -1,11 +1,12 @@
 //! The control socket: what an administrator asks of a store while a daemon holds it.
 //!
 //! A second face of the engine beside the mount. A stream socket in the store's reserved directory takes one request
-//! per connection, one line of JSON, and gives one answer. Only root and the user whose daemon it is are heard. The
+//! per connection, one line of JSON, and gives one answer; a job tells of each object before. Only root and the user whose daemon it is are heard. The
 //! room decides nothing that the engine decides; it must never let a client, however slow or hostile, hold up the
 //! daemon, nor let a secret into a log line or an answer.
 
 mod client;
+mod job;
 mod message;
 mod place;
 mod server;
@@ -13,5 +14,6 @@ mod verbs;
 mod wire;
 
 pub use client::{Client, ControlError};
-pub use message::{BucketInfo, Failure, Request, Scope, SecretText, Status};
-pub use server::Control;
+pub use job::JobLine;
+pub use message::{BucketInfo, Failure, Job, Refused, Request, Scope, SecretText, Status, Unlocking};
+pub use server::{Control, Host};

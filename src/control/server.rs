@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::{UCred, sockopt::socket_peercred};
 
 use super::{
     message::{Answer, Call, Failure, Refused, Request, VERSION},
@@ -18,7 +18,22 @@ use super::{
     verbs::{self, Served},
     wire::{read_line, write_line},
 };
-use crate::engine::{Caller, Engine};
+use crate::{
+    engine::{Engine, EngineError},
+    keys::Unlock,
+};
+
+/// What the program around the engine does for requests.
+pub trait Host: Send + Sync {
+    /// Makes the faces of the engine drop the plaintext that they cache.
+    fn forget(&self);
+
+    /// The errno that stands for a failure.
+    fn number_of(&self, error: &EngineError) -> i32;
+
+    /// Opens another store for writing.
+    fn open_target(&self, store: &Path, unlock: Unlock) -> Result<Engine, Refused>;
+}
 
 /// The socket of a store in use. Answers until dropped; requests under way are finished first.
 pub struct Control {
@@ -35,16 +50,10 @@ struct Visit {
 
 impl Control {
     /// Answers for `engine`, which has the store at `store`, until the engine is gone. Starts a thread.
-    ///
-    /// `forget` makes the faces of the engine drop the plaintext that they cache.
-    pub fn start(
-        engine: &Arc<Engine>,
-        store: &Path,
-        forget: impl Fn() + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(engine: &Arc<Engine>, store: &Path, host: impl Host + 'static) -> io::Result<Self> {
         let place = Place::of(store)?;
         let listener = Arc::new(place.bind()?);
-        let (served, accepted) = (Served::new(engine, forget), listener.clone());
+        let (served, accepted) = (Served::new(engine, host), listener.clone());
         let accepting =
             thread::Builder::new().name("control".to_owned()).spawn(move || accept(&accepted, &served))?;
         Ok(Self { place, listener, accepting: Some(accepting) })
@@ -76,7 +85,7 @@ fn accept(listener: &UnixListener, served: &Served) {
         }
     }
     for visit in visits {
-        // Who has not said what they want by now is not waited for; who has gets the answer.
+        // Who has not said what they want by now is not waited for; who has gets the answer. Jobs end at the next object.
         if visit.stream.shutdown(Shutdown::Read).is_err() {
             log::debug!("a client of the control socket is gone already");
         }
@@ -111,11 +120,9 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Re
         let refused = Refused::new(Failure::Busy, "the daemon has too many requests under way: try again");
         return write_line(&stream, PAUSE, &Answer::Refused(refused));
     }
-    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0);
-    let caller = Caller { uid: peer.uid.as_raw(), gid: peer.gid.as_raw(), pid, umask: 0o077 };
     let (served, ours) = (served.clone(), stream.try_clone()?);
     let thread = thread::Builder::new().name("control-request".to_owned()).spawn(move || {
-        if let Err(error) = serve(&ours, &caller, &served) {
+        if let Err(error) = serve((&ours, peer), &served) {
             log::warn!("a request to the control socket was not served: {error}");
         }
         // The list of visits holds the stream as well: this ends it for the client.
@@ -128,7 +135,7 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Re
 }
 
 /// One request, one answer.
-fn serve(stream: &UnixStream, caller: &Caller, served: &Served) -> io::Result<()> {
+fn serve((stream, peer): (&UnixStream, UCred), served: &Served) -> io::Result<()> {
     let line = match read_line(stream, PATIENCE) {
         Ok(line) => Ok(line),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -136,8 +143,9 @@ fn serve(stream: &UnixStream, caller: &Caller, served: &Served) -> io::Result<()
         }
         Err(error) => return Err(error),
     };
-    let answer =
-        line.and_then(|line| request(&line)).and_then(|request| verbs::answer(served, caller, request));
+    let answer = line
+        .and_then(|line| request(&line))
+        .and_then(|request| verbs::answer(served, (stream, peer), request));
     write_line(stream, PATIENCE, &answer.map_or_else(Answer::Refused, Answer::Done))
 }
 

@@ -2,14 +2,20 @@
 
 use std::{
     io::ErrorKind,
+    os::unix::net::UnixStream,
     sync::{Arc, Weak},
     time::Duration,
 };
 
+use rustix::net::UCred;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status};
+use super::{
+    job,
+    message::{BucketInfo, Failure, Refused, Request, Scope, SecretText, Status},
+    server::Host,
+};
 use crate::{
     engine::{Caller, Engine, EngineError},
     keys::{CustomerScope, KeyId},
@@ -20,21 +26,25 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Served {
     engine: Weak<Engine>,
-    /// Makes the faces of the engine drop the plaintext that they cache.
-    forget: Arc<dyn Fn() + Send + Sync>,
+    host: Arc<dyn Host>,
 }
 
 impl Served {
-    pub(super) fn new(engine: &Arc<Engine>, forget: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { engine: Arc::downgrade(engine), forget: Arc::new(forget) }
+    pub(super) fn new(engine: &Arc<Engine>, host: impl Host + 'static) -> Self {
+        Self { engine: Arc::downgrade(engine), host: Arc::new(host) }
     }
 }
 
-/// Does what `caller` asks of the engine.
-pub(super) fn answer(served: &Served, caller: &Caller, request: Request) -> Result<Value, Refused> {
+/// Does what the `client` asks of the engine.
+pub(super) fn answer(
+    served: &Served,
+    client: (&UnixStream, UCred),
+    request: Request,
+) -> Result<Value, Refused> {
     let Some(engine) = served.engine.upgrade() else {
         return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
     };
+    let caller = &caller(client.1);
     match request {
         Request::Status => value(&status(&engine)),
         Request::Flush => value(&engine.sync_store()?),
@@ -46,7 +56,7 @@ pub(super) fn answer(served: &Served, caller: &Caller, request: Request) -> Resu
             value(&engine.delete_bucket_for(caller, &BucketName::parse(&name)?)?)
         }
         Request::RefreshKeys => value(&engine.refresh_keys(caller).map(drop)?),
-        Request::RevokeKey { key } => value(&revoke(&engine, caller, &key, &*served.forget)?),
+        Request::RevokeKey { key } => value(&revoke(&engine, caller, &key, &*served.host)?),
         Request::AddCustomerKeys { scope, keys, ttl } => {
             value(&add_customer_keys(&engine, caller, &scope.into(), &keys, ttl)?)
         }
@@ -57,6 +67,17 @@ pub(super) fn answer(served: &Served, caller: &Caller, request: Request) -> Resu
             scopes.sort();
             value(&scopes)
         }
+        Request::Job(job) => value(&job::run(&engine, &*served.host, client, &job)?),
+    }
+}
+
+/// Who is at the other end of the socket.
+pub(super) fn caller(peer: UCred) -> Caller {
+    Caller {
+        uid: peer.uid.as_raw(),
+        gid: peer.gid.as_raw(),
+        pid: u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0),
+        umask: 0o077,
     }
 }
 
@@ -71,16 +92,16 @@ fn status(engine: &Engine) -> Status {
 /// Cuts off what is open with `key`, which must not be usable any more: that is what files are told.
 ///
 /// Caches are emptied before as well, so that what the kernel has not written yet is not lost.
-fn revoke(engine: &Arc<Engine>, caller: &Caller, key: &KeyId, forget: &dyn Fn()) -> Result<usize, Refused> {
+fn revoke(engine: &Arc<Engine>, caller: &Caller, key: &KeyId, host: &dyn Host) -> Result<usize, Refused> {
     engine.keys().refresh().map_err(|error| Refused::new(Failure::Other, error))?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
     let Err(why) = state.check_unwrap(key.as_str()) else {
         let message = format!("key `{key}` is {}: disable it before its files are cut off", state.label());
         return Err(Refused::new(Failure::BadRequest, message));
     };
-    forget();
+    host.forget();
     let cut = engine.revoke_key(caller, key, &why);
-    forget();
+    host.forget();
     Ok(cut?)
 }
 
@@ -109,6 +130,7 @@ impl From<EngineError> for Refused {
                 ErrorKind::DirectoryNotEmpty => Failure::NotEmpty,
                 _ => Failure::Other,
             },
+            EngineError::JobRuns { .. } => Failure::Busy,
             EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::BucketKey(_) => {
                 Failure::Damaged
             }

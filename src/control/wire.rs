@@ -10,28 +10,55 @@ use serde::Serialize;
 
 use crate::crypto::Zeroizing;
 
-/// Reads one line until `patience` is over, however slowly it comes. It may hold a secret, and is wiped when dropped.
-pub(super) fn read_line(mut stream: &UnixStream, patience: Duration) -> io::Result<Zeroizing<Vec<u8>>> {
-    let deadline = Instant::now() + patience;
-    let (mut line, mut chunk) = (Zeroizing::new(Vec::with_capacity(USUAL)), Zeroizing::new([0; 4096]));
-    while line.last() != Some(&b'\n') {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(chunk.as_mut_slice()) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => line.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
-            Err(error) => return Err(error),
-        }
-        if line.len() > MAX_LINE {
-            return Err(io::Error::new(ErrorKind::InvalidData, "a line is longer than 1 MiB"));
+/// Lines that come over a socket. They may hold a secret, and are wiped when dropped.
+pub(super) struct Lines<'a> {
+    stream: &'a UnixStream,
+    /// What came after the last line.
+    rest: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of `stream`.
+    pub(super) fn new(stream: &'a UnixStream) -> Self {
+        Self { stream, rest: Zeroizing::new(Vec::with_capacity(USUAL)) }
+    }
+
+    /// The next line, waited for until `patience` is over, however slowly it comes. What came of it until then is kept.
+    pub(super) fn next(&mut self, patience: Duration) -> io::Result<Zeroizing<Vec<u8>>> {
+        let deadline = Instant::now() + patience;
+        let (mut chunk, mut seen) = (Zeroizing::new([0; 4096]), 0);
+        loop {
+            let fresh = self.rest.get(seen..).unwrap_or_default();
+            if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
+                let mut line = Zeroizing::new(Vec::with_capacity(USUAL.max(self.rest.len())));
+                line.extend_from_slice(self.rest.get(..=seen + end).unwrap_or_default());
+                self.rest.drain(..=seen + end);
+                return Ok(line);
+            }
+            seen = self.rest.len();
+            if seen > MAX_LINE {
+                return Err(io::Error::new(ErrorKind::InvalidData, "a line is longer than 1 MiB"));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            let mut stream = self.stream;
+            match stream.read(chunk.as_mut_slice()) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.rest.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(line)
+}
+
+/// Reads one line until `patience` is over; nothing may be expected after it.
+pub(super) fn read_line(stream: &UnixStream, patience: Duration) -> io::Result<Zeroizing<Vec<u8>>> {
+    Lines::new(stream).next(patience)
 }
 
 /// Writes one line; who does not take it within `patience` does not get it.
@@ -71,6 +98,20 @@ mod tests {
         let (ours, theirs) = pair();
         write_line(&ours, LONG, &vec![1, 2, 3]).unwrap();
         assert_eq!(*read_line(&theirs, LONG).unwrap(), b"[1,2,3]\n");
+    }
+
+    #[test]
+    fn lines_come_one_after_the_other_however_they_are_cut() {
+        let (mut ours, theirs) = pair();
+        let mut lines = Lines::new(&theirs);
+        ours.write_all(b"1\n22\n3").unwrap();
+        assert_eq!(*lines.next(LONG).unwrap(), b"1\n");
+        assert_eq!(*lines.next(LONG).unwrap(), b"22\n");
+        assert_eq!(lines.next(SHORT).unwrap_err().kind(), ErrorKind::TimedOut);
+        ours.write_all(b"33\n").unwrap();
+        drop(ours);
+        assert_eq!(*lines.next(LONG).unwrap(), b"333\n");
+        assert_eq!(lines.next(LONG).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use super::{
-    Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, principals::Principals,
-    process::Asker,
+    Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, key_rules::KeyRules,
+    principals::Principals, process::Asker,
 };
 use crate::{
     name::{BucketName, ObjectName},
@@ -36,11 +36,22 @@ pub(super) struct SeenEncryption {
 pub(super) struct Admission {
     principals: Principals,
     mode: Mode,
+    keys: KeyRules,
 }
 
 impl Admission {
     pub(super) fn new(principals: Principals, mode: Mode) -> Self {
-        Self { principals, mode }
+        Self { principals, mode, keys: KeyRules::default() }
+    }
+
+    /// What is decided where no statement does.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Who may use which key.
+    pub(super) fn keys(&self) -> &KeyRules {
+        &self.keys
     }
 
     /// Who users are to the policies.
@@ -140,7 +151,7 @@ impl Admission {
 }
 
 /// Logs a denial where it happens: the errno that the program sees tells nobody why.
-fn logged(outcome: Result<Grant>) -> Result<Grant> {
+pub(super) fn logged(outcome: Result<Grant>) -> Result<Grant> {
     if let Err(EngineError::Denied(denial)) = &outcome {
         log::warn!("{denial}");
     }
@@ -157,7 +168,7 @@ fn with_encryption<'a>(context: Context<'a>, encryption: &'a SeenEncryption) -> 
 /// The only algorithm of customer keys.
 const CUSTOMER_ALGORITHM: &str = "AES256";
 
-fn now() -> Context<'static> {
+pub(super) fn now() -> Context<'static> {
     Context::at(SystemTime::now())
 }
 

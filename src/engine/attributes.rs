@@ -233,7 +233,10 @@ impl Engine {
         }
         match Header::of(name) {
             Some(header) => self.set_header(caller, item, header, Some(value)),
-            None => Ok(item.node().set_xattr(name, value, mode)?),
+            None => {
+                let _change = self.shared.replacing.change_of(item)?;
+                Ok(item.node().set_xattr(name, value, mode)?)
+            }
         }
     }
 
@@ -252,7 +255,10 @@ impl Engine {
         }
         match Header::of(name) {
             Some(header) => self.set_header(caller, item, header, None),
-            None => Ok(item.node().remove_xattr(name)?),
+            None => {
+                let _change = self.shared.replacing.change_of(item)?;
+                Ok(item.node().remove_xattr(name)?)
+            }
         }
     }
 

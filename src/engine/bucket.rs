@@ -20,8 +20,8 @@ use super::{
     plain::PlainOpens,
     retention::{BucketRetention, Retention},
     sealing::{Decision, Place, Sealing},
-    settings::{MAX_SETTINGS, Settings},
-    wraps::{Asker, KeySources, NewObject, Wraps},
+    settings::{JournalMode, MAX_SETTINGS, Settings},
+    wraps::{Asker, KeySources, NewObject, Whom, Wraps},
 };
 use crate::{
     envelope::Id,
@@ -50,6 +50,8 @@ pub struct Bucket {
     retention: Option<BucketRetention>,
     wraps: Wraps,
     journal: Option<Journal>,
+    /// Whether commits go through the journal.
+    journaled: AtomicBool,
     /// The last crashes, which may have left files unfinished.
     crashes: Crashes,
     /// Set when the disk did not take what it was told to: no writes until the store is opened again.
@@ -86,6 +88,7 @@ impl Bucket {
             name,
             id,
             geometry,
+            journaled: AtomicBool::new(settings.journal == JournalMode::On),
             settings: RwLock::new((Arc::new(settings), None)),
             wraps: Wraps::new(sources, id, geometry, private.clone()),
             private,
@@ -141,9 +144,14 @@ impl Bucket {
         &self.kept_times
     }
 
-    /// The journal, where the bucket has one.
+    /// The journal, where the bucket uses one.
     pub(super) fn journal(&self) -> Option<&Journal> {
-        self.journal.as_ref()
+        self.journal.as_ref().filter(|_| self.journaled.load(Ordering::Acquire))
+    }
+
+    /// Uses a journal from now on until the bucket is closed, whatever its settings say.
+    pub(super) fn begin_journal(&self) {
+        self.journaled.store(true, Ordering::Release);
     }
 
     /// A flush failed: what the disk holds is not what it should. The bucket takes no further writes.
@@ -196,7 +204,7 @@ impl Bucket {
 
     /// The bucket is complete as it stands: empties the journal, and notes that it was closed.
     pub(super) fn close(&self) -> Result<()> {
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.journal() {
             journal.checkpoint()?;
         }
         self.require_sound()?;
@@ -293,6 +301,8 @@ impl Bucket {
         requested: &Encryption,
     ) -> Result<Creation> {
         let (grant, sealing) = self.judge_put(admission, caller, path, requested)?;
+        let place = (self.name.as_str(), path);
+        let sealing = self.wraps.admit_sealing(admission, caller, place, sealing)?;
         self.creation(grant, &sealing, caller, path)
     }
 
@@ -364,14 +374,14 @@ impl Bucket {
         if *sealing == Sealing::Plain {
             return Ok(Creation::Plain);
         }
-        let asker = self.asker(path, Some(caller.uid));
+        let asker = self.asker(path, Whom::User(caller.uid));
         Ok(Creation::Encrypted(Box::new(self.wraps.new_object(sealing, &asker)?)))
     }
 
     /// Keys and identity of an object that the bucket's own service key protects, unless the bucket takes no such ones.
     pub(super) fn new_object(&self) -> Result<NewObject> {
         self.require_writable_kind(EncryptionType::Aes256)?;
-        self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, None))
+        self.wraps.new_object(&Sealing::Service, &self.asker(&PathBuf::new, Whom::Administrator))
     }
 
     /// Keys and identity of an empty object that nobody asks for: encrypted, by the bucket's default.
@@ -385,12 +395,12 @@ impl Bucket {
         };
         let service = self.wraps.service();
         let decision = Encryption::Unnamed.decide(&place, &|name| service.resolve(name))?;
-        self.wraps.new_object(&decision.sealing, &self.asker(&PathBuf::new, None))
+        self.wraps.new_object(&decision.sealing, &self.asker(&PathBuf::new, Whom::Administrator))
     }
 
-    /// Who asks for a customer key, and what for.
-    pub(super) fn asker<'a>(&'a self, path: &'a dyn Fn() -> PathBuf, uid: Option<u32>) -> Asker<'a> {
-        Asker { bucket: self.name.as_str(), path, uid }
+    /// Who asks for a key, and what for.
+    pub(super) fn asker<'a>(&'a self, path: &'a dyn Fn() -> PathBuf, whom: Whom<'a>) -> Asker<'a> {
+        Asker { bucket: self.name.as_str(), path, whom }
     }
 
     /// How a stored file that has not been opened yet is to be read.

@@ -14,7 +14,7 @@ use super::{
     crash_mark::{self, Crashes},
     default_encryption::BucketEncryption,
     retention::BucketRetention,
-    settings::{JournalMode, MAX_SETTINGS, Settings},
+    settings::{MAX_SETTINGS, Settings},
     wraps::KeySources,
 };
 use crate::{
@@ -132,7 +132,7 @@ impl Buckets {
             log::warn!("bucket `{name}`: {report}");
             self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), report);
         }
-        Ok((settings.journal == JournalMode::On).then_some(journal))
+        Ok(Some(journal))
     }
 
     /// Loads every bucket, so that all are recovered before anything is served. One that cannot be loaded is logged and

@@ -88,7 +88,8 @@ impl From<SseMode> for EncryptionType {
 pub struct UnknownEncryption;
 
 /// The encryption that a request names.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Sent", into = "Sent")]
 pub enum Encryption {
     /// No header: the bucket's default decides how the object is stored, and policies see no header.
     #[default]
@@ -105,6 +106,45 @@ impl Encryption {
         match self {
             Self::Unnamed | Self::BucketDefault => default.kind(),
             Self::Named(named) => named.kind,
+        }
+    }
+}
+
+/// An encryption on its way to another process, which checks it again.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Sent {
+    Unnamed,
+    BucketDefault,
+    Named(EncryptionHeaders),
+}
+
+impl TryFrom<Sent> for Encryption {
+    type Error = RequestError;
+
+    fn try_from(sent: Sent) -> Result<Self, RequestError> {
+        match sent {
+            Sent::Unnamed => Ok(Self::Unnamed),
+            Sent::BucketDefault => Ok(Self::BucketDefault),
+            Sent::Named(headers) => headers.check(),
+        }
+    }
+}
+
+impl From<Encryption> for Sent {
+    fn from(encryption: Encryption) -> Self {
+        match encryption {
+            Encryption::Unnamed => Self::Unnamed,
+            Encryption::BucketDefault => Self::BucketDefault,
+            Encryption::Named(NamedEncryption { kind, key, context, bucket_key }) => {
+                Self::Named(EncryptionHeaders {
+                    encryption: kind.header().map(str::to_owned),
+                    kms_key: key.map(String::from),
+                    context: context.into_pairs(),
+                    bucket_key,
+                    customer: kind == EncryptionType::Customer,
+                })
+            }
         }
     }
 }
@@ -128,7 +168,8 @@ pub(super) struct RequestedContext {
 }
 
 /// The headers of a request as they come, from whatever carries them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EncryptionHeaders {
     /// `x-amz-server-side-encryption`: `AES256`, `aws:kms` or `aws:kms:dsse`.
     pub encryption: Option<String>,
@@ -257,6 +298,11 @@ impl RequestedContext {
         Ok(Self { pairs: EncryptionContext::from_user_pairs(pairs)?, arn })
     }
 
+    fn into_pairs(self) -> BTreeMap<String, String> {
+        let pairs = self.pairs.pairs().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pairs.chain(self.arn.map(|arn| (OBJECT_ARN.to_owned(), arn))).collect()
+    }
+
     /// The pairs for the object at `path`, whose ARN a given `aws:s3:arn` must be.
     pub(super) fn for_object(
         &self,
@@ -264,7 +310,7 @@ impl RequestedContext {
         path: &str,
     ) -> Result<EncryptionContext, RequestError> {
         if let Some(given) = &self.arn {
-            let wanted = object_arn(bucket, path);
+            let wanted = object_arn(bucket.as_str(), path);
             if *given != wanted {
                 return Err(RequestError::ForeignArn { given: given.clone(), wanted });
             }

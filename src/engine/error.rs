@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::AuditError,
     crypto::CryptoError,
-    keys::{BucketKeyError, KeyError},
+    keys::{BucketKeyError, KeyError, KeyId},
     name::NameError,
     object::FormatError,
     policy::Denial,
@@ -32,6 +32,14 @@ pub enum EngineError {
     IdentityPolicy {
         /// The file.
         file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The policy of a key cannot be used, so nobody may use the key.
+    #[error("key `{key}` has a broken policy ({reason}): put a valid one with `strongroom key policy put`")]
+    KeyPolicy {
+        /// The key.
+        key: KeyId,
         /// What is wrong with it.
         reason: String,
     },
@@ -67,6 +75,12 @@ pub enum EngineError {
         bucket: String,
         /// The encryption.
         kind: EncryptionType,
+    },
+    /// Another job works on the bucket.
+    #[error("another job works on bucket `{bucket}`: run this one when it has ended")]
+    JobRuns {
+        /// The bucket.
+        bucket: String,
     },
     /// A bucket-key file is damaged or missing.
     #[error(transparent)]

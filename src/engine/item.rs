@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use super::{
@@ -27,6 +27,8 @@ struct Inner {
     bucket: Option<Arc<Bucket>>,
     is_bucket: bool,
     form: RwLock<Option<Form>>,
+    /// The stored file, kept so that its number is given to no other, once another one has taken its place.
+    replaced: OnceLock<NodeRef>,
 }
 
 /// How a regular file is stored.
@@ -55,7 +57,8 @@ impl Item {
     }
 
     fn new(node: NodeRef, kind: Kind, bucket: Option<Arc<Bucket>>, is_bucket: bool) -> Self {
-        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form: RwLock::new(None) }))
+        let (form, replaced) = (RwLock::default(), OnceLock::new());
+        Self(Arc::new(Inner { node, kind, bucket, is_bucket, form, replaced }))
     }
 
     /// Identity of the stored file.
@@ -78,6 +81,16 @@ impl Item {
         if let Ok(name) = FileName::parse(name) {
             self.0.node.moved(&dir.0.node, &name);
         }
+    }
+
+    /// Refuses a file that another one has taken the place of (`ESTALE`: the kernel then looks the name up again).
+    pub fn require_current(&self) -> Result<()> {
+        if self.0.replaced.get().is_some() { Err(replaced()) } else { Ok(()) }
+    }
+
+    /// Another file has taken the place of `old`, which this item is of.
+    pub(super) fn set_replaced(&self, old: NodeRef) {
+        self.0.replaced.get_or_init(|| old);
     }
 
     pub(super) fn node(&self) -> &NodeRef {
@@ -242,6 +255,11 @@ pub struct ListEntry {
     pub kind: Kind,
     /// Position just after this entry.
     pub next: i64,
+}
+
+/// A file that another one has taken the place of (`ESTALE`, and the kernel looks the name up again).
+pub(super) fn replaced() -> EngineError {
+    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }
 
 fn parse_name(name: &OsStr) -> Result<FileName> {

@@ -5,7 +5,7 @@
 //! It must never store what a policy denied, never serve what failed authentication, never hold a lock across a
 //! call to a key provider.
 //!
-//! Lock order: bucket table, object table shard, object. Policy and key caches are leaves.
+//! Lock order: gate of replacements, bucket table, object table shard, object. Policy and key caches are leaves.
 
 mod admission;
 mod attributes;
@@ -26,6 +26,8 @@ mod file;
 mod hidden;
 mod item;
 mod jobs;
+mod key_rules;
+mod key_use;
 mod listing;
 mod live;
 mod lost_found;
@@ -38,6 +40,7 @@ mod principals;
 mod process;
 mod programs;
 mod repair;
+mod replacing;
 mod request;
 mod retained;
 mod retention;
@@ -55,7 +58,7 @@ mod wreck;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 pub use audit::{kms_code, upkeep_event};
 pub use bucket::Bucket;
@@ -72,10 +75,13 @@ pub use jobs::{
     Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
     Watch,
 };
+pub use key_rules::key_policy;
+pub use key_use::via_service;
 pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
+pub use replacing::Face;
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
 pub use retention::Retention;
@@ -86,7 +92,7 @@ pub use verify::{Finding, Progress, Report};
 
 use self::{
     admission::Admission, attributes::Explicit, audit::Recorder, buckets::Buckets, committer::Committer,
-    live::Budget, table::ObjectTable, uploads::Uploads,
+    jobs::Jobs, live::Budget, replacing::Replacing, table::ObjectTable, uploads::Uploads,
 };
 use crate::{
     audit::AuditLog,
@@ -167,8 +173,8 @@ struct Shared {
     budget: Arc<Budget>,
     admission: Admission,
     recorder: Option<Recorder>,
-    /// Held by the job that runs; taken before any other lock.
-    job: Mutex<()>,
+    jobs: Jobs,
+    replacing: Replacing,
     uploads: Uploads,
     explicit: Explicit,
     /// Held for as long as the store is in use; a store that is no directory has none.

@@ -39,10 +39,13 @@ impl Engine {
                 (_, Some((node, stat))) => self.judge_loss(caller, to, &to.0.child(node, stat.kind))?,
                 (_, None) => {}
             }
+            let change = self.shared.replacing.change();
             from.0.node().rename(&old, to.0.node(), &new, mode)?;
+            drop(change);
             self.shared.uploads.finish(moving.key());
             return Ok(());
         }
+        let _change = self.shared.replacing.change();
         Ok(from.0.node().rename(&old, to.0.node(), &new, mode)?)
     }
 
@@ -54,14 +57,18 @@ impl Engine {
         if self.is_watched(dir)? {
             self.admit_copy(caller, item, &|| item.path(), dir, &|| dir.path_of(name))?;
         }
+        let _change = self.shared.replacing.change_of(item)?;
         let stat = dir.node().link(item.node(), &new)?;
         self.attr_from(item, &stat)
     }
 
-    /// Whether anybody has a say about what happens in the bucket of `item`.
+    /// Whether anybody has a say about what happens in the bucket of `item`, or with the keys of its objects.
     fn is_watched(&self, item: &Item) -> Result<bool> {
-        let bucket = item.bucket()?;
-        Ok(!self.shared.admission.is_open() || bucket.has_policy()? || bucket.retention()?.is_some())
+        let (bucket, admission) = (item.bucket()?, &self.shared.admission);
+        Ok(!admission.is_open()
+            || bucket.has_policy()?
+            || bucket.retention()?.is_some()
+            || admission.keys().any(bucket.wraps().service()))
     }
 
     /// What is replaced by a rename is deleted.

@@ -9,6 +9,7 @@ use super::{
     file::Content,
     item::Form,
     live::{Sync, is_unborn, read_header},
+    wraps::Whom,
 };
 use crate::{
     name::BucketName,
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     fn opened_size(&self, item: &Item) -> Result<u64> {
-        let object = self.acquire(item, Access::Read, None)?;
+        let object = self.acquire(item, Access::Read, Whom::Administrator)?;
         let size = object.size();
         self.release(item);
         Ok(size)
@@ -112,6 +113,7 @@ impl Engine {
         if let Some(size) = set.size {
             self.set_size(caller, item, open, size)?;
         }
+        let _change = self.shared.replacing.change_of(item)?;
         let node = item.node();
         if set.uid.is_some() || set.gid.is_some() {
             node.set_owner(set.uid, set.gid)?;
@@ -226,7 +228,9 @@ impl Engine {
             let (node, stat) = dir.node().lookup(&gone)?;
             self.require_free(caller, &dir.child(node, stat.kind), &|| dir.path_of(name))?;
         }
+        let change = self.shared.replacing.change();
         dir.node().unlink(&gone)?;
+        drop(change);
         dir.bucket()?.give_space_back();
         Ok(())
     }

@@ -7,10 +7,11 @@ use super::{
     admission::{Ask, SeenEncryption},
     bucket::Creation,
     file::Content,
-    item::Form,
+    item::{Form, replaced},
     live::{LiveObject, Opening, Sync, is_unborn, read_header},
     namespace::birth,
     retained::allows_append,
+    wraps::Whom,
 };
 use crate::{
     keys::{KeyError, KeyId},
@@ -37,8 +38,9 @@ impl Engine {
         }
         let grows_only = changes && self.refuse_retained(caller, item, flags)?;
         if flags.truncate {
-            let readable = !flags.read || self.may_read(caller, item, &|| item.path())?;
-            let content = self.open_truncated(caller, item, named)?;
+            let creation = self.admit_put(caller, item, named)?;
+            let readable = !flags.read || self.may_see(caller, item, &|| item.path(), &creation)?;
+            let content = self.open_truncated(caller, item, creation)?;
             let file = OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content);
             return Ok(file.readable(readable));
         }
@@ -50,9 +52,8 @@ impl Engine {
                 let _granted = self.admit(caller, bucket, action, of, &|| item.path())?;
             }
         }
-        if flags.write && !flags.read {
-            self.refuse_partial_write(caller, item)?;
-        }
+        let reads = flags.read || flags.write && self.refuse_partial_write(caller, item)?;
+        let whom = self.whom(caller, reads);
         let content = match form {
             Form::Plain => {
                 if flags.write {
@@ -60,7 +61,7 @@ impl Engine {
                 }
                 Content::Plain(item.node().open(access)?)
             }
-            Form::Encrypted => Content::Encrypted(self.open_object(item, access, Some(caller.uid))?),
+            Form::Encrypted => Content::Encrypted(self.open_object(item, access, whom)?),
         };
         let file = OpenFile::new(item.clone(), flags, content).growing_only(grows_only);
         if let Content::Plain(plain) = file.content()
@@ -82,13 +83,41 @@ impl Engine {
         }
     }
 
-    /// Who may not read what is there may not change parts of it either: that takes reading it.
-    fn refuse_partial_write(&self, caller: &Caller, item: &Item) -> Result<()> {
-        let unfinished = self.shared.uploads.is_unfinished(item.key(), caller.uid);
-        if unfinished || self.may_read(caller, item, &|| item.path())? || item.node().stat()?.size == 0 {
-            return Ok(());
+    /// Who may not read what is there may not change parts of it either: that takes reading it. Whether there is anything
+    /// to be read, or else only what he has just written himself.
+    fn refuse_partial_write(&self, caller: &Caller, item: &Item) -> Result<bool> {
+        if self.shared.uploads.is_unfinished(item.key(), caller.uid) || item.node().stat()?.size == 0 {
+            return Ok(false);
         }
-        self.admit(caller, item.bucket()?, Action::GetObject, None, &|| item.path()).map(drop)
+        self.admit(caller, item.bucket()?, Action::GetObject, None, &|| item.path()).map(|_| true)
+    }
+
+    /// For whom keys are used when `caller` opens something, to see what is there or not.
+    fn whom<'a>(&'a self, caller: &'a Caller, reads: bool) -> Whom<'a> {
+        if reads && !caller.is_own() {
+            Whom::Reader(&self.shared.admission, caller)
+        } else {
+            Whom::User(caller.uid)
+        }
+    }
+
+    /// Whether `caller` may see what he will have written into the new object at `path`, in the bucket of `item`.
+    fn may_see(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        path: &dyn Fn() -> PathBuf,
+        creation: &Creation,
+    ) -> Result<bool> {
+        let bucket = item.bucket()?;
+        let decrypts = match creation {
+            Creation::Plain => true,
+            Creation::Encrypted(new) => {
+                let asker = bucket.asker(path, self.whom(caller, true));
+                bucket.wraps().may_decrypt(&new.identity, &new.key_section, &asker)?
+            }
+        };
+        Ok(decrypts && self.may_read(caller, item, path)?)
     }
 
     /// Whether `caller` may read the object at `path`; a principal who may only write is not an error.
@@ -98,11 +127,11 @@ impl Engine {
         self.shared.admission.would_admit(item.bucket()?.policy(), &ask)
     }
 
-    /// Opens an encrypted object whose key the user `uid` may use now.
-    fn open_object(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
+    /// Opens an encrypted object whose key may be used for `whom` now.
+    fn open_object(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<Arc<LiveObject>> {
         let (bucket, path) = (item.bucket()?, || item.path());
-        let object = self.acquire(item, access, uid)?;
-        let proven = object.prove(&bucket.asker(&path, uid)).and_then(|()| {
+        let object = self.acquire(item, access, whom)?;
+        let proven = object.prove(&bucket.asker(&path, whom)).and_then(|()| {
             if access == Access::Read { Ok(()) } else { bucket.require_writable_kind(object.mode().into()) }
         });
         match proven {
@@ -115,8 +144,8 @@ impl Engine {
     }
 
     /// The open object, or the one that is opened now; whether its key may still be used is another question.
-    pub(super) fn acquire(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, uid) {
+    pub(super) fn acquire(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<Arc<LiveObject>> {
+        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, whom) {
             Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
                 if self.is_leftover(item)? =>
             {
@@ -133,14 +162,14 @@ impl Engine {
         Ok(object)
     }
 
-    fn load(&self, item: &Item, access: Access, uid: Option<u32>) -> Result<LiveObject> {
+    fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {
         let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
         if file.stat()?.nlink == 0 {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
         let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
-        LiveObject::open(bucket, node, file, (opening, uid), budget, peers)
+        LiveObject::open(bucket, node, file, (opening, whom), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -168,8 +197,7 @@ impl Engine {
 
     /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
-    fn open_truncated(&self, caller: &Caller, item: &Item, named: &OnceCell<Encryption>) -> Result<Content> {
-        let creation = self.admit_put(caller, item, named)?;
+    fn open_truncated(&self, caller: &Caller, item: &Item, creation: Creation) -> Result<Content> {
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
@@ -185,7 +213,7 @@ impl Engine {
             // An object does not lose its encryption by being written again.
             (Form::Encrypted, Creation::Plain) => item.bucket()?.new_object()?,
         };
-        let object = match self.acquire(item, Access::ReadWrite, Some(caller.uid)) {
+        let object = match self.acquire(item, Access::ReadWrite, Whom::User(caller.uid)) {
             // Nothing that could be kept: a damaged, unfinished or plain file is written over.
             Err(EngineError::Integrity { .. } | EngineError::Key(_) | EngineError::BucketKey(_)) => {
                 let shared = &self.shared;
@@ -239,7 +267,7 @@ impl Engine {
         let requested = self.requested_in(caller, dir.node())?;
         let requested = named.get_or_init(|| requested);
         let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, requested)?;
-        let readable = !flags.read || self.may_read(caller, dir, &path)?;
+        let readable = !flags.read || self.may_see(caller, dir, &path, &creation)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
         let content = match creation {
@@ -356,9 +384,4 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
-}
-
-/// A file without a name that nobody has open: another took its place (`ESTALE`, and the kernel looks the name up again).
-fn replaced() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::ESTALE).into()
 }

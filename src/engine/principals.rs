@@ -99,6 +99,11 @@ impl Principals {
         if caller.uid == self.owner { principal.as_owner() } else { principal }
     }
 
+    /// The account of the store and its users.
+    pub(super) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
     /// What the requests of `caller` name.
     pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
         let by_program = matches!(self.profiles.first_key_value(), Some((Profiled::Program(_), _)));

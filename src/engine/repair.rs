@@ -10,6 +10,7 @@ use super::{
     live::{Sync, is_unborn, read_header},
     lost_found::LostFound,
     verify::{Entry, Seen},
+    wraps::Whom,
 };
 use crate::{
     name::{BucketName, FileName},
@@ -126,7 +127,7 @@ impl Engine {
             return Ok(());
         }
         let to = mending.lost.copy(&item.node().open(Access::Read)?, wanted..stored, &item.path())?;
-        let object = self.acquire(item, Access::ReadWrite, None)?;
+        let object = self.acquire(item, Access::ReadWrite, Whom::Administrator)?;
         let committed = object.commit(Sync::Settled);
         self.release(item);
         committed?;

@@ -23,6 +23,11 @@ impl Caller {
             umask: 0o077,
         }
     }
+
+    /// Whether this program asks on behalf of whoever runs it. The kernel never asks for its own daemon.
+    pub(super) fn is_own(&self) -> bool {
+        self.pid == std::process::id()
+    }
 }
 
 /// Attributes to change; `None` and `Keep` leave as is.

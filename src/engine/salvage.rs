@@ -10,6 +10,7 @@ use super::{
     default_encryption::{BucketEncryption, DefaultEncryption},
     settings::{JournalMode, MAX_SETTINGS, Settings},
     verify::{Entry, Seen},
+    wraps::Whom,
     wreck::Wreck,
 };
 use crate::{
@@ -202,7 +203,7 @@ impl Source {
             }
         };
         let path = || item.path();
-        let asker = bucket.asker(&path, None);
+        let asker = bucket.asker(&path, Whom::Administrator);
         let data_keys = bucket.wraps().data_keys(identity, &header.keys, &asker)?;
         let keys = ObjectKeys::open(&data_keys, identity).map_err(refused)?;
         Wreck::new(file, &start, header, keys)

@@ -159,8 +159,13 @@ fn effective(
 }
 
 /// The ARN of an object, as S3 writes it into encryption contexts and policies.
-pub(super) fn object_arn(bucket: &BucketName, path: &str) -> String {
+pub(super) fn object_arn(bucket: &str, path: &str) -> String {
     format!("arn:aws:s3:::{bucket}/{path}")
+}
+
+/// The ARN of a bucket, which stands in the contexts of its bucket keys.
+pub(super) fn bucket_arn(bucket: &str) -> String {
+    format!("arn:aws:s3:::{bucket}")
 }
 
 /// Whether SSE-KMS uses bucket keys where nobody says anything.

@@ -119,7 +119,8 @@ impl Engine {
             explicit: Explicit::default(),
             recorder: options.audit.clone().map(Recorder::new),
             options,
-            job: std::sync::Mutex::default(),
+            jobs: super::jobs::Jobs::default(),
+            replacing: super::replacing::Replacing::default(),
             lock,
         });
         let committer = Committer::start(&shared)?;

@@ -78,6 +78,15 @@ impl ObjectTable {
         }
     }
 
+    /// Whether anybody has the object with this identity open.
+    pub(super) fn is_open(&self, key: NodeKey) -> bool {
+        match self.shard(key).lock().get(&key) {
+            Some(Slot::Open { opens, .. }) => *opens > 0,
+            Some(Slot::Opening { .. }) => true,
+            None => false,
+        }
+    }
+
     /// Ends one open. The last one forgets the object, provided `settled` finds nothing unsaved in it.
     pub(super) fn release(&self, key: NodeKey, settled: impl FnOnce(&LiveObject) -> bool) {
         let mut slots = self.shard(key).lock();

@@ -6,6 +6,7 @@ use super::{
     Bucket, Engine, EngineError, Item, Result,
     item::Form,
     live::{LiveObject, Opening, read_header},
+    wraps::Whom,
 };
 use crate::{
     envelope::RecordType,
@@ -221,7 +222,14 @@ impl Engine {
         let file = item.node().open(Access::Read)?;
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
-        LiveObject::open(bucket.clone(), item.node().clone(), file, (Opening::Verifying, None), budget, peers)
+        LiveObject::open(
+            bucket.clone(),
+            item.node().clone(),
+            file,
+            (Opening::Verifying, Whom::Administrator),
+            budget,
+            peers,
+        )
     }
 }
 

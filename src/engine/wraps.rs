@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use super::{Result, clock, encryption::RequestError, sealing::Sealing};
+use super::{Caller, Result, admission::Admission, clock, encryption::RequestError, sealing::Sealing};
 use crate::{
     crypto::Secret,
     envelope::{DataKey, DataKeys, EncryptionContext, Id, RecordType, WrappedKey},
@@ -66,21 +66,42 @@ pub(super) struct NewObject {
     pub(super) generation: u64,
 }
 
-/// Who asks for a key. It matters for customer keys, which serve some users and paths only.
+/// For whom a key is used.
+#[derive(Clone, Copy)]
+pub(super) enum Whom<'a> {
+    /// The administrator: every customer key serves him.
+    Administrator,
+    /// The user with this number, who does not get to see what is decrypted.
+    User(u32),
+    /// One who gets to see what is decrypted, as far as the policies of keys let him.
+    Reader(&'a Admission, &'a Caller),
+}
+
+impl Whom<'_> {
+    /// The user, whose customer keys serve him; `None` for the administrator.
+    fn uid(self) -> Option<u32> {
+        match self {
+            Self::Administrator => None,
+            Self::User(uid) => Some(uid),
+            Self::Reader(_, caller) => Some(caller.uid),
+        }
+    }
+}
+
+/// Who asks for a key, and for which object.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
     /// Name of the bucket.
     pub(super) bucket: &'a str,
     /// The object's path in it.
     pub(super) path: &'a dyn Fn() -> PathBuf,
-    /// The user; `None` for the administrator.
-    pub(super) uid: Option<u32>,
+    pub(super) whom: Whom<'a>,
 }
 
 impl Asker<'_> {
     fn with_request<T>(&self, work: impl FnOnce(&CustomerRequest<'_>) -> T) -> T {
         let path = (self.path)();
-        work(&CustomerRequest { bucket: self.bucket, path: &path.to_string_lossy(), uid: self.uid })
+        work(&CustomerRequest { bucket: self.bucket, path: &path.to_string_lossy(), uid: self.whom.uid() })
     }
 }
 
@@ -185,6 +206,7 @@ impl Wraps {
         section: &KeySection,
         asker: &Asker<'_>,
     ) -> Result<DataKeys> {
+        self.require_decrypt(identity, section, asker)?;
         let first = self.inner_data_key(identity, section, asker)?;
         let second = match section.find(RecordType::DataKey2).filter(|_| identity.is_dual()) {
             Some(record) => {
@@ -235,7 +257,7 @@ impl Wraps {
     }
 
     /// The bucket key that wrapped `record`.
-    fn bucket_key_of(&self, record: &WrappedKey, section: &KeySection) -> Result<Arc<BucketKey>> {
+    pub(super) fn bucket_key_of(&self, record: &WrappedKey, section: &KeySection) -> Result<Arc<BucketKey>> {
         let id = BucketKey::named_by(record).ok_or_else(no_record)?;
         Ok(self.keys.get(id, || self.load_key(id, record.key_version, section))?)
     }
@@ -392,7 +414,7 @@ fn is_of_this_key(error: &BucketKeyError) -> bool {
     }
 }
 
-fn no_record() -> KeyError {
+pub(super) fn no_record() -> KeyError {
     KeyError::Unknown { key: "(no data-key record in the header)".into() }
 }
 

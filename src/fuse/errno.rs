@@ -37,9 +37,10 @@ impl Errno {
 fn errno_of(error: &EngineError) -> Errno {
     Errno(match error {
         EngineError::Store(e) => e.raw_os_error().filter(|raw| *raw > 0).unwrap_or(libc::EIO),
-        EngineError::Denied(..) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
-            libc::EACCES
-        }
+        EngineError::Denied(..)
+        | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
+        | EngineError::Blocked { .. } => libc::EACCES,
         EngineError::Key(error) | EngineError::BucketKey(BucketKeyError::Key(error)) => of_key(error),
         EngineError::BucketKey(BucketKeyError::Store { errno }) => *errno,
         EngineError::BucketKey(BucketKeyError::Damaged { .. } | BucketKeyError::Misplaced { .. }) => {
@@ -56,6 +57,7 @@ fn errno_of(error: &EngineError) -> Errno {
         | EngineError::Invalid(..)
         | EngineError::Request(..)
         | EngineError::Configuration(..) => libc::EINVAL,
+        EngineError::JobRuns { .. } => libc::EBUSY,
         EngineError::ReadOnly(..) => libc::EROFS,
         EngineError::CrossBucket => libc::EXDEV,
         EngineError::Unsupported => libc::EOPNOTSUPP,
@@ -84,6 +86,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
     match error {
         EngineError::Store(_) => errno.0 == libc::EIO,
         EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Key(..)
         | EngineError::BucketKey(..)
         | EngineError::Request(..)
@@ -99,6 +102,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::Reserved(..)
         | EngineError::Name(..)
         | EngineError::ReadOnly(..)
+        | EngineError::JobRuns { .. }
         | EngineError::CrossBucket
         | EngineError::RootHoldsBuckets
         | EngineError::Unsupported

@@ -1,6 +1,11 @@
-//! The kernel's page cache of a mount: plaintext that it may hand out without asking.
+//! What the kernel keeps of a mount: names, and plaintext that it may hand out without asking.
 
-use std::sync::Weak;
+use std::{ffi::OsStr, sync::Weak};
+
+use crate::{
+    engine::{Face, Item},
+    store::NodeKey,
+};
 
 use super::{ops::Ops, transport::Device};
 
@@ -26,6 +31,21 @@ impl Pages {
             if let Err(error) = self.device.forget_content(id) {
                 log::warn!("the kernel keeps pages of node {id}: {error}");
             }
+        }
+    }
+}
+
+impl Face for Pages {
+    fn item(&self, key: NodeKey) -> Option<Item> {
+        self.ops.upgrade()?.item(key)
+    }
+
+    fn forget(&self, dir: NodeKey, name: &OsStr) {
+        let parent = self.ops.upgrade().and_then(|ops| ops.node_id(dir));
+        if let Some(parent) = parent
+            && let Err(error) = self.device.forget_entry(parent, name)
+        {
+            log::warn!("the kernel keeps a name of node {parent} until its time is over: {error}");
         }
     }
 }

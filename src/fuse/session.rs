@@ -137,6 +137,7 @@ impl Session {
         }
         log::info!("serving `{}`, transport {transport}", mountpoint.display());
         let pages = Pages::new(weak, connection);
+        engine.show_on(Box::new(pages.clone()));
         Ok(Self {
             engine,
             mountpoint,
@@ -369,7 +370,7 @@ fn watch_idleness(
     let Some(timeout) = timeout else { return Ok(None) };
     let (stop, stopped) = mpsc::channel();
     let (activity, sender) = (Arc::clone(activity), sender.clone());
-    let busy = move || activity.take() || ops.upgrade().is_some_and(|ops| ops.open_handles() > 0);
+    let busy = move || activity.take() || ops.upgrade().is_some_and(|ops| ops.is_busy());
     spawn("idle", move || report_idleness(timeout, &stopped, busy, || sender.send(Event::Idle).is_ok()))?;
     Ok(Some(stop))
 }

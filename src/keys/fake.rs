@@ -1,4 +1,4 @@
-//! A master key in memory for tests, with a switch for its failures.
+//! A provider in memory for tests: one master key under every name, which counts calls and fails when told.
 
 use std::sync::{
     Mutex,
@@ -11,18 +11,18 @@ use crate::{
     envelope::{self, EncryptionContext, Provider, WrappedKey},
 };
 
-pub(super) struct FakeMaster {
+pub(crate) struct FakeMaster {
     key: Secret<32>,
     failing: Mutex<Option<KeyError>>,
-    pub(super) calls: AtomicUsize,
+    pub(crate) calls: AtomicUsize,
 }
 
 impl FakeMaster {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { key: Secret::random().unwrap(), failing: Mutex::new(None), calls: AtomicUsize::new(0) }
     }
 
-    pub(super) fn fail_with(&self, error: Option<KeyError>) {
+    pub(crate) fn fail_with(&self, error: Option<KeyError>) {
         *self.failing.lock().unwrap() = error;
     }
 
@@ -52,9 +52,8 @@ impl MasterKey for FakeMaster {
 
     fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
         self.call()?;
-        if (wrapped.key_version, wrapped.kind, wrapped.provider, wrapped.key_id.as_slice())
-            != (1, binding.record_type(), Provider::Transit, b"service".as_slice())
-        {
+        let known = (1, binding.record_type(), Provider::Transit);
+        if (wrapped.key_version, wrapped.kind, wrapped.provider) != known {
             return Err(KeyError::Unknown { key: "fake".into() });
         }
         envelope::unwrap_local(wrapped, &self.key, &binding.context(&wrapped.context))

@@ -10,7 +10,7 @@ mod customer;
 mod customer_source;
 mod derive;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod hexbytes;
 mod kernel_key;
 mod keyring;
@@ -32,8 +32,9 @@ pub use customer::{CustomerKey, CustomerKeys, CustomerRequest, CustomerScope};
 pub use customer_source::CustomerKeyError;
 pub use kernel_key::KernelKeyError;
 pub use keyring::{
-    Backup, KeyInfo, Keyring, KeyringError, Material, NewKey, NewSlot, Origin, Passphrase, Rotation,
-    SERVICE_KEY, SlotInfo, StateChange, Unlock, Upkeep, VersionInfo, create_key_file,
+    Backup, GrantOperation, Grantee, KeyGrant, KeyInfo, KeyPermissions, Keyring, KeyringError, ListedKey,
+    Material, NewKey, NewSlot, Origin, Passphrase, Rotation, SERVICE_KEY, SlotInfo, StateChange, Unlock,
+    Upkeep, VersionInfo, create_key_file,
 };
 pub use master::{Binding, KeyError, MasterKey};
 pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};

@@ -110,6 +110,11 @@ impl KeyScope {
         &self.account
     }
 
+    /// Whether it names no region of anybody's.
+    pub fn is_local(&self) -> bool {
+        self.region == LOCAL
+    }
+
     /// The ARN of a key in this scope.
     pub fn key_arn(&self, id: &KeyId) -> String {
         format!("{ARN}{}:{}:key/{id}", self.region, self.account)
@@ -124,12 +129,13 @@ impl KeyScope {
 impl Default for KeyScope {
     /// Region `local`, account `000000000000`.
     fn default() -> Self {
-        Self { region: "local".to_owned(), account: "000000000000".to_owned() }
+        Self { region: LOCAL.to_owned(), account: "000000000000".to_owned() }
     }
 }
 
 /// A key as named by a request (`x-amz-server-side-encryption-aws-kms-key-id`), a setting or a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum KeyName {
     /// `1234abcd-12ab-34cd-56ef-1234567890ab`.
     Id(KeyId),
@@ -156,6 +162,20 @@ impl KeyName {
             Self::Alias(alias) | Self::AliasArn(_, alias) => Some(alias),
             Self::Id(_) | Self::Arn(..) => None,
         }
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = KeyNameError;
+
+    fn try_from(text: String) -> Result<Self, KeyNameError> {
+        text.parse()
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.to_string()
     }
 }
 
@@ -241,6 +261,9 @@ text!(AliasName);
 
 const ARN: &str = "arn:aws:kms:";
 const ALIAS: &str = "alias/";
+
+/// The region of stores that are in none.
+const LOCAL: &str = "local";
 
 #[cfg(test)]
 mod tests {

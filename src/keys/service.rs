@@ -87,8 +87,26 @@ impl KeyService {
                     |e: KeyringError| KeyError::Unavailable { key: name.to_string(), why: e.to_string() };
                 self.keyring.managed_key().map_err(unavailable)
             }
+            Ok(id) => self.check_region(&id).map(|()| id),
             found => found,
         }
+    }
+
+    /// Refuses a key that a provider holds in another region than that of the store, unless it is one for many. A store
+    /// that names no region takes all.
+    fn check_region(&self, id: &KeyId) -> Result<(), KeyError> {
+        if self.scope.is_local() {
+            return Ok(());
+        }
+        let arn = self.arn(id);
+        let theirs = arn.split(':').nth(3).unwrap_or_default();
+        let many = arn.rsplit('/').next().is_some_and(|name| name.starts_with("mrk-"));
+        let ours = self.scope.region();
+        if theirs == ours || many {
+            return Ok(());
+        }
+        let why = format!("it is of region {theirs}, this store is of region {ours}; name a key of that");
+        Err(KeyError::Invalid { key: id.to_string(), why })
     }
 
     /// The key that a command means by `name`: the same, but nothing is made, and the key of SSE-S3 is found too.

@@ -10,7 +10,7 @@ const VERSION: u8 = 1;
 const SUITE_AES_256_GCM: u8 = 1;
 
 /// How the data key is kept, as S3 names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum SseMode {
     /// `AES256`: the store's own service key.

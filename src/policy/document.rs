@@ -88,6 +88,13 @@ impl PolicyDocument {
         Ok(Self { scope, id, statements })
     }
 
+    /// The same policy with the statements of `further`, which is attached to the same, behind its own.
+    #[must_use]
+    pub fn and(mut self, further: Self) -> Self {
+        self.statements.extend(further.statements);
+        self
+    }
+
     /// What the policy is attached to.
     pub fn scope(&self) -> &Scope {
         &self.scope

@@ -1,54 +1,15 @@
 //! The encryption modes on a live drive: each writes, reads back after a mount anew, and refuses what was altered or
 //! lacks its key.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::fixture::{Drive, command, fails, ok};
+use libc::{EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENOKEY};
 
-const ENOKEY: i32 = 126;
-const EKEYEXPIRED: i32 = 127;
-const EKEYREVOKED: i32 = 128;
-const EKEYREJECTED: i32 = 129;
+use crate::fixture::{Drive, assert_errno, command, fails, ok};
 
 /// Several segments, ending inside a block.
 fn content() -> Vec<u8> {
     (0..700_001_u64).map(|i| u8::try_from(i * i % 251).unwrap()).collect()
-}
-
-/// A drive whose bucket `data` has room for two layers and takes every encryption.
-fn open_to_all() -> Drive {
-    let drive = Drive::unmounted();
-    ok(&mut drive.on_store(["bucket", "delete"], ["data"]));
-    ok(&mut drive.on_store(["bucket", "create"], ["data", "--dual-layer"]));
-    ok(&mut drive.on_store(["bucket", "encryption", "unblock"], ["data", "SSE-C"]));
-    drive
-}
-
-fn make_key(drive: &Drive, alias: &str) {
-    ok(&mut drive.on_store(["key", "create"], ["--alias", alias]));
-}
-
-/// A history file with the keys of these bytes, the current one first.
-fn customer_keys(drive: &Drive, name: &str, bytes: &[u8]) -> PathBuf {
-    let lines: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}").repeat(32)).collect();
-    let path = drive.path(name);
-    fs::write(&path, lines.join("\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
-
-fn inspected(drive: &Drive, name: &str) -> serde_json::Value {
-    let shown = ok(drive.strongroom(["inspect", "--json"]).arg(drive.stored(name)));
-    serde_json::from_str(&shown).unwrap()
-}
-
-#[track_caller]
-fn assert_errno<T>(outcome: io::Result<T>, errno: i32) {
-    assert_eq!(outcome.err().expect("this is refused").raw_os_error(), Some(errno));
 }
 
 /// `cp` in, `cmp`, mount anew, `cmp`; then a flipped bit in the stored object is found.
@@ -80,7 +41,7 @@ fn assert_keeps_content(drive: &mut Drive, name: &str, flags: &[&str]) {
 fn sse_kms_with_and_without_bucket_keys_keeps_content_and_shows_key_and_context() {
     for bucket_key in ["on", "off"] {
         let mut drive = Drive::unmounted();
-        make_key(&drive, "alias/backups");
+        drive.make_key("alias/backups");
         let flags = [
             "--sse",
             "aws:kms",
@@ -93,7 +54,7 @@ fn sse_kms_with_and_without_bucket_keys_keeps_content_and_shows_key_and_context(
         ];
         drive.mount(&flags);
         assert_keeps_content(&mut drive, "f", &flags);
-        let header = inspected(&drive, "f");
+        let header = drive.inspected("f");
         assert_eq!(header["encryption"], "aws:kms");
         assert_eq!(header["bucket_key"], bucket_key == "on");
         assert_eq!(header["context"]["project"], "attic");
@@ -105,8 +66,8 @@ fn sse_kms_with_and_without_bucket_keys_keeps_content_and_shows_key_and_context(
 
 #[test]
 fn every_mode_lives_in_one_bucket_and_verify_counts_what_lacks_its_key() {
-    let mut drive = open_to_all();
-    let key_file = customer_keys(&drive, "customer", &[1]);
+    let mut drive = Drive::open_to_all();
+    let key_file = drive.customer_keys("customer", &[1]);
     let key_file = key_file.to_str().unwrap();
     for (name, sse) in [("s3", "AES256"), ("kms", "aws:kms"), ("dsse", "aws:kms:dsse"), ("mine", "customer")]
     {
@@ -131,10 +92,10 @@ fn every_mode_lives_in_one_bucket_and_verify_counts_what_lacks_its_key() {
 #[test]
 fn two_layers_keep_content_in_a_bucket_made_for_them_and_are_refused_elsewhere() {
     let flags = ["--sse", "aws:kms:dsse"];
-    let mut drive = open_to_all();
+    let mut drive = Drive::open_to_all();
     drive.mount(&flags);
     assert_keeps_content(&mut drive, "f", &flags);
-    assert_eq!(inspected(&drive, "f")["layers"], 2);
+    assert_eq!(drive.inspected("f")["layers"], 2);
     let mut drive = Drive::with(&flags);
     assert_errno(fs::write(drive.dir().join("f"), "x"), libc::EINVAL);
     assert!(drive.log().contains("--dual-layer"), "{}", drive.log());
@@ -143,11 +104,11 @@ fn two_layers_keep_content_in_a_bucket_made_for_them_and_are_refused_elsewhere()
 
 #[test]
 fn a_customer_key_reads_what_it_wrote_and_no_other_does() {
-    let mut drive = open_to_all();
+    let mut drive = Drive::open_to_all();
     let (one, two, both) = (
-        customer_keys(&drive, "one", &[1]),
-        customer_keys(&drive, "two", &[2]),
-        customer_keys(&drive, "both", &[2, 1]),
+        drive.customer_keys("one", &[1]),
+        drive.customer_keys("two", &[2]),
+        drive.customer_keys("both", &[2, 1]),
     );
     let with = |path: &Path| {
         ["--sse".to_owned(), "customer".into(), "--sse-c-key-file".into(), path.display().to_string()]
@@ -177,7 +138,7 @@ fn a_customer_key_reads_what_it_wrote_and_no_other_does() {
 #[test]
 fn customer_keys_are_refused_by_a_new_bucket_and_a_key_file_that_others_can_read_by_the_mount() {
     let mut drive = Drive::unmounted();
-    let key_file = customer_keys(&drive, "customer", &[1]);
+    let key_file = drive.customer_keys("customer", &[1]);
     let flags = ["--sse", "customer", "--sse-c-key-file", key_file.to_str().unwrap()];
     drive.mount(&flags);
     let f = drive.dir().join("f");
@@ -195,7 +156,7 @@ fn customer_keys_are_refused_by_a_new_bucket_and_a_key_file_that_others_can_read
 #[test]
 fn the_state_of_a_key_has_its_own_error_and_names_work_without_it() {
     let mut drive = Drive::unmounted();
-    make_key(&drive, "alias/k");
+    drive.make_key("alias/k");
     let flags = ["--sse", "aws:kms", "--sse-kms-key", "alias/k"];
     drive.mount(&flags);
     let f = drive.dir().join("f");
@@ -219,7 +180,7 @@ fn the_state_of_a_key_has_its_own_error_and_names_work_without_it() {
 #[test]
 fn the_default_of_a_bucket_changes_on_a_live_drive_for_new_objects_only() {
     let mut drive = Drive::with(&[]);
-    make_key(&drive, "alias/ours");
+    drive.make_key("alias/ours");
     fs::write(drive.dir().join("before"), "x").unwrap();
     ok(&mut drive
         .on_store(["bucket", "encryption", "put"], ["data", "--sse", "aws:kms", "--kms-key", "alias/ours"]));
@@ -237,7 +198,7 @@ fn the_default_of_a_bucket_changes_on_a_live_drive_for_new_objects_only() {
     fs::write(drive.dir().join("last"), "x").unwrap();
     drive.unmount();
     for (name, encryption) in [("before", "AES256"), ("after", "aws:kms"), ("last", "AES256")] {
-        assert_eq!(inspected(&drive, name)["encryption"], encryption, "{name}");
+        assert_eq!(drive.inspected(name)["encryption"], encryption, "{name}");
     }
 }
 

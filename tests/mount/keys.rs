@@ -1,12 +1,13 @@
 //! Keys that are disabled, deleted and enabled while their files are in use.
 
+mod policies;
+
 use std::{
     fs::{self, File},
-    io,
     os::unix::fs::FileExt,
 };
 
-use crate::fixture::{Drive, fails, ok};
+use crate::fixture::{Drive, assert_errno, fails, ok};
 
 /// A drive whose new files are encrypted with the key `alias/tenant`.
 fn with_key() -> Drive {
@@ -20,11 +21,6 @@ fn key<const N: usize>(drive: &Drive, verb: &str, more: [&str; N]) -> String {
     ok(drive.on_store(["key", verb], ["alias/tenant"]).args(more))
 }
 
-#[track_caller]
-fn assert_refused<T>(outcome: io::Result<T>, errno: i32) {
-    assert_eq!(outcome.err().expect("the key is not usable").raw_os_error(), Some(errno));
-}
-
 #[test]
 fn c2_c5_a_disabled_key_opens_nothing_at_once_while_open_files_go_on() {
     let drive = with_key();
@@ -33,8 +29,8 @@ fn c2_c5_a_disabled_key_opens_nothing_at_once_while_open_files_go_on() {
     fs::write(&path, &content).unwrap();
     let open = File::open(&path).unwrap();
     key(&drive, "disable", []);
-    assert_refused(File::open(&path), libc::EKEYREVOKED);
-    assert_refused(fs::write(drive.dir().join("new"), "x"), libc::EKEYREVOKED);
+    assert_errno(File::open(&path), libc::EKEYREVOKED);
+    assert_errno(fs::write(drive.dir().join("new"), "x"), libc::EKEYREVOKED);
     assert!(!drive.dir().join("new").exists(), "a refused creation leaves nothing behind");
     let mut read = vec![0; content.len()];
     open.read_exact_at(&mut read, 0).unwrap();
@@ -57,9 +53,9 @@ fn c5_revoked_files_are_cut_off_and_come_back_when_the_key_does() {
     let said = key(&drive, "disable", ["--revoke"]);
     assert!(said.contains("1 open files were cut off"), "{said}");
     for offset in [0, 4096, 900_000] {
-        assert_refused(open.read_at(&mut some, offset), libc::EKEYREVOKED);
+        assert_errno(open.read_at(&mut some, offset), libc::EKEYREVOKED);
     }
-    assert_refused(open.write_at(b"more", 0), libc::EKEYREVOKED);
+    assert_errno(open.write_at(b"more", 0), libc::EKEYREVOKED);
     key(&drive, "enable", []);
     let stored = fs::read(&path).unwrap();
     assert!(stored.starts_with(b"unsaved") && stored.len() == 1 << 20, "what was unsaved was saved first");
@@ -75,9 +71,9 @@ fn c3_c6_a_key_that_waits_for_its_deletion_is_expired_and_needed_keys_are_not_de
     let refused = fails(drive.on_store(["key", "schedule-deletion"], ["alias/tenant"]).arg("--days=7"), 1);
     assert!(refused.contains("2 objects still need key"), "{refused}");
     key(&drive, "schedule-deletion", ["--days", "7", "--force"]);
-    assert_refused(File::open(&path), libc::EKEYEXPIRED);
+    assert_errno(File::open(&path), libc::EKEYEXPIRED);
     key(&drive, "cancel-deletion", []);
-    assert_refused(File::open(&path), libc::EKEYREVOKED);
+    assert_errno(File::open(&path), libc::EKEYREVOKED);
     key(&drive, "enable", []);
     assert_eq!(fs::read(&path).unwrap(), b"content");
 }

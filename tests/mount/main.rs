@@ -24,6 +24,8 @@ mod policy;
 #[cfg(test)]
 mod posix;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod transports;

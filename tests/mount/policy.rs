@@ -51,7 +51,7 @@ fn deny(sid: &str, actions: &str, pattern: &str) -> String {
 }
 
 /// A script of the user and group `id`, with these supplementary groups, in the bucket.
-fn as_user(drive: &Drive, id: u32, groups: &str, script: &str) -> Command {
+pub(crate) fn as_user(drive: &Drive, id: u32, groups: &str, script: &str) -> Command {
     let mut user = command(30, "setpriv");
     user.args([format!("--reuid={id}"), format!("--regid={id}")]);
     user.arg(if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={groups}") });
@@ -60,7 +60,7 @@ fn as_user(drive: &Drive, id: u32, groups: &str, script: &str) -> Command {
 }
 
 #[track_caller]
-fn assert_denied<T>(outcome: io::Result<T>) {
+pub(crate) fn assert_denied<T>(outcome: io::Result<T>) {
     assert_eq!(outcome.err().expect("the policy denies this").raw_os_error(), Some(libc::EACCES));
 }
 
@@ -87,7 +87,7 @@ fn assert_nothing_can_be_created(drive: &Drive) {
 }
 
 #[track_caller]
-fn assert_logged(drive: &Drive, facts: &[&str]) {
+pub(crate) fn assert_logged(drive: &Drive, facts: &[&str]) {
     let log = drive.log();
     let told = log.lines().any(|line| facts.iter().all(|fact| line.contains(fact)));
     assert!(told, "no line tells all of {facts:?}:\n{log}");

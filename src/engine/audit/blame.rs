@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// An error that an event can be blamed on.
-pub(super) trait Blame: ToString {
+pub(in crate::engine) trait Blame: ToString {
     /// Says in `event` why it failed.
     fn blame(&self, event: &mut Event);
 
@@ -69,6 +69,7 @@ fn decision(error: &EngineError) -> Decision {
         },
         EngineError::ReadOnly(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Retained { .. }
         | EngineError::Blocked { .. }
         | EngineError::Key(KeyError::Denied { .. })
@@ -84,6 +85,7 @@ fn code(error: &EngineError, event: EventName) -> &'static str {
     match error {
         EngineError::Denied(_)
         | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
         | EngineError::Blocked { .. }
         | EngineError::Retained { .. }
         | EngineError::ReadOnly(_)
@@ -106,6 +108,7 @@ fn code(error: &EngineError, event: EventName) -> &'static str {
         | EngineError::Request(_)
         | EngineError::CrossBucket
         | EngineError::RootHoldsBuckets => "InvalidRequest",
+        EngineError::JobRuns { .. } => "OperationAborted",
         EngineError::TooLarge => "EntityTooLarge",
         EngineError::Integrity { .. }
         | EngineError::Configuration(_)
@@ -120,9 +123,10 @@ fn code(error: &EngineError, event: EventName) -> &'static str {
 fn errno(error: &EngineError) -> Option<i32> {
     match error {
         EngineError::Store(error) => error.raw_os_error(),
-        EngineError::Denied(_) | EngineError::IdentityPolicy { .. } | EngineError::Blocked { .. } => {
-            Some(libc::EACCES)
-        }
+        EngineError::Denied(_)
+        | EngineError::IdentityPolicy { .. }
+        | EngineError::KeyPolicy { .. }
+        | EngineError::Blocked { .. } => Some(libc::EACCES),
         EngineError::ReadOnly(_) => Some(libc::EROFS),
         EngineError::Retained { .. } => Some(libc::EPERM),
         _ => None,

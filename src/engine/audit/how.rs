@@ -41,7 +41,7 @@ fn say_what_was_named(event: &mut Event, file: Option<&OpenFile>, named: &Encryp
 }
 
 /// Says which KMS key protects an object, as far as its records tell.
-fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
+pub(in crate::engine) fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
     let (identity, section) = object.identity_and_keys();
     let Some(record) = section.find(RecordType::DataKey1) else { return };
     let master = section.find(RecordType::EmbeddedBucketKey).unwrap_or(record);
@@ -58,7 +58,7 @@ pub(super) fn texts(context: &EncryptionContext) -> BTreeMap<String, String> {
     context.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn applied(mode: SseMode, named: bool) -> SseApplied {
+pub(in crate::engine) fn applied(mode: SseMode, named: bool) -> SseApplied {
     match (mode, named) {
         (SseMode::S3, false) => SseApplied::Default_SSE_S3,
         (SseMode::S3, true) => SseApplied::SSE_S3,

@@ -21,15 +21,20 @@ mod uses;
 
 use std::{cell::OnceCell, ffi::OsStr};
 
-use self::{blame::Blame, how::say_how, recorder::Object};
+use self::{how::say_how, recorder::Object};
 use super::{Attr, Caller, Engine, EngineError, Item, OpenDir, OpenFile, OpenFlags, Result};
 use crate::{
     audit::EventName,
     store::{Kind, RenameMode},
 };
 
+pub(super) use self::{
+    blame::Blame,
+    how::{applied, say_key},
+    recorder::Recorder,
+    uses::watched,
+};
 pub use self::{blame::kms_code, uses::upkeep_event};
-pub(super) use self::{recorder::Recorder, uses::watched};
 
 impl Engine {
     /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.

@@ -20,6 +20,11 @@ impl Recorder {
     pub(in crate::engine) fn new(log: Arc<AuditLog>) -> Self {
         Self { log, programs: Programs::default() }
     }
+
+    /// The log.
+    pub(in crate::engine) fn log(&self) -> &AuditLog {
+        &self.log
+    }
 }
 
 /// An object that a request is about.
@@ -37,8 +42,19 @@ impl Object<'_> {
 
     /// Its path in the bucket.
     pub(super) fn key(&self) -> String {
-        let path = self.name.map_or_else(|| self.dir.path(), |name| self.dir.path_of(name));
-        path.into_os_string().into_string().unwrap_or_else(|odd| odd.to_string_lossy().into_owned())
+        let stored = self.dir.node().path();
+        let stored = stored.as_os_str().as_encoded_bytes();
+        // The path in the store begins with the bucket.
+        let at = stored.iter().position(|byte| *byte == b'/').map_or(stored.len(), |at| at + 1);
+        let mut key = Vec::with_capacity(stored.len() + 256);
+        key.extend(stored.get(at..).unwrap_or_default());
+        if let Some(name) = self.name {
+            if !key.is_empty() {
+                key.push(b'/');
+            }
+            key.extend(name.as_encoded_bytes());
+        }
+        String::from_utf8(key).unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned())
     }
 }
 
@@ -95,7 +111,7 @@ impl Engine {
     }
 
     /// Who asks.
-    pub(super) fn actor(&self, caller: &Caller) -> Actor {
+    pub(in crate::engine) fn actor(&self, caller: &Caller) -> Actor {
         let principal = self.shared.admission.principals().of(caller);
         let programs = self.shared.recorder.as_ref().map(|recorder| &recorder.programs);
         let pid = Some(caller.pid).filter(|pid| *pid != 0);

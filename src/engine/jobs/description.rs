@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, time::Duration};
 use crate::{
     engine::live::read_header,
     envelope::{EncryptionContext, Id, Provider, RecordType, WrappedKey},
-    keys::{BucketKey, BucketKeyRecord, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
+    keys::{BucketKey, BucketKeyRecord, KeyId, KeyScope, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
     name::FileName,
     object::{FormatError, Header, SseMode},
     store::{
@@ -55,6 +55,17 @@ impl Sealing {
     /// Name or ARN of the master key.
     pub(super) fn key(&self) -> Option<String> {
         self.master_wrap().filter(|wrap| wrap.provider != Provider::Customer).map(name_of)
+    }
+
+    /// ARN of the KMS key, where there is one; `Err` where only the keyring knows it.
+    pub(super) fn key_arn(&self, scope: &KeyScope) -> Option<std::result::Result<String, String>> {
+        let wrap = self.master_wrap().filter(|_| matches!(self.mode(), SseMode::Kms | SseMode::DualKms))?;
+        let name = name_of(wrap);
+        Some(match (wrap.provider, name.parse::<KeyId>()) {
+            (Provider::Keyring, Ok(id)) => Ok(scope.key_arn(&id)),
+            _ if name.starts_with("arn:") => Ok(name),
+            _ => Err(name),
+        })
     }
 
     /// Version of the master key.

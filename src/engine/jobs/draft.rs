@@ -6,11 +6,15 @@ use std::{ffi::OsStr, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::attributes;
+use super::{attributes, report::Log};
 use crate::{
     engine::{
-        Bucket, Engine, EngineError, Item, OpenFile, OpenFlags, Result, bucket::Creation, file::Content,
-        item::Form, live::LiveObject, scratch,
+        Bucket, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+        bucket::Creation,
+        file::Content,
+        item::Form,
+        live::{LiveObject, Sync},
+        scratch,
     },
     envelope::Id,
     name::FileName,
@@ -24,11 +28,11 @@ use crate::{
 pub(super) struct Draft<'a> {
     engine: &'a Engine,
     tmp: NodeRef,
-    pub(super) name: FileName,
+    name: FileName,
     pub(super) node: NodeRef,
     file: Option<OpenFile>,
     /// Whether `name` still stands in `tmp`.
-    pub(super) there: bool,
+    there: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -50,7 +54,10 @@ impl<'a> Draft<'a> {
                 let (shared, place) = (&engine.shared, node.clone());
                 let (budget, peers) = (shared.budget.clone(), Arc::downgrade(&shared.objects));
                 let live = || Ok(LiveObject::create(bucket, place, file, *new, budget, peers));
-                Content::Encrypted(shared.objects.acquire(stat.key, live)?)
+                let object = shared.objects.acquire(stat.key, live)?;
+                // It is on the disk before anybody sees it.
+                object.note_promised();
+                Content::Encrypted(object)
             }
         };
         let flags = OpenFlags { read: true, write: true, append: false, truncate: false };
@@ -61,13 +68,13 @@ impl<'a> Draft<'a> {
         self.file.as_ref().expect("taken at the end only")
     }
 
-    /// Copies the content of `from`, holes as holes; the plaintext bytes.
-    pub(super) fn fill(&self, from: &OpenFile, size: u64) -> Result<u64> {
+    /// Copies the content of `from`, holes as holes; the plaintext bytes. `ECANCELED` once `log` tells to stop.
+    pub(super) fn fill(&self, from: &OpenFile, size: u64, log: &mut Log<'_>) -> Result<u64> {
         let to = self.file();
         let mut at = from.seek(0, true)?.filter(|at| *at < size);
         while let Some(start) = at {
             let end = from.seek(start, false)?.map_or(size, |end| end.min(size));
-            copy(from, to, start, end)?;
+            copy(from, to, start, end, log)?;
             at = from.seek(end, true)?.filter(|at| *at < size);
         }
         match to.content() {
@@ -77,26 +84,39 @@ impl<'a> Draft<'a> {
         Ok(size)
     }
 
-    /// Takes over owner, mode and extended attributes of `from`, then makes everything durable.
+    /// Stores everything in place and takes over owner, mode and extended attributes of `from`.
     pub(super) fn finish(&self, from: &NodeRef, stat: &Stat) -> Result<()> {
-        self.file().flush()?;
-        attributes::take_over(from, stat, &self.node)?;
+        if let Content::Encrypted(object) = self.file().content() {
+            object.commit(Sync::Settled)?;
+        }
+        attributes::take_over(from, stat, &self.node).map(drop)
+    }
+
+    /// Makes everything durable.
+    pub(super) fn sync(&self) -> Result<()> {
         self.file().sync(false)
     }
 
-    /// Takes over the times of `stat`, and makes that durable.
-    pub(super) fn keep_times(&self, stat: &Stat) -> Result<()> {
-        attributes::times(stat, &self.node)?;
-        if let Content::Encrypted(object) = self.file().content() {
-            object.note_attributes();
+    /// Closes the file: what is left to do is to place it.
+    pub(super) fn close(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.engine.close(file);
         }
-        self.file().sync(false)
+    }
+
+    /// Takes over the times of `stat`.
+    pub(super) fn take_times(&self, stat: &Stat) -> Result<()> {
+        attributes::times(stat, &self.node)
     }
 
     /// Sets the hidden attribute `name`, and the times of `stat`, and makes both durable.
     pub(super) fn mark(&self, name: &OsStr, value: &[u8], stat: &Stat) -> Result<()> {
         self.node.set_xattr(name, value, XattrMode::Set)?;
-        self.keep_times(stat)
+        self.take_times(stat)?;
+        if let Content::Encrypted(object) = self.file().content() {
+            object.note_attributes();
+        }
+        self.sync()
     }
 
     /// Reads everything back and compares it with `from`.
@@ -115,32 +135,14 @@ impl<'a> Draft<'a> {
     pub(super) fn place(&mut self, dir: &NodeRef, name: &FileName, mode: RenameMode) -> Result<()> {
         self.tmp.rename(&self.name, dir, name, mode)?;
         self.there = false;
-        self.placed(dir, name);
-        Ok(())
-    }
-
-    /// The private directory that it stands in.
-    pub(super) fn tmp(&self) -> &NodeRef {
-        &self.tmp
-    }
-
-    /// It stands in `dir` as `name` now.
-    pub(super) fn placed(&mut self, dir: &NodeRef, name: &FileName) {
         self.node.moved(dir, name);
-    }
-
-    /// Removes what stands in `tmp` under its name.
-    pub(super) fn clear(&mut self) -> Result<()> {
-        self.there = false;
-        Ok(self.tmp.unlink(&self.name)?)
+        Ok(())
     }
 }
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if let Some(file) = self.file.take() {
-            self.engine.close(file);
-        }
+        self.close();
         if self.there
             && let Err(error) = self.tmp.unlink(&self.name)
         {
@@ -162,10 +164,13 @@ pub(super) fn clear_leftovers(bucket: &Bucket) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &OpenFile, to: &OpenFile, start: u64, end: u64) -> Result<()> {
+fn copy(from: &OpenFile, to: &OpenFile, start: u64, end: u64, log: &mut Log<'_>) -> Result<()> {
     scratch::with_plain(STEP, |buffer| {
         let mut at = start;
         while at < end {
+            if log.is_cancelled() {
+                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::ECANCELED)));
+            }
             let want = usize::try_from((end - at).min(STEP as u64)).expect("a step at most");
             let got = from.read_at(at, buffer.get_mut(..want).expect("a step at most"))?;
             if got == 0 {

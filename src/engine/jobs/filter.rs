@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, num::NonZeroU32, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::description::{Description, Sealing};
 use crate::{
     keys::{KeyName, KeyService},
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// How an object is encrypted, for choosing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stored {
     /// Not at all.
     Plain,
@@ -19,7 +21,8 @@ pub enum Stored {
 }
 
 /// Which objects; each condition that is given must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Their paths in the bucket begin with this.
     pub prefix: OsString,
@@ -32,7 +35,8 @@ pub struct Filter {
 }
 
 /// What a job works on, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selection {
     /// One bucket; all without.
     pub bucket: Option<BucketName>,

@@ -21,6 +21,7 @@ use crate::{
         buckets,
         principals::Principals,
     },
+    keys::{KeyError, KeyName, KeyScope},
     name::BucketName,
     object::SseMode,
     policy::Action,
@@ -46,7 +47,7 @@ pub struct Entry {
     pub encryption_status: &'static str,
     /// `ENABLED` where a bucket key wraps the data key, else `DISABLED`; nothing for plain objects.
     pub bucket_key_status: Option<&'static str>,
-    /// Name or ARN of the master key.
+    /// ARN of the KMS key; of SSE-S3, and where only the keyring knows the ARN, the name in the record.
     pub kms_key: Option<String>,
     /// Version of the master key that the wrap in force was made with.
     pub key_version: Option<u32>,
@@ -69,20 +70,21 @@ pub struct Entry {
 pub struct Inventory {
     root: NodeRef,
     admission: Admission,
+    scope: KeyScope,
 }
 
 /// Told about each object; its failure ends the inventory.
 pub type Each<'a> = dyn FnMut(&Entry) -> io::Result<()> + 'a;
 
 impl Inventory {
-    /// That of the store at `path`, with what is said about `access`.
-    pub fn open(path: &Path, access: &Access) -> std::result::Result<Self, StartError> {
+    /// That of the store at `path`, with what is said about `access`; the ARNs of its keys are in `scope`.
+    pub fn open(path: &Path, access: &Access, scope: KeyScope) -> std::result::Result<Self, StartError> {
         let io = |source| StartError::Io { path: path.display().to_string(), source };
         let root = LocalStore::open(path).map_err(io)?.root();
         layout::open_store(&root)?;
         let owner = rustix::process::getuid().as_raw();
         let admission = Admission::new(Principals::new(owner, access), access.mode);
-        Ok(Self { root, admission })
+        Ok(Self { root, admission, scope })
     }
 
     /// Lists what `filter` takes in `only` or in all buckets. The number of places that could not be looked at; each is
@@ -92,11 +94,20 @@ impl Inventory {
             Some(name) => vec![name.clone()],
             None => buckets::names_in(&self.root)?,
         };
-        let mut unseen = 0;
+        let (mut unseen, filter) = (0, self.resolved(filter));
         for name in names {
-            unseen += self.list_bucket(&name, filter, each)?;
+            unseen += self.list_bucket(&name, &filter, each)?;
         }
         Ok(unseen)
+    }
+
+    /// The same with a key by the name that records have for it.
+    fn resolved(&self, filter: &Filter) -> Filter {
+        let id = |text: &String| match text.parse() {
+            Ok(KeyName::Arn(scope, id)) if scope == self.scope => id.as_str().to_owned(),
+            _ => text.clone(),
+        };
+        Filter { key: filter.key.as_ref().map(id), ..filter.clone() }
     }
 
     fn list_bucket(&self, name: &BucketName, filter: &Filter, each: &mut Each<'_>) -> Result<u64> {
@@ -148,7 +159,9 @@ impl Inventory {
                 } else {
                     "DISABLED"
                 }),
-                kms_key: sealing.key(),
+                kms_key: sealing
+                    .key_arn(&self.scope)
+                    .map_or_else(|| sealing.key(), |arn| Some(arn.unwrap_or_else(|name| name))),
                 key_version: sealing.key_version(),
                 bucket_key_id: sealing.bucket_key.as_ref().map(|record| record.id.to_string()),
                 encryption_context: sealing.context().map(|context| {
@@ -172,7 +185,7 @@ impl Inventory {
         let Stat { uid, gid, .. } = found.stat;
         let caller = Caller { uid, gid, pid: 0, umask: 0 };
         let path = || found.path.clone();
-        let encryption = || Ok(seen(sealing));
+        let encryption = || self.seen(sealing);
         let ask = Ask { caller: &caller, action: Action::PutObject, path: &path, encryption: &encryption };
         match self.admission.judge(policy, &ask) {
             Ok(_) => "allowed".to_owned(),
@@ -184,15 +197,17 @@ impl Inventory {
             Err(error) => format!("undecided ({error})"),
         }
     }
-}
 
-/// What policies see of a PUT that asks for what the object has.
-fn seen(sealing: Option<&Sealing>) -> SeenEncryption {
-    let kind = sealing.map(|sealing| EncryptionType::from(sealing.mode()));
-    SeenEncryption {
-        header: kind.and_then(EncryptionType::header),
-        kms_key: None,
-        customer: kind == Some(EncryptionType::Customer),
+    /// What policies see of a PUT that asks for what the object has.
+    fn seen(&self, sealing: Option<&Sealing>) -> Result<SeenEncryption> {
+        let kind = sealing.map(|sealing| EncryptionType::from(sealing.mode()));
+        let kms_key = sealing.and_then(|sealing| sealing.key_arn(&self.scope)).transpose();
+        Ok(SeenEncryption {
+            header: kind.and_then(EncryptionType::header),
+            kms_key: kms_key
+                .map_err(|key| KeyError::Unknown { key: format!("{key} (the keyring has its ARN)") })?,
+            customer: kind == Some(EncryptionType::Customer),
+        })
     }
 }
 

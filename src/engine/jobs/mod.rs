@@ -2,7 +2,8 @@
 //!
 //! A job may be cut off at any moment and is then simply run again: what is left to do is seen in the objects
 //! themselves, and no record of a job is kept or trusted. It may run while others use the store through the same engine:
-//! every change of an object goes the way that other changes go, through its one open state. One job runs at a time.
+//! every change of an object goes the way that other changes go, through its one open state, or replaces it as a whole.
+//! One job at a time works on a bucket.
 //! It must never change what a policy denies, never touch content in place, never keep a list of the objects.
 
 mod attributes;
@@ -12,6 +13,7 @@ mod filter;
 mod inventory;
 mod objects;
 mod pace;
+mod recorded;
 mod records;
 mod reencrypt;
 mod replicate;
@@ -27,17 +29,50 @@ pub use replicate::Replicate;
 pub use report::{Line, Outcome, Totals, Watch};
 pub use rewrap::Rewrap;
 
-use std::sync::{MutexGuard, TryLockError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use super::{Engine, Result};
+use super::{Engine, EngineError, Result};
+use crate::name::BucketName;
+
+/// The buckets that jobs work on. Its lock is a leaf.
+#[derive(Default)]
+pub(super) struct Jobs(Mutex<BTreeSet<BucketName>>);
+
+/// The right to work on some buckets, until dropped.
+struct Turn<'a> {
+    of: &'a Jobs,
+    buckets: &'a [BucketName],
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<BucketName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.of.lock().retain(|name| !self.buckets.contains(name));
+    }
+}
 
 impl Engine {
-    /// The right to run a job; `EBUSY` while another has it.
-    fn job_turn(&self) -> Result<MutexGuard<'_, ()>> {
-        match self.shared.job.try_lock() {
-            Ok(turn) => Ok(turn),
-            Err(TryLockError::Poisoned(turn)) => Ok(turn.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(std::io::Error::from_raw_os_error(libc::EBUSY).into()),
+    /// Whether a job runs.
+    pub fn has_jobs(&self) -> bool {
+        !self.shared.jobs.lock().is_empty()
+    }
+
+    /// The right to run a job on `buckets`, unless another one works on one of them.
+    fn job_turn<'a>(&'a self, buckets: &'a [BucketName]) -> Result<Turn<'a>> {
+        let jobs = &self.shared.jobs;
+        let mut taken = jobs.lock();
+        if let Some(bucket) = buckets.iter().find(|bucket| taken.contains(*bucket)) {
+            return Err(EngineError::JobRuns { bucket: bucket.to_string() });
         }
+        taken.extend(buckets.iter().cloned());
+        Ok(Turn { of: jobs, buckets })
     }
 }

@@ -1,6 +1,6 @@
 //! The objects of a bucket that a filter takes, one after the other, with what their headers tell.
 
-use std::io;
+use std::{io, path::Path};
 
 use super::{
     description::{Description, KeyFiles},
@@ -34,6 +34,15 @@ impl Objects {
     pub(super) fn new(root: NodeRef, private: &NodeRef, filter: Filter) -> io::Result<Self> {
         let walk = Walk::new(root, &filter.prefix)?;
         Ok(Self { walk, keys: KeyFiles::new(private)?, filter, now: clock::now_secs() })
+    }
+
+    /// The regular file at `path` below `root`, if there is one now.
+    pub(super) fn at(&mut self, root: &NodeRef, path: &Path) -> io::Result<Option<(Found, Description)>> {
+        let Some(found) = Found::at(root, path)?.filter(|found| found.stat.kind == Kind::File) else {
+            return Ok(None);
+        };
+        let description = self.keys.describe(&found.node)?;
+        Ok(Some((found, description)))
     }
 
     /// What `found` is; `None` for what the filter leaves out or is gone meanwhile.

@@ -1,10 +1,15 @@
 //! Re-encryption: S3's COPY of an object onto itself, with a new data key, object id and, unless told otherwise, time.
 //!
-//! The new object is written beside, made durable, and exchanged with the old one by a single rename, provided that the
-//! old one is the same as when it was read, nobody has it open, and it still has that name. So every reader sees the
-//! old object or the new one, and a crash leaves one of them.
+//! The new object is written beside, made durable, and put in the place of the old one by a single rename, provided that
+//! the old one is the same as when it was read, nobody has it open, and it still has that name. So every reader sees the
+//! old object or the new one, and a crash leaves one of them. A batch of objects shares one flush. What is open when its
+//! turn comes is tried once more at the end.
 
-use std::sync::Arc;
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     description::{Description, Sealing as Described},
@@ -12,23 +17,31 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
+    recorded::say_encryption,
     report::{Done, Log, Totals, Watch},
     version::Version,
     walk::Found,
 };
 use crate::{
+    audit::{Event, EventName},
     engine::{
         Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-        clock, file::Content, item::damaged, live::Sync, plain::PlainClaim, sealing::Sealing, table::Claim,
+        clock,
+        file::Content,
+        item::damaged,
+        replacing::{Kept, Place},
+        sealing::Sealing,
     },
     envelope::EncryptionContext,
     keys::KeyId,
+    name::BucketName,
     object::SseMode,
     store::{Kind, NodeRef, RenameMode, Stat},
 };
 
 /// What to encrypt anew, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reencrypt {
     /// Where, and how fast.
     pub selection: Selection,
@@ -46,26 +59,41 @@ impl Engine {
     /// A failure of one object is noted and the job goes on; the error of this call is one that ended the job.
     pub fn reencrypt(&self, job: &Reencrypt, watch: &mut dyn Watch) -> Result<Totals> {
         self.require_writable()?;
-        let _turn = self.job_turn()?;
+        let names = self.names_for(job.selection.bucket.as_ref())?;
+        let _turn = self.job_turn(&names)?;
+        let caller = watch.caller();
+        let run = || self.reencrypt_buckets(job, &names, watch);
+        self.recorded_job("reencrypt", &job.selection, &caller, run)
+    }
+
+    fn reencrypt_buckets(
+        &self,
+        job: &Reencrypt,
+        names: &[BucketName],
+        watch: &mut dyn Watch,
+    ) -> Result<Totals> {
         let mut log = Log::new(watch);
         let mut pace = Pace::new(job.selection.rate);
-        for name in self.names_for(job.selection.bucket.as_ref())? {
-            let (dir, bucket) = self.shared.buckets.find(&name)?;
+        for name in names {
+            let (dir, bucket) = self.shared.buckets.find(name)?;
             if !job.selection.dry_run {
                 draft::clear_leftovers(&bucket)?;
             }
-            let target = target(&job.encryption, &bucket)?;
-            let root = Item::bucket_root(dir.clone(), bucket.clone());
-            let begun = clock::now_nanos();
-            Run { engine: self, job, bucket: &bucket, root, begun, target }.run(dir, &mut pace, &mut log)?;
+            Run {
+                engine: self,
+                job,
+                bucket: &bucket,
+                root: Item::bucket_root(dir.clone(), bucket.clone()),
+                begun: clock::now_nanos(),
+                target: target(&job.encryption, &bucket)?,
+                caller: log.caller(),
+                batch: Vec::new(),
+                bytes: 0,
+                busy: Vec::new(),
+            }
+            .run(dir, &mut pace, &mut log)?;
         }
         Ok(log.totals)
-    }
-
-    /// Who asks on behalf of a job: the user that the program runs as.
-    pub(super) fn job_caller() -> Caller {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        Caller { uid, gid, pid: std::process::id(), umask: 0 }
     }
 }
 
@@ -79,44 +107,137 @@ struct Run<'a> {
     begun: u64,
     /// The encryption that the objects get.
     target: EncryptionType,
+    caller: Caller,
+    /// New objects that wait for the flush.
+    batch: Vec<Ready<'a>>,
+    /// Plaintext bytes of these.
+    bytes: u64,
+    /// Paths of objects that were open.
+    busy: Vec<PathBuf>,
 }
 
-impl Run<'_> {
-    fn run(&self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
+/// A new object that is complete, and what it is to replace.
+struct Ready<'a> {
+    found: Found,
+    /// As the old object was when it was copied.
+    before: Version,
+    draft: Draft<'a>,
+    event: Option<Box<Event>>,
+}
+
+impl<'a> Run<'a> {
+    fn run(mut self, dir: NodeRef, pace: &mut Pace, log: &mut Log<'_>) -> Result<()> {
         let filter = self.job.selection.filter.resolved(self.bucket.wraps().service());
-        let mut unsynced: Option<NodeRef> = None;
-        for seen in Objects::new(dir, self.bucket.private(), filter)? {
+        let mut objects = Objects::new(dir, self.bucket.private(), filter)?;
+        for seen in &mut objects {
             if log.is_cancelled() {
                 break;
             }
-            let (found, description) = match seen {
-                Ok(Seen::Object(_, description)) if self.is_ours(&description) => continue,
-                Ok(Seen::Object(found, description)) => (found, description),
-                Ok(Seen::Other(_)) => continue,
-                Err(unseen) => {
-                    log.note(self.bucket.name(), &unseen.path, Err(unseen.error.into()))?;
-                    continue;
+            match seen {
+                Ok(Seen::Object(_, description)) if self.is_ours(&description) => {}
+                Ok(Seen::Object(found, description)) => {
+                    self.take(*found, &description, Again::Later, pace, log)?;
                 }
-            };
-            // Renames are made durable directory by directory; before that a crash shows the old object.
-            if let Some(last) = unsynced.take_if(|last| last.key() != found.dir.key()) {
-                last.sync_dir()?;
+                Ok(Seen::Other(_)) => {}
+                Err(unseen) => log.note(self.bucket.name(), &unseen.path, Err(unseen.error.into()))?,
             }
-            pace.wait();
-            let done = self.one(&found, &description);
-            if let Ok(Some(bytes)) = &done {
-                log.totals.bytes += bytes;
-                unsynced = Some(found.dir.clone());
-            }
-            let done = match done {
-                Ok(Some(_)) => Ok(Done::succeeded(self.target.name())),
-                Ok(None) => Ok(Done::planned(self.target.name())),
-                Err(Stop::Skip(why)) => Ok(Done::skipped(why)),
-                Err(Stop::Error(error)) => Err(error),
-            };
-            log.note(self.bucket.name(), &found.path, done)?;
         }
-        unsynced.map_or(Ok(()), |dir| Ok(dir.sync_dir()?))
+        self.settle(log, Again::Later)?;
+        for path in std::mem::take(&mut self.busy) {
+            let seen = objects.at(self.root.node(), &path);
+            if let (Ok(Some((found, description))), false) = (seen, log.is_cancelled()) {
+                self.take(found, &description, Again::Never, pace, log)?;
+            } else {
+                self.note(&path, Err(Stop::Kept(Kept::Open)), None, log)?;
+            }
+        }
+        self.settle(log, Again::Never)?;
+        if self.job.selection.dry_run { Ok(()) } else { Ok(self.bucket.private().sync_store()?) }
+    }
+
+    /// Prepares the new object for `found`.
+    fn take(
+        &mut self,
+        found: Found,
+        description: &Description,
+        again: Again,
+        pace: &mut Pace,
+        log: &mut Log<'_>,
+    ) -> Result<()> {
+        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES || pace.is_early() {
+            self.settle(log, again)?;
+        }
+        pace.wait();
+        let mut event =
+            self.engine.job_event(EventName::CopyObject, &self.caller, self.bucket.name(), &found.path);
+        match self.prepared(&found, description, &mut event, log) {
+            Ok(Some((before, draft))) => {
+                self.bytes += before.size;
+                self.batch.push(Ready { found, before, draft, event });
+                Ok(())
+            }
+            Ok(None) => {
+                Ok(log.note(self.bucket.name(), &found.path, Ok(Done::planned(self.target.name())))?)
+            }
+            // Told to stop in the middle of it: it is as it was.
+            Err(_) if log.totals.cancelled => Ok(()),
+            Err(Stop::Kept(Kept::Open)) if again == Again::Later && self.busy.len() < MOST_BUSY => {
+                self.busy.push(found.path);
+                Ok(())
+            }
+            Err(stop) => self.note(&found.path, Err(stop), event, log),
+        }
+    }
+
+    /// Makes the prepared objects durable, with one flush for all, and puts them in place. The names are made durable by
+    /// the next flush; before that a crash shows the old objects.
+    fn settle(&mut self, log: &mut Log<'_>, again: Again) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.bucket.private().sync_store().map_err(|error| self.bucket.flush_failed(&error))?;
+        for Ready { found, before, mut draft, event } in batch {
+            if log.is_cancelled() {
+                break;
+            }
+            let placed = self.place(&found, &before, &mut draft);
+            drop(draft);
+            match placed {
+                Err(Stop::Kept(Kept::Open)) if again == Again::Later && self.busy.len() < MOST_BUSY => {
+                    self.busy.push(found.path);
+                }
+                Ok(()) => {
+                    log.totals.bytes += before.size;
+                    self.note(&found.path, Ok(()), event, log)?;
+                }
+                Err(stop) => self.note(&found.path, Err(stop), event, log)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes and records what became of an object; `event` is the one for its change.
+    fn note(
+        &self,
+        path: &Path,
+        done: std::result::Result<(), Stop>,
+        event: Option<Box<Event>>,
+        log: &mut Log<'_>,
+    ) -> Result<()> {
+        match &done {
+            Ok(()) => self.engine.record_object(event, None)?,
+            Err(Stop::Error(error)) => self.engine.record_object(event, Some(error))?,
+            Err(Stop::Skip(_) | Stop::Kept(_)) => {}
+        }
+        let done = match done {
+            Ok(()) => Ok(Done::succeeded(self.target.name())),
+            Err(Stop::Skip(why)) => Ok(Done::skipped(why)),
+            Err(Stop::Kept(kept)) => Ok(Done::skipped(kept.why())),
+            Err(Stop::Error(error)) => Err(error),
+        };
+        Ok(log.note(self.bucket.name(), path, done)?)
     }
 
     /// Whether the object was made by this run, and is seen again under its old name.
@@ -124,8 +245,14 @@ impl Run<'_> {
         matches!(description, Description::Encrypted(sealing) if sealing.header.identity.created >= self.begun)
     }
 
-    /// Encrypts one object anew; its size, or nothing for a dry run.
-    fn one(&self, found: &Found, description: &Description) -> std::result::Result<Option<u64>, Stop> {
+    /// The new object for `found`, complete but for the flush; nothing for a dry run.
+    fn prepared(
+        &self,
+        found: &Found,
+        description: &Description,
+        event: &mut Option<Box<Event>>,
+        log: &mut Log<'_>,
+    ) -> std::result::Result<Option<(Version, Draft<'a>)>, Stop> {
         match description {
             Description::Damaged(reason) => return Err(damaged(&found.node, reason.clone()).into()),
             Description::Encrypted(described) if !self.job.force && self.is_the_same(found, described)? => {
@@ -140,21 +267,55 @@ impl Run<'_> {
         if self.job.selection.dry_run {
             return Ok(None);
         }
+        let (key, engine) = (found.node.key(), self.engine);
+        // Asked again when it is replaced; here it saves the copy.
+        if engine.shared.objects.is_open(key) || self.bucket.plain_opens().count(key) > 0 {
+            return Err(Stop::Kept(Kept::Open));
+        }
         let item = self.root.child(found.node.clone(), Kind::File);
-        let path = || found.path.clone();
-        let caller = Engine::job_caller();
-        self.engine.require_free(&caller, &item, &path)?;
+        self.engine.require_free(&self.caller, &item, &|| found.path.clone())?;
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
-        let source = match self.engine.open(&caller, &item, flags) {
+        let source = match self.engine.open_file(&self.caller, &item, flags, &OnceCell::new()) {
             Err(EngineError::Key(_)) if customer => {
                 return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
             }
             opened => opened?,
         };
-        let outcome = self.renew(found, &source, &caller, &path);
+        let copied = self.copied(found, &source, event, log);
         self.engine.close(source);
-        outcome.map(Some)
+        copied.map(Some)
+    }
+
+    fn copied(
+        &self,
+        found: &Found,
+        source: &OpenFile,
+        event: &mut Option<Box<Event>>,
+        log: &mut Log<'_>,
+    ) -> std::result::Result<(Version, Draft<'a>), Stop> {
+        let before = Version::of(source)?;
+        let (admission, path) = (&self.engine.shared.admission, || found.path.clone());
+        let creation = self.bucket.admit_put(admission, &self.caller, &path, &self.job.encryption)?;
+        let mut draft = Draft::new(self.engine, &self.root, creation)?;
+        draft.fill(source, before.size, log)?;
+        draft.finish(&found.node, &before.stat)?;
+        if self.job.preserve {
+            draft.take_times(&Stat { atime: found.stat.atime, ..before.stat })?;
+        }
+        if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
+            say_encryption(event, object, self.job.encryption != Encryption::Unnamed);
+        }
+        draft.close();
+        Ok((before, draft))
+    }
+
+    /// Puts the new object in the place of what it was made from.
+    fn place(&self, found: &Found, before: &Version, draft: &mut Draft<'_>) -> std::result::Result<(), Stop> {
+        let place = Place { dir: &found.dir, name: &found.name, node: &found.node };
+        let unchanged = || Ok(Version::stored(&found.node)?.is(before));
+        let put = || draft.place(&found.dir, &found.name, RenameMode::Replace);
+        self.engine.replace(self.bucket, &place, unchanged, put)?.map_err(Stop::Kept)
     }
 
     /// Whether a COPY with these settings would change nothing.
@@ -176,75 +337,35 @@ impl Run<'_> {
             _ => false,
         })
     }
-
-    fn renew(
-        &self,
-        found: &Found,
-        source: &OpenFile,
-        caller: &Caller,
-        path: &dyn Fn() -> std::path::PathBuf,
-    ) -> std::result::Result<u64, Stop> {
-        let before = Version::of(source)?;
-        let creation =
-            self.bucket.admit_put(&self.engine.shared.admission, caller, path, &self.job.encryption)?;
-        let mut draft = Draft::new(self.engine, &self.root, creation)?;
-        let bytes = draft.fill(source, before.size)?;
-        draft.finish(&found.node, &before.stat)?;
-        if self.job.preserve {
-            draft.keep_times(&Stat { atime: found.stat.atime, ..before.stat })?;
-        }
-        let claims = self.claim(source, found)?;
-        if !Version::of(source)?.is(&before) {
-            return Err(Stop::Skip("it was changed meanwhile: run the job again".to_owned()));
-        }
-        exchange(found, &mut draft)?;
-        claims.0.forget();
-        Ok(bytes)
-    }
-
-    /// Keeps the old object from being opened while it is replaced.
-    fn claim(
-        &self,
-        source: &OpenFile,
-        found: &Found,
-    ) -> std::result::Result<(Claim<'_>, PlainClaim<'_>), Stop> {
-        let (encrypted, plain) = match source.content() {
-            Content::Encrypted(object) => {
-                object.commit(Sync::Settled)?;
-                (1, 0)
-            }
-            Content::Plain(_) => (0, 1),
-        };
-        let key = found.node.key();
-        let sealed = self.engine.shared.objects.claim(key, encrypted);
-        let claims = sealed.zip(self.bucket.plain_opens().claim(key, plain));
-        claims.ok_or_else(|| Stop::Skip("it is open: run the job again when it is not".to_owned()))
-    }
-}
-
-/// Puts the draft in the place of what it was made from, and removes that.
-fn exchange(found: &Found, draft: &mut Draft<'_>) -> std::result::Result<(), Stop> {
-    let swap =
-        |draft: &Draft<'_>| draft.tmp().rename(&draft.name, &found.dir, &found.name, RenameMode::Exchange);
-    swap(draft)?;
-    let (old, _) = draft.tmp().lookup(&draft.name)?;
-    if old.key() != found.node.key() {
-        swap(draft)?;
-        return Err(Stop::Skip("another object has its name now: run the job again".to_owned()));
-    }
-    draft.placed(&found.dir, &found.name);
-    Ok(draft.clear()?)
 }
 
 /// Why an object was not encrypted anew.
 enum Stop {
     Skip(String),
+    Kept(Kept),
     Error(EngineError),
+}
+
+/// Whether what is open now is tried again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Later,
+    Never,
 }
 
 impl<E: Into<EngineError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Error(error.into())
+    }
+}
+
+impl Kept {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Open => "busy: it is open, run the job again when it is not",
+            Self::Changed => "it was changed meanwhile: run the job again",
+            Self::Moved => "it was moved or replaced meanwhile: run the job again",
+        }
     }
 }
 
@@ -258,3 +379,10 @@ fn target(encryption: &Encryption, bucket: &Bucket) -> Result<EncryptionType> {
         kind => Ok(kind),
     }
 }
+
+/// Objects that share one flush.
+const BATCH: usize = 256;
+/// Plaintext bytes from which on a batch is full.
+const BATCH_BYTES: u64 = 64 << 20;
+/// Most paths that are kept to be tried again.
+const MOST_BUSY: usize = 4096;

@@ -22,14 +22,17 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
-    report::{Done, Log, Totals, Watch},
+    recorded::say_encryption,
+    report::{Done, Log, Outcome, Totals, Watch},
     version::Version,
     walk::{Found, Walk},
 };
 use crate::{
+    audit::{Event, EventName},
     crypto::{self, Secret},
     engine::{
-        Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result, item::damaged,
+        Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+        file::Content, item::damaged,
     },
     envelope::{EncryptionContext, Id},
     keys::{Binding, KeyError, KeyName, MasterKey},
@@ -39,7 +42,8 @@ use crate::{
 };
 
 /// What to replicate.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Replicate {
     /// What of the source; without a bucket, all of them.
     pub selection: Selection,
@@ -55,15 +59,34 @@ impl Engine {
     /// A failure of one object is noted and the job goes on; the error of this call is one that ended the job.
     pub fn replicate(&self, target: &Self, job: &Replicate, watch: &mut dyn Watch) -> Result<Totals> {
         target.require_writable()?;
-        let (_mine, _theirs) = (self.job_turn()?, target.job_turn()?);
+        let names = self.names_for(job.selection.bucket.as_ref())?;
+        let targets: Vec<BucketName> = match &job.target {
+            Some(target) => vec![target.clone()],
+            None => names.clone(),
+        };
+        let (_mine, _theirs) = (self.job_turn(&names)?, target.job_turn(&targets)?);
+        let caller = watch.caller();
+        let run = || self.replicate_buckets(target, job, &names, watch);
+        let recorded = || target.recorded_job("replicate", &job.selection, &caller, run);
+        self.recorded_job("replicate", &job.selection, &caller, recorded)
+    }
+
+    fn replicate_buckets(
+        &self,
+        target: &Self,
+        job: &Replicate,
+        names: &[BucketName],
+        watch: &mut dyn Watch,
+    ) -> Result<Totals> {
         if let Some(key) = &job.replica_key {
             target.prove_key(key)?;
         }
         let mut log = Log::new(watch);
         let mut pace = Pace::new(job.selection.rate);
-        for name in self.names_for(job.selection.bucket.as_ref())? {
-            let to = job.target.as_ref().unwrap_or(&name);
-            let (dir, bucket) = self.shared.buckets.find(&name)?;
+        let caller = log.caller();
+        for name in names {
+            let to = job.target.as_ref().unwrap_or(name);
+            let (dir, bucket) = self.shared.buckets.find(name)?;
             let source = Item::bucket_root(dir, bucket);
             let dry_run = job.selection.dry_run;
             let Some(root) = target.replica_bucket(to, dry_run)? else {
@@ -73,8 +96,16 @@ impl Engine {
             if !dry_run {
                 draft::clear_leftovers(root.bucket()?)?;
             }
-            let mut run =
-                Run { from: self, to: target, job, source, root, last_dir: None, linked: HashMap::new() };
+            let mut run = Run {
+                from: self,
+                to: target,
+                job,
+                caller,
+                source,
+                root,
+                last_dir: None,
+                linked: HashMap::new(),
+            };
             run.objects(&mut pace, &mut log)?;
             run.directories(&mut log)?;
         }
@@ -114,6 +145,7 @@ struct Run<'a> {
     from: &'a Engine,
     to: &'a Engine,
     job: &'a Replicate,
+    caller: Caller,
     source: Item,
     root: Item,
     /// The directory of the target that was written last.
@@ -133,7 +165,7 @@ impl Run<'_> {
             let (found, done) = match seen {
                 Ok(Seen::Object(found, description)) => {
                     pace.wait();
-                    let done = self.object(&found, &description, log);
+                    let done = self.recorded_object(&found, &description, log)?;
                     (found, done)
                 }
                 Ok(Seen::Other(found)) if found.stat.kind == Kind::Directory => continue,
@@ -146,6 +178,10 @@ impl Run<'_> {
                     continue;
                 }
             };
+            // Told to stop in the middle of it: there is nothing to be seen of it.
+            if done.is_err() && log.totals.cancelled {
+                break;
+            }
             log.note(bucket.name(), &found.path, done)?;
         }
         self.last_dir.take().map_or(Ok(()), |(_, dir)| Ok(dir.sync_dir()?))
@@ -174,7 +210,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn object(&mut self, found: &Found, is: &Description, log: &mut Log<'_>) -> Result<Done> {
+    /// What became of the replica of `found`; an error of this call is one of the audit log.
+    fn recorded_object(
+        &mut self,
+        found: &Found,
+        is: &Description,
+        log: &mut Log<'_>,
+    ) -> Result<Result<Done>> {
+        let bucket = self.root.bucket()?.name().clone();
+        let mut event = self.to.job_event(EventName::CopyObject, &self.caller, &bucket, &found.path);
+        if let Some(event) = &mut event {
+            let source = self.source.bucket()?.name();
+            event.request.source = Some(format!("{source}/{}", found.path.to_string_lossy()));
+        }
+        let done = self.object(found, is, &mut event, log);
+        if done.as_ref().map_or(true, |done| done.0 == Outcome::Succeeded) {
+            self.to.record_object(event, done.as_ref().err())?;
+        }
+        Ok(done)
+    }
+
+    fn object(
+        &mut self,
+        found: &Found,
+        is: &Description,
+        event: &mut Option<Box<Event>>,
+        log: &mut Log<'_>,
+    ) -> Result<Done> {
         let encryption = match is {
             Description::Damaged(reason) => return Err(damaged(&found.node, reason.clone())),
             Description::Plain => Encryption::Unnamed,
@@ -189,8 +251,8 @@ impl Run<'_> {
         }
         let item = self.source.child(found.node.clone(), Kind::File);
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
-        let source = self.from.open(&Engine::job_caller(), &item, flags)?;
-        let done = self.copy(found, &source, &encryption, log);
+        let source = self.from.open(&self.caller, &item, flags)?;
+        let done = self.copy(found, &source, &encryption, event, log);
         self.from.close(source);
         if found.stat.nlink > 1 && done.is_ok() && !self.job.selection.dry_run {
             let dir = parent(&found.path);
@@ -224,35 +286,41 @@ impl Run<'_> {
         found: &Found,
         source: &OpenFile,
         encryption: &Encryption,
+        event: &mut Option<Box<Event>>,
         log: &mut Log<'_>,
     ) -> Result<Done> {
         let before = Version::of(source)?;
-        let made_from = before.mark(&found.stat);
+        // What the walk saw may be older than what was unsaved then.
+        let stat = Stat { atime: found.stat.atime, ..before.stat };
+        let made_from = before.mark(&stat);
         if self.job.selection.dry_run {
             return Ok(Done::planned("would be copied, unless its replica is current"));
         }
         let dir = self.target_dir(&parent(&found.path))?;
         let old = present(&dir, &found.name)?;
-        if let Some((old, stat)) = &old
-            && self.is_current(old, stat, &made_from)?
+        if let Some((old, old_stat)) = &old
+            && self.is_current(old, old_stat, &made_from)?
         {
-            let changed = attributes::take_over(&found.node, &found.stat, old)?;
-            attributes::times(&found.stat, old)?;
+            let changed = attributes::take_over(&found.node, &stat, old)?;
+            attributes::times(&stat, old)?;
             return Ok(if changed { Done::succeeded("attributes") } else { Done::skipped(CURRENT) });
         }
         let bucket = self.root.bucket()?.clone();
         let path = || found.path.clone();
-        let creation =
-            bucket.admit_put(&self.to.shared.admission, &Engine::job_caller(), &path, encryption)?;
+        let creation = bucket.admit_put(&self.to.shared.admission, &self.caller, &path, encryption)?;
         let mut draft = Draft::new(self.to, &self.root, creation)?;
-        draft.fill(source, before.size)?;
+        draft.fill(source, before.size, log)?;
         draft.finish(&found.node, &before.stat)?;
+        draft.sync()?;
         draft.require_same(source, before.size)?;
         if !Version::of(source)?.is(&before) {
             return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY)));
         }
+        if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
+            say_encryption(event, object, *encryption != Encryption::Unnamed);
+        }
         let copy = Version::of(draft.file())?.mark(&before.stat);
-        draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &found.stat)?;
+        draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &stat)?;
         self.place(&mut draft, &dir, &found.name, old)?;
         log.totals.bytes += before.size;
         Ok(Done::succeeded(encryption.kind(&bucket.settings().encryption.default).name()))
@@ -268,7 +336,7 @@ impl Run<'_> {
         }
         let item = self.root.child(old.clone(), Kind::File);
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
-        let file = self.to.open(&Engine::job_caller(), &item, flags)?;
+        let file = self.to.open(&self.caller, &item, flags)?;
         let same = Version::of(&file).map(|now| now.mark(stat) == copy);
         self.to.close(file);
         same
@@ -285,7 +353,7 @@ impl Run<'_> {
         let busy = || EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY));
         let Some((old, _)) = old else { return draft.place(dir, name, RenameMode::NoReplace) };
         let item = self.root.child(old.clone(), Kind::File);
-        self.to.require_free(&Engine::job_caller(), &item, &|| item.path())?;
+        self.to.require_free(&self.caller, &item, &|| item.path())?;
         let _plain = self.root.bucket()?.plain_opens().claim(old.key(), 0).ok_or_else(busy)?;
         let claim = self.to.shared.objects.claim(old.key(), 0).ok_or_else(busy)?;
         draft.place(dir, name, RenameMode::Replace)?;

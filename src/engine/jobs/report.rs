@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use crate::{engine::EngineError, name::BucketName};
+use super::inventory::shown;
+use crate::{
+    engine::{Caller, EngineError},
+    name::BucketName,
+};
 
 /// What became of one object, with the words of S3 Batch Operations.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-examples-reports.html>
@@ -45,6 +49,13 @@ pub struct Line<'a> {
     pub error: Option<&'a EngineError>,
 }
 
+impl Line<'_> {
+    /// The key as text; bytes that are no UTF-8 as `\xNN`.
+    pub fn key_text(&self) -> String {
+        shown(self.key)
+    }
+}
+
 /// How many objects a job did what with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
@@ -78,9 +89,15 @@ pub trait Watch {
     /// Told about each object when it is done with. A failure ends the job.
     fn note(&mut self, line: &Line<'_>) -> std::io::Result<()>;
 
-    /// Asked before each object; a job that is told to stop leaves everything whole.
+    /// Asked before each object and within large ones; a job that is told to stop leaves everything whole.
     fn is_cancelled(&mut self) -> bool {
         false
+    }
+
+    /// On whose behalf the job runs, for policies and the audit log: the user that this program runs as.
+    fn caller(&self) -> Caller {
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        Caller { uid, gid, pid: std::process::id(), umask: 0 }
     }
 }
 
@@ -93,6 +110,11 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     pub(super) fn new(watch: &'a mut dyn Watch) -> Self {
         Self { totals: Totals::default(), watch }
+    }
+
+    /// On whose behalf the job runs.
+    pub(super) fn caller(&self) -> Caller {
+        self.watch.caller()
     }
 
     /// Whether the job is to stop here.

@@ -5,36 +5,44 @@
 //! Of the file, only the header page changes, by a commit that survives a power cut as every other.
 //! An old copy of a header still opens with the old keys: only re-encryption helps against who has one.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     description::{Description, Sealing as Described},
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
+    recorded::say_encryption,
     records,
     report::{Done, Log, Totals, Watch},
     walk::Found,
 };
 use crate::{
+    audit::{Event, EventName},
     crypto,
     engine::{
-        Bucket, Engine, Item, Result,
+        Bucket, Caller, Engine, Item, Result,
         admission::{Ask, SeenEncryption},
         ctime,
         item::damaged,
         live::{LiveObject, Sync},
         sealing::Sealing,
+        wraps::Whom,
     },
     envelope::{RecordType, WrappedKey},
     keys::{BucketKey, KeyError, KeyId, KeyName, KeyNameError, KeyService},
+    name::BucketName,
     object::{Header, Identity, KeySection, SseMode},
     policy::Action,
     store::{Access, Kind, NodeRef, Stat},
 };
 
 /// What to rewrap.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rewrap {
     /// Where, and how fast.
     pub selection: Selection,
@@ -72,17 +80,24 @@ impl Engine {
     /// A failure of one object is noted and the job goes on; the error of this call is one that ended the job.
     pub fn rewrap(&self, job: &Rewrap, watch: &mut dyn Watch) -> Result<Totals> {
         self.require_writable()?;
-        let _turn = self.job_turn()?;
+        let names = self.names_for(job.selection.bucket.as_ref())?;
+        let _turn = self.job_turn(&names)?;
+        let caller = watch.caller();
+        self.recorded_job("rewrap", &job.selection, &caller, || self.rewrap_buckets(job, &names, watch))
+    }
+
+    fn rewrap_buckets(&self, job: &Rewrap, names: &[BucketName], watch: &mut dyn Watch) -> Result<Totals> {
         let service = &self.shared.buckets.sources().service;
         let key = job.to_key.as_ref().map(|name| service.resolve(name)).transpose()?;
         let only = job.selection.filter.key.as_deref().map(|text| find(service, text)).transpose()?;
         let to = To { key, bucket_key: job.to_bucket_key };
         let mut log = Log::new(watch);
         let mut pace = Pace::new(job.selection.rate);
-        for name in self.names_for(job.selection.bucket.as_ref())? {
-            let (dir, bucket) = self.shared.buckets.find(&name)?;
+        let caller = log.caller();
+        for name in names {
+            let (dir, bucket) = self.shared.buckets.find(name)?;
             for (path, done) in records::rewrap(&bucket, only.as_ref(), job.selection.dry_run)? {
-                log.note(&name, &path, done)?;
+                log.note(name, &path, done)?;
             }
             if job.new_bucket_key && !job.selection.dry_run {
                 bucket.wraps().renew_keys()?;
@@ -93,6 +108,7 @@ impl Engine {
                     job,
                     bucket: &bucket,
                     to: to.clone(),
+                    caller,
                     root: Item::bucket_root(dir.clone(), bucket.clone()),
                 }
                 .run(dir, &mut pace, &mut log)?;
@@ -107,6 +123,7 @@ struct Deep<'a> {
     engine: &'a Engine,
     job: &'a Rewrap,
     to: To,
+    caller: Caller,
     bucket: &'a Arc<Bucket>,
     root: Item,
 }
@@ -117,6 +134,8 @@ impl Deep<'_> {
         let mut batch = Vec::new();
         if !self.job.selection.dry_run {
             self.bucket.kept_times().begin()?;
+            // A power cut must not tear a header, also where one may tear what programs write.
+            self.bucket.begin_journal();
         }
         for seen in Objects::new(dir, self.bucket.private(), filter)? {
             if log.is_cancelled() {
@@ -138,7 +157,10 @@ impl Deep<'_> {
             match self.one(*found, description) {
                 Ok(Step::Logged(logged)) => batch.push(*logged),
                 Ok(Step::Done(done)) => log.note(self.bucket.name(), &path, Ok(done))?,
-                Err(error) => log.note(self.bucket.name(), &path, Err(error))?,
+                Err(error) => {
+                    self.engine.record_object(self.event(&path), Some(&error))?;
+                    log.note(self.bucket.name(), &path, Err(error))?;
+                }
             }
         }
         self.settle(&mut batch, log)?;
@@ -150,12 +172,21 @@ impl Deep<'_> {
         for Logged { path, item, object, what, before } in batch.drain(..) {
             let settled = object.commit(Sync::Settled);
             let kept = before.is_some_and(|(stat, commit)| keep_ctime(&item, &object, &stat, commit));
+            let mut event = self.event(&path);
+            if let Some(event) = &mut event {
+                say_encryption(event, &object, true);
+            }
             drop(object);
             self.engine.release(&item);
+            self.engine.record_object(event, settled.as_ref().err())?;
             let what = if kept { what } else { format!("{what}; its ctime is another now") };
             log.note(self.bucket.name(), &path, settled.map(|()| Done::succeeded(what)))?;
         }
         Ok(())
+    }
+
+    fn event(&self, path: &Path) -> Option<Box<Event>> {
+        self.engine.job_event(EventName::UpdateObjectEncryption, &self.caller, self.bucket.name(), path)
     }
 
     fn one(&self, found: Found, description: Description) -> Result<Step> {
@@ -182,7 +213,7 @@ impl Deep<'_> {
             return Ok(Step::Done(Done::planned("its data key would be wrapped again")));
         }
         let item = self.root.child(found.node, Kind::File);
-        let object = self.engine.acquire(&item, Access::ReadWrite, None)?;
+        let object = self.engine.acquire(&item, Access::ReadWrite, Whom::Administrator)?;
         match self.renew(&object) {
             Ok(Some((what, before))) => {
                 Ok(Step::Logged(Box::new(Logged { path: found.path, item, object, what, before })))
@@ -207,16 +238,17 @@ impl Deep<'_> {
             let kms_key = wanted.kms_key().map(|key| self.bucket.wraps().service().arn(key));
             Ok(SeenEncryption { header: wanted.kind().header(), kms_key, customer: false })
         };
-        let (caller, path) = (Engine::job_caller(), || found.path.clone());
+        let (caller, path) = (&self.caller, || found.path.clone());
         let action = Action::UpdateObjectEncryption;
-        let ask = Ask { caller: &caller, action, path: &path, encryption: &seen };
+        let ask = Ask { caller, action, path: &path, encryption: &seen };
         let item = self.root.child(found.node.clone(), Kind::File);
-        self.engine.require_free(&caller, &item, &path)?;
+        self.engine.require_free(caller, &item, &path)?;
         self.bucket.admit(&self.engine.shared.admission, &ask).map(drop)
     }
 
     /// Gives the object new wraps and logs its header; nothing where they are the newest already.
     fn renew(&self, object: &LiveObject) -> Result<Option<(String, Option<Shown>)>> {
+        object.enter_journal()?;
         for _ in 0..ATTEMPTS {
             let before = self.shown(object)?;
             let header = object.header();
@@ -325,7 +357,7 @@ impl Bucket {
             return Ok(None);
         }
         let (identity, old) = (&header.identity, &header.keys);
-        let asker = self.asker(&PathBuf::new, None);
+        let asker = self.asker(&PathBuf::new, Whom::Administrator);
         let data_keys = self.wraps().data_keys(identity, old, &asker)?;
         let wraps = self.wraps().wrap(&sealing, identity.object, &data_keys, &asker)?;
         let named = |keys: &[WrappedKey]| {

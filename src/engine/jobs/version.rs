@@ -1,12 +1,18 @@
 //! What tells one state of an object from the next.
 
 use crate::{
-    engine::{OpenFile, Result, file::Content, live::Sync},
+    engine::{
+        OpenFile, Result,
+        file::Content,
+        item::damaged,
+        live::{Sync, read_header},
+    },
     envelope::Id,
-    store::Stat,
+    object::{FormatError, Header},
+    store::{Access, NodeRef, Stat},
 };
 
-/// The state of an open file.
+/// The state of a file.
 pub(super) struct Version {
     pub(super) size: u64,
     pub(super) stat: Stat,
@@ -31,15 +37,29 @@ impl Version {
             }
             Content::Encrypted(object) => {
                 object.commit(Sync::Settled)?;
-                let header = object.header();
-                let commit = Commit {
-                    object: header.identity.object,
-                    generation: header.state.generation,
-                    rewraps: header.keys.rewraps,
-                };
-                Self { stat: object.stat()?, size: header.state.size, commit: Some(commit) }
+                Self::sealed(object.stat()?, &object.header())
             }
         })
+    }
+
+    /// That of a file which nobody has open, as its header tells.
+    pub(super) fn stored(node: &NodeRef) -> Result<Self> {
+        let file = node.open(Access::Read)?;
+        let stat = file.stat()?;
+        match read_header(&file)? {
+            Ok((_, header)) => Ok(Self::sealed(stat, &header)),
+            Err(FormatError::NotAnObject) => Ok(Self { stat, size: stat.size, commit: None }),
+            Err(reason) => Err(damaged(node, reason)),
+        }
+    }
+
+    fn sealed(stat: Stat, header: &Header) -> Self {
+        let commit = Commit {
+            object: header.identity.object,
+            generation: header.state.generation,
+            rewraps: header.keys.rewraps,
+        };
+        Self { stat, size: header.state.size, commit: Some(commit) }
     }
 
     /// Whether nothing was changed in between; reading is no change.

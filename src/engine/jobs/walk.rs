@@ -29,6 +29,25 @@ pub(super) struct Found {
     pub(super) stat: Stat,
 }
 
+impl Found {
+    /// What stands at `path` below `root`, the directory of a bucket, if anything does.
+    pub(super) fn at(root: &NodeRef, path: &Path) -> io::Result<Option<Self>> {
+        let (mut dir, mut parts) = (root.clone(), path.iter().peekable());
+        while let Some(part) = parts.next() {
+            let name = FileName::parse(part).map_err(io::Error::other)?;
+            let (node, stat) = match dir.lookup(&name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                found => found?,
+            };
+            if parts.peek().is_none() {
+                return Ok(Some(Self { path: path.to_owned(), dir, name, node, stat }));
+            }
+            dir = node;
+        }
+        Ok(None)
+    }
+}
+
 /// A place that could not be looked at.
 #[derive(Debug)]
 pub(super) struct Unseen {

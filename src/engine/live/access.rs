@@ -45,14 +45,18 @@ impl KeyAccess {
 }
 
 impl LiveObject {
-    /// Proves that `asker` may open this object: unwraps its keys again where any key has changed since it was last
+    /// Proves that `asker` may open this object: asks the policy of its key, unwraps its keys again where any key has changed since it was last
     /// done, and for a customer key always.
     pub(crate) fn prove(&self, asker: &Asker<'_>) -> Result<()> {
         let generation = self.bucket.wraps().follow();
-        if self.access.is_proven_in(generation) && self.read_lock().identity.mode != SseMode::Customer {
+        let proven = self.access.is_proven_in(generation) && self.mode() != SseMode::Customer;
+        if proven && !asker.is_judged(self.bucket.wraps().service()) {
             return Ok(());
         }
         let (identity, section) = self.identity_and_keys();
+        if proven {
+            return self.bucket.wraps().require_decrypt(&identity, &section, asker);
+        }
         self.bucket.wraps().data_keys(&identity, &section, asker)?;
         self.access.prove_in(generation);
         Ok(())

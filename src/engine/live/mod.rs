@@ -159,6 +159,11 @@ impl LiveObject {
         self.write_lock().attributes_unsynced = true;
     }
 
+    /// Whoever made the new object syncs it before anybody sees it: its first commit already says that it was synced.
+    pub(crate) fn note_promised(&self) {
+        self.write_lock().state.birth = false;
+    }
+
     /// The modification time was set by hand: what is stored later must not bring another one back.
     pub(crate) fn note_mtime(&self, mtime: Timestamp) {
         let mut inner = self.write_lock();

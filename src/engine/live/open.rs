@@ -13,7 +13,12 @@ use super::{
     tags::{TagTable, Tags, read_tags},
 };
 use crate::{
-    engine::{Bucket, item::damaged, table::ObjectTable, wraps::NewObject},
+    engine::{
+        Bucket,
+        item::damaged,
+        table::ObjectTable,
+        wraps::{NewObject, Whom},
+    },
     object::{Accumulator, FormatError, HEADER_READ, Header, ObjectKeys, ObjectState, Page, Segment},
     store::{Access, FileRef, NodeRef, Stat},
 };
@@ -77,13 +82,13 @@ impl LiveObject {
         }
     }
 
-    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages. `uid` is
-    /// the user whose customer keys may be used; without one, those of all.
+    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages. Its key
+    /// is used for `whom`.
     pub(crate) fn open(
         bucket: Arc<Bucket>,
         node: NodeRef,
         file: FileRef,
-        (opening, uid): (Opening, Option<u32>),
+        (opening, whom): (Opening, Whom<'_>),
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
@@ -97,7 +102,7 @@ impl LiveObject {
         let access = KeyAccess::proven_in(bucket.wraps().follow());
         let path = || node.path().iter().skip(1).collect();
         let data_keys =
-            bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, uid))?;
+            bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, whom))?;
         let keys = ObjectKeys::open(&data_keys, &header.identity).map_err(refused)?;
         keys.check_header(&page, &header).map_err(refused)?;
         let unsure = header.state.birth

@@ -1,6 +1,8 @@
 //! New wraps for the data key of an open object; content, size and data key stay.
 
-use super::{LiveObject, Result};
+use std::sync::PoisonError;
+
+use super::{LiveObject, Result, base::Promise};
 use crate::object::{Header, KeySection, SseMode};
 
 impl LiveObject {
@@ -13,6 +15,20 @@ impl LiveObject {
             keys: inner.key_section.clone(),
             segment0: inner.tags.segment0().segment.clone(),
         }
+    }
+
+    /// Lets the next commit go through the journal, where the bucket had none when the object was opened.
+    pub(crate) fn enter_journal(&self) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.write_lock();
+        if inner.base.is_free() && self.bucket.journal().is_some() {
+            self.save(&mut inner)?;
+            inner.rebase(&self.geometry);
+            if inner.promise == Promise::Nothing && !inner.state.birth {
+                inner.promise = Promise::Made;
+            }
+        }
+        Ok(())
     }
 
     /// Puts `new` in place of the wrapped keys `old`, for the next commit; whether they still were the object's. They are

@@ -1,20 +1,14 @@
 //! The encryption modes: which key protects an object, and who can still read it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering::SeqCst};
 
-use super::*;
+use super::{super::wraps::Whom, *};
 use crate::{
     crypto::Secret,
-    envelope::{self, EncryptionContext, Provider, RecordType, WrappedKey},
+    envelope::{EncryptionContext, Provider, RecordType},
     keys::{
-        Binding, CustomerKey, CustomerKeys, CustomerScope, KeyError, KeyId, KeyScope, KeyService, MasterKey,
-        Material, NewKey, StateChange,
+        CustomerKey, CustomerKeys, CustomerScope, KeyError, KeyId, KeyScope, KeyService, MasterKey, Material,
+        NewKey, StateChange, fake::FakeMaster,
     },
     object::{Header, SseMode},
 };
@@ -125,53 +119,10 @@ fn key_error<T>(outcome: Result<T>) -> KeyError {
     }
 }
 
-/// A provider that counts, and fails when told.
-struct Counting {
-    key: Secret<32>,
-    calls: AtomicUsize,
-    failing: Mutex<Option<KeyError>>,
-}
-
-impl Counting {
-    fn call(&self) -> std::result::Result<(), KeyError> {
-        self.calls.fetch_add(1, SeqCst);
-        self.failing.lock().unwrap().clone().map_or(Ok(()), Err)
-    }
-}
-
-impl MasterKey for Counting {
-    fn provider(&self) -> Provider {
-        Provider::Transit
-    }
-
-    fn wrap_key(
-        &self,
-        key: &str,
-        secret: &Secret<32>,
-        user: &EncryptionContext,
-        binding: &Binding,
-    ) -> std::result::Result<WrappedKey, KeyError> {
-        self.call()?;
-        let (named, bound) = ((Provider::Transit, key.as_bytes(), 1), binding.context(user));
-        Ok(envelope::wrap_local(binding.record_type(), named, &self.key, secret, user, &bound).unwrap())
-    }
-
-    fn unwrap_key(
-        &self,
-        wrapped: &WrappedKey,
-        binding: &Binding,
-    ) -> std::result::Result<Secret<32>, KeyError> {
-        self.call()?;
-        let bound = binding.context(&wrapped.context);
-        envelope::unwrap_local(wrapped, &self.key, &bound)
-            .map_err(|_| KeyError::Rejected { key: "remote".into() })
-    }
-}
-
 /// A store with a key that a counting provider holds.
 struct Remote {
     fixture: Fixture,
-    provider: Arc<Counting>,
+    provider: Arc<FakeMaster>,
     key: KeyId,
 }
 
@@ -180,9 +131,7 @@ impl Remote {
         let fixture = Fixture::with_bucket(4096);
         let material = Material::Remote { provider: "cloud".into(), key: "remote".into() };
         let key = keyring(&fixture).create_key(&NewKey { material, ..NewKey::random() }).unwrap();
-        let (calls, failing) = (AtomicUsize::new(0), Mutex::new(None));
-        let provider = Arc::new(Counting { key: Secret::random().unwrap(), calls, failing });
-        Self { fixture, provider, key }
+        Self { fixture, provider: Arc::new(FakeMaster::new()), key }
     }
 
     fn engine(&mut self, bucket_key: bool) -> Engine {
@@ -305,11 +254,11 @@ fn row_b10_an_unreachable_key_service_is_an_error_that_ends_and_the_engine_lives
     let engine = remote.engine(false);
     put(&engine, "before", b"x");
     let outage = KeyError::Unavailable { key: "remote".into(), why: "no route".into() };
-    *remote.provider.failing.lock().unwrap() = Some(outage);
+    remote.provider.fail_with(Some(outage));
     assert!(matches!(key_error(get(&engine, "before")), KeyError::Unavailable { .. }));
     assert!(matches!(key_error(try_create(&engine, "x")), KeyError::Unavailable { .. }));
     assert!(engine.lookup(&data(&engine), OsStr::new("x")).is_err(), "nothing is left behind");
-    *remote.provider.failing.lock().unwrap() = None;
+    remote.provider.fail_with(None);
     assert_eq!(get(&engine, "before").unwrap(), b"x");
 }
 
@@ -451,7 +400,7 @@ fn row_e1_a_hundred_thousand_objects_cost_a_handful_of_calls_to_the_key_service(
     let path = || PathBuf::from("x");
     for _ in 0..100_000 {
         bucket.wraps().follow();
-        bucket.wraps().new_object(&sealing, &bucket.asker(&path, None)).unwrap();
+        bucket.wraps().new_object(&sealing, &bucket.asker(&path, Whom::Administrator)).unwrap();
     }
     assert!(remote.calls() <= 3, "{} calls", remote.calls());
     drop((bucket, engine));

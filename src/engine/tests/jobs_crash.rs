@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    engine::live::read_header,
+    engine::{defects::Defect, live::read_header},
     object::Header,
     store::{
         Access,
@@ -36,9 +36,14 @@ fn content(object: usize) -> Vec<u8> {
 }
 
 /// A durable store with some objects in it.
-fn filled(rng: &mut StdRng) -> SimDisk {
+fn filled(rng: &mut StdRng, journal: JournalMode) -> SimDisk {
     let disk = EMPTY.power_cycle(rng, CrashMode::KeepAll);
     let engine = start(&disk, Defects::default()).unwrap();
+    if journal == JournalMode::Off {
+        let name = BucketName::parse("data").unwrap();
+        engine.delete_bucket(&name).unwrap();
+        engine.create_bucket(&name, NewBucket { journal, ..bucket_of(4096) }, false).unwrap();
+    }
     for object in 0..OBJECTS {
         let file = create(&engine, &object.to_string());
         file.write_at(0, &content(object)).unwrap();
@@ -65,12 +70,17 @@ fn require_whole(engine: &Engine, when: &str) {
 }
 
 /// Cuts the power at every moment of `job`, in every way, and lets `finish` end it after recovery.
-fn survives(job: impl Fn(&Engine) -> Result<Totals>, finish: impl Fn(&Engine)) {
+fn survives(
+    journal: JournalMode,
+    defects: Defects,
+    job: impl Fn(&Engine) -> Result<Totals>,
+    finish: impl Fn(&Engine),
+) {
     let mut rng = StdRng::seed_from_u64(3);
-    let disk = filled(&mut rng);
+    let disk = filled(&mut rng, journal);
     let run = |cut: Option<u64>, mode: CrashMode, rng: &mut StdRng| {
         let disk = disk.power_cycle(rng, CrashMode::KeepAll);
-        let engine = start(&disk, Defects::default()).unwrap();
+        let engine = start(&disk, defects).unwrap();
         let before = disk.operations();
         if let Some(cut) = cut {
             disk.crash_after(cut);
@@ -97,8 +107,26 @@ fn survives(job: impl Fn(&Engine) -> Result<Totals>, finish: impl Fn(&Engine)) {
 
 #[test]
 fn a_power_cut_during_a_deep_rewrap_loses_nothing_and_the_next_run_finishes_it() {
+    deep_rewrap_survives(JournalMode::On, Defects::default());
+}
+
+/// The header of each object is overwritten in place, and a page may be torn: there has to be a second copy meanwhile.
+#[test]
+fn a_power_cut_during_a_deep_rewrap_tears_no_header_of_a_bucket_without_a_journal() {
+    deep_rewrap_survives(JournalMode::Off, Defects::default());
+}
+
+#[test]
+#[should_panic(expected = "cut at")]
+fn the_same_cuts_do_tear_headers_that_have_no_second_copy() {
+    deep_rewrap_survives(JournalMode::Off, Defects { on: Some(Defect::NoJournal) });
+}
+
+fn deep_rewrap_survives(journal: JournalMode, defects: Defects) {
     let job = Rewrap { deep: true, new_bucket_key: true, ..Rewrap::default() };
     survives(
+        journal,
+        defects,
         |engine| engine.rewrap(&job, &mut Silent),
         |engine| {
             let again = Rewrap { new_bucket_key: false, ..job.clone() };
@@ -122,6 +150,8 @@ fn a_power_cut_during_a_deep_rewrap_loses_nothing_and_the_next_run_finishes_it()
 fn a_power_cut_during_a_reencryption_loses_nothing_and_leaves_nothing_behind() {
     let job = Reencrypt { force: true, ..Reencrypt::default() };
     survives(
+        JournalMode::On,
+        Defects::default(),
         |engine| engine.reencrypt(&job, &mut Silent),
         |engine| {
             let before: Vec<_> = (0..OBJECTS).map(|object| header(engine, object).identity.object).collect();
@@ -140,7 +170,7 @@ fn a_power_cut_during_a_reencryption_loses_nothing_and_leaves_nothing_behind() {
 #[test]
 fn a_power_cut_of_the_target_during_a_replication_leaves_whole_replicas_or_none() {
     let mut rng = StdRng::seed_from_u64(4);
-    let source = start(&filled(&mut rng), Defects::default()).unwrap();
+    let source = start(&filled(&mut rng, JournalMode::On), Defects::default()).unwrap();
     let run = |cut: Option<u64>, mode: CrashMode, rng: &mut StdRng| {
         let disk = EMPTY.power_cycle(rng, CrashMode::KeepAll);
         let target = start(&disk, Defects::default()).unwrap();

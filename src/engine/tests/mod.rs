@@ -5,7 +5,9 @@ mod auditing;
 mod crash;
 mod encryption;
 mod jobs;
+mod jobs_beside;
 mod jobs_crash;
+mod key_policies;
 mod model;
 mod repairing;
 mod salvaging;
@@ -31,6 +33,7 @@ struct Fixture {
     limits: Limits,
     encryption: Encryption,
     customer_keys: Arc<CustomerKeys>,
+    access: Access,
 }
 
 impl Fixture {
@@ -40,6 +43,7 @@ impl Fixture {
             limits: Limits::default(),
             encryption: Encryption::Unnamed,
             customer_keys: Arc::default(),
+            access: Access::default(),
         };
         create_key_file(&fixture.key_file()).unwrap();
         create_store(&fixture.store(), &[NewSlot::new("test", Unlock::KeyFile(fixture.key_file()))]).unwrap();
@@ -78,7 +82,7 @@ impl Fixture {
             encryption: self.encryption.clone(),
             customer_keys: self.customer_keys.clone(),
             new_bucket: bucket_of(4096),
-            access: Access::default(),
+            access: self.access.clone(),
             limits: self.limits.clone(),
             audit: None,
         }

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     engine::{Attr, Engine, Item},
-    store::Space,
+    store::{NodeKey, Space},
 };
 
 use super::{
@@ -71,14 +71,24 @@ impl Ops {
         }
     }
 
-    /// How many files and directories are open.
-    pub(super) fn open_handles(&self) -> u64 {
-        self.files.len() + self.listings.len()
+    /// Whether files or directories are open, or a job runs.
+    pub(super) fn is_busy(&self) -> bool {
+        self.files.len() + self.listings.len() > 0 || self.engine.has_jobs()
     }
 
     /// The numbers of all nodes that the kernel knows, the root left out.
     pub(super) fn node_ids(&self) -> Vec<u64> {
         self.inodes.ids()
+    }
+
+    /// The item of a stored file that the kernel knows.
+    pub(super) fn item(&self, key: NodeKey) -> Option<Item> {
+        Some(self.inodes.find(key)?.item().clone())
+    }
+
+    /// The number of a stored file or directory that the kernel knows.
+    pub(super) fn node_id(&self, key: NodeKey) -> Option<u64> {
+        Some(self.inodes.find(key)?.id())
     }
 
     /// Counts of the file system below `id`.
@@ -87,7 +97,9 @@ impl Ops {
     }
 
     fn inode(&self, id: u64) -> Result<Arc<Inode<Item>>> {
-        self.inodes.get(id).ok_or(Errno(libc::ESTALE))
+        let inode = self.inodes.get(id).ok_or(Errno(libc::ESTALE))?;
+        inode.item().require_current()?;
+        Ok(inode)
     }
 
     fn object(&self, handle: u64) -> Result<Arc<OpenObject>> {

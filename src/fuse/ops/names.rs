@@ -23,6 +23,20 @@ impl Ops {
     }
 
     pub(super) fn lookup_in(&self, dir: &Inode<Item>, name: &OsStr) -> Result<Entry> {
+        loop {
+            let replaced = self.engine.replacements();
+            let entry = self.seen_in(dir, name)?;
+            // A file that was replaced before it was in the table is not known to be stale.
+            if self.engine.replacements() == replaced
+                || self.engine.peek(dir.item(), name).is_ok_and(|key| key == entry.attr.key)
+            {
+                return Ok(entry);
+            }
+            self.inodes.forget(entry.id, 1);
+        }
+    }
+
+    fn seen_in(&self, dir: &Inode<Item>, name: &OsStr) -> Result<Entry> {
         let before = self.renames.mark();
         let (item, attr) = self.engine.lookup(dir.item(), name)?;
         let place = self.place(dir, name);

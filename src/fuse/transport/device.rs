@@ -1,6 +1,7 @@
 //! The connection to the kernel: the open `/dev/fuse`, and the handshake with which it begins.
 
 use std::{
+    ffi::OsStr,
     io::{self, IoSlice},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use super::backlog::Backlog;
 
 use super::super::protocol::{
-    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, opcode,
+    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_entry, opcode,
 };
 
 /// Why a connection did not begin.
@@ -96,8 +97,17 @@ impl Device {
 
     /// Makes the kernel drop the cached content of `node`. That it does not know the node any more is not an error.
     pub(in crate::fuse) fn forget_content(&self, node: u64) -> io::Result<()> {
-        match rustix::io::write(&self.fd, &forget_content(node)) {
-            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        self.notify(&forget_content(node))
+    }
+
+    /// Makes the kernel drop what it knows of `name` in the directory `parent`; the same holds.
+    pub(in crate::fuse) fn forget_entry(&self, parent: u64, name: &OsStr) -> io::Result<()> {
+        forget_entry(parent, name).map_or(Ok(()), |notice| self.notify(&notice))
+    }
+
+    fn notify(&self, notice: &[u8]) -> io::Result<()> {
+        match rustix::io::write(&self.fd, notice) {
+            Err(Errno::NOENT | Errno::NODEV | Errno::NOTDIR) => Ok(()),
             outcome => Ok(outcome.map(drop)?),
         }
     }

@@ -6,6 +6,7 @@ use super::{
     KeyInfo, KeyringError, Material, NewKey, NewSlot, SERVICE_KEY, SlotInfo, Upkeep, check_name,
     info::{Origin, Rotation},
     key::{Key, KeyMeta, Version, import_check},
+    permissions,
     slot::Slot,
 };
 use crate::{
@@ -279,6 +280,7 @@ pub(super) fn is_possible(meta: &KeyMeta) -> bool {
     let imported = matches!(meta.origin, Origin::Imported { .. });
     let rotates = |rotation: Rotation| Rotation::every(rotation.period_days, 0).is_ok();
     check_description(&meta.description).is_ok()
+        && permissions::are_possible(meta)
         && meta.check.is_some() == imported
         && meta.rotation.is_none_or(|rotation| meta.origin == Origin::Local && rotates(rotation))
         && match &meta.origin {

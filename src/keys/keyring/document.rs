@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     contents::{Contents, MAX_SLOTS, is_possible},
-    info::Origin,
+    info::{ListedKey, Origin},
     key::{Key, KeyMeta, Version},
     slot::Slot,
 };
@@ -96,6 +96,22 @@ impl Document {
         } else {
             Err(damage("it was edited or is from another version"))
         }
+    }
+
+    /// The keys as they are listed. Nothing is proven.
+    pub(super) fn listed(self) -> Vec<ListedKey> {
+        let aliases = self.aliases.unwrap_or_default();
+        let listed = |key: KeyEntry| {
+            let aliases = aliases.iter().filter(|entry| entry.key == key.id);
+            let aliases = aliases.map(|entry| entry.name.clone()).collect();
+            let meta = key.meta.unwrap_or_else(|| KeyMeta::local("", 0));
+            let remote = match meta.origin {
+                Origin::Remote { key, .. } => Some(key),
+                Origin::Local | Origin::Imported { .. } => None,
+            };
+            ListedKey { id: key.id, aliases, remote, policy: meta.policy, grants: meta.grants }
+        };
+        self.keys.into_iter().map(listed).collect()
     }
 
     /// Whether this is the KRK of the document.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Backup;
 use crate::{
     crypto::CryptoError,
+    envelope::Id,
     keys::{AliasName, KernelKeyError, KeyId, KeyNameError},
 };
 
@@ -102,6 +103,22 @@ pub enum KeyringError {
         "key `{0}` is the key of `alias/aws/s3`, which cannot be disabled, deleted or given another rotation: use a key of your own where you need that"
     )]
     Managed(KeyId),
+    /// Who may use the store's own keys is not up to anybody.
+    #[error(
+        "key `{0}` is the store's own, everyone may use it through the buckets: use a key of your own where some may not"
+    )]
+    Ungoverned(KeyId),
+    /// A grant for nothing.
+    #[error("a grant is for something: name GenerateDataKey, Decrypt or both")]
+    NoOperation,
+    /// No such grant.
+    #[error("key `{key}` has no grant `{grant}`: see `strongroom key grants`")]
+    NoSuchGrant {
+        /// The key.
+        key: KeyId,
+        /// The grant.
+        grant: Id,
+    },
     /// Not a provider's name for a key.
     #[error("`{}` is no provider's name for a key: it has 1 to 2048 bytes without control characters", .0.escape_debug())]
     Reference(String),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyringError, key::DAY};
+use super::{KeyGrant, KeyringError, key::DAY};
 use crate::{
     crypto::Secret,
     keys::{AliasName, KeyId, KeyState},
@@ -27,10 +27,29 @@ pub struct KeyInfo {
     pub rotation: Option<Rotation>,
     /// Whether it is the key of `alias/aws/s3`, which cannot be disabled or deleted.
     pub managed: bool,
+    /// The text of its policy.
+    pub policy: Option<String>,
+    /// Its grants.
+    pub grants: Vec<KeyGrant>,
     /// Its aliases, sorted.
     pub aliases: Vec<AliasName>,
     /// Its versions, oldest first. A remote key has one, whatever its provider does.
     pub versions: Vec<VersionInfo>,
+}
+
+/// A key as its file lists it to whoever can read that. Nothing of it is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Its aliases, sorted.
+    pub aliases: Vec<AliasName>,
+    /// For a key that a provider holds: the provider's own name for it.
+    pub remote: Option<String>,
+    /// The text of its policy.
+    pub policy: Option<String>,
+    /// Its grants.
+    pub grants: Vec<KeyGrant>,
 }
 
 /// One version of a key.

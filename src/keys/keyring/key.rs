@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeyringError, SERVICE_KEY,
+    KeyGrant, KeyringError, SERVICE_KEY,
     info::{KeyInfo, Origin, Rotation, StateChange, VersionInfo},
 };
 use crate::{
@@ -34,6 +34,11 @@ pub(super) struct KeyMeta {
     pub(super) rotation: Option<Rotation>,
     /// The key of `alias/aws/s3`: made on first use, never disabled or deleted.
     pub(super) managed: bool,
+    /// The text of its policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) grants: Vec<KeyGrant>,
 }
 
 pub(super) struct Version {
@@ -48,7 +53,16 @@ pub(super) struct Version {
 impl KeyMeta {
     pub(super) fn local(description: &str, created: u64) -> Self {
         let description = description.to_owned();
-        Self { description, created, origin: Origin::Local, check: None, rotation: None, managed: false }
+        Self {
+            description,
+            created,
+            origin: Origin::Local,
+            check: None,
+            rotation: None,
+            managed: false,
+            policy: None,
+            grants: Vec::new(),
+        }
     }
 }
 
@@ -68,6 +82,8 @@ impl Key {
             origin: self.meta.origin.clone(),
             rotation: self.meta.rotation,
             managed: self.meta.managed,
+            policy: self.meta.policy.clone(),
+            grants: self.meta.grants.clone(),
             aliases,
             versions: self.versions.iter().map(Version::info).collect(),
         }

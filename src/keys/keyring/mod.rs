@@ -19,6 +19,7 @@ mod info;
 mod key;
 mod keys;
 mod master;
+mod permissions;
 mod root;
 mod slot;
 #[cfg(test)]
@@ -33,7 +34,8 @@ use std::{
 pub use error::KeyringError;
 pub use file::Backup;
 pub(super) use file::FileStamp;
-pub use info::{KeyInfo, Material, NewKey, Origin, Rotation, StateChange, Upkeep, VersionInfo};
+pub use info::{KeyInfo, ListedKey, Material, NewKey, Origin, Rotation, StateChange, Upkeep, VersionInfo};
+pub use permissions::{GrantOperation, Grantee, KeyGrant, KeyPermissions};
 pub use slot::{NewSlot, SlotInfo};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
@@ -96,6 +98,14 @@ impl Keyring {
     /// The backups in `dir`, newest first.
     pub fn backups(dir: &Path) -> Result<Vec<Backup>, KeyringError> {
         Place::new(dir).backups()
+    }
+
+    /// The keys that the keyring in `dir` lists, without unlocking it: nothing of it is proven.
+    pub fn listed(dir: &Path) -> Result<Vec<ListedKey>, KeyringError> {
+        let place = Place::new(dir);
+        let path = place.keyring();
+        let parsed = Document::parse(&read(&place, &path)?, Kind::Keyring);
+        Ok(parsed.map_err(|damage| damaged(&place, &path, damage))?.listed())
     }
 
     /// The same keyring with another source of time.

@@ -1,0 +1,104 @@
+//! `strongroom key policy`: who may use a key, as a KMS key policy.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{
+    exit::{Exit, Refusal},
+    identities::access,
+    key::StoreArgs,
+    output,
+    policy::read_policy,
+};
+use crate::{
+    config::Config,
+    policy::{Lint, PolicyDocument, lint, lint_principals},
+};
+
+/// Say who may use a key, in a KMS key policy
+///
+/// Without one, everyone may who has access to the buckets. Holds for everyone who works through a mount, root too, from
+/// the next open on; not for jobs and commands, which have the keys.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Policy {
+    /// Check a policy and make it the key's
+    Put {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The key
+        key: String,
+        /// The policy, JSON of at most 32 KiB (`-`: stdin)
+        file: PathBuf,
+    },
+    /// Print the key's policy as it was put
+    Get {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The key
+        key: String,
+    },
+    /// Remove the key's policy: everyone may use it again
+    Delete {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The key
+        key: String,
+    },
+}
+
+impl Policy {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Put { store, key, file } => put(config, store, key, file),
+            Self::Get { store, key } => get(config, store, key),
+            Self::Delete { store, key } => delete(config, store, key),
+        }
+    }
+}
+
+fn put(config: &Config, store: &StoreArgs, key: &str, file: &Path) -> anyhow::Result<()> {
+    let text = read_policy(file)?;
+    let keys = store.keys(config)?;
+    let id = keys.find(key)?;
+    for advice in checked(config, file, &text, &keys.service().arn(&id))? {
+        eprintln!("strongroom: `{}`, {advice}", file.display());
+    }
+    keys.keyring().set_policy(&id, Some(&text))?;
+    keys.announce();
+    output::line(format!("Policy of key {id} put"))
+}
+
+fn get(config: &Config, store: &StoreArgs, key: &str) -> anyhow::Result<()> {
+    let keys = store.keys(config)?;
+    let id = keys.find(key)?;
+    match keys.keyring().key(&id)?.policy {
+        Some(text) => output::line(text.trim_end()),
+        None => Err(none(key)),
+    }
+}
+
+fn delete(config: &Config, store: &StoreArgs, key: &str) -> anyhow::Result<()> {
+    let keys = store.keys(config)?;
+    let id = keys.find(key)?;
+    if keys.keyring().key(&id)?.policy.is_none() {
+        return Err(none(key));
+    }
+    keys.keyring().set_policy(&id, None)?;
+    keys.announce();
+    output::line(format!("Policy of key {id} deleted"))
+}
+
+/// Checks that `text` is a policy for the key `arn`; the advice about it.
+fn checked(config: &Config, file: &Path, text: &str, arn: &str) -> anyhow::Result<Vec<Lint>> {
+    let document = PolicyDocument::parse_key(text, arn).with_context(|| format!("`{}`", file.display()))?;
+    let access = access(config)?;
+    let given: Vec<_> = access.arns.into_iter().map(|(_, arn)| arn).collect();
+    let mut lints = lint(&document);
+    lints.extend(lint_principals(&document, &access.account, &given));
+    Ok(lints)
+}
+
+fn none(key: &str) -> anyhow::Error {
+    Refusal::error(Exit::Failure, format!("the key `{key}` has no policy: everyone may use it"))
+}

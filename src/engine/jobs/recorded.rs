@@ -1,0 +1,98 @@
+//! What a job leaves in the audit log: its beginning, each object that it changed or failed to change, and its end.
+//!
+//! Jobs are called as the events of S3 Batch Operations are, and what they do to an object as the call that would do it.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-examples-event-bridge-cloud-trail.html>
+
+use std::path::Path;
+
+use super::{filter::Selection, report::Totals};
+use crate::{
+    audit::{Event, EventName},
+    engine::{
+        Caller, Engine, Result,
+        audit::{Blame, applied, say_key},
+        error::EngineError,
+        live::LiveObject,
+    },
+    name::BucketName,
+    object::SseMode,
+};
+
+impl Engine {
+    /// Runs `work` as the job called `job`, with its beginning and end recorded.
+    pub(super) fn recorded_job(
+        &self,
+        job: &'static str,
+        selection: &Selection,
+        caller: &Caller,
+        work: impl FnOnce() -> Result<Totals>,
+    ) -> Result<Totals> {
+        let event = |name| {
+            let mut event = Event::new(name, self.actor(caller));
+            event.request.bucket = selection.bucket.as_ref().map(ToString::to_string);
+            event.details.more.insert("job", job.into());
+            event.details.more.insert("dryRun", selection.dry_run.into());
+            event
+        };
+        self.record(|| event(EventName::JobCreated), None)?;
+        let outcome = work();
+        let ended = || {
+            let mut event = event(EventName::JobStatusChanged);
+            let status = match &outcome {
+                Ok(totals) if totals.cancelled => "Cancelled",
+                Ok(_) => "Complete",
+                Err(_) => "Failed",
+            };
+            event.details.more.insert("status", status.into());
+            if let Ok(totals) = &outcome {
+                let totals = serde_json::to_value(totals).expect("numbers always serialise");
+                event.details.more.insert("totals", totals);
+            }
+            event
+        };
+        let recorded = self.record(ended, outcome.as_ref().err());
+        outcome.and_then(|totals| recorded.map(|()| totals))
+    }
+
+    /// An event of a job about the object at `path`; nothing where nothing is recorded.
+    pub(super) fn job_event(
+        &self,
+        name: EventName,
+        caller: &Caller,
+        bucket: &BucketName,
+        path: &Path,
+    ) -> Option<Box<Event>> {
+        self.shared.recorder.as_ref()?;
+        let mut event = Event::new(name, self.actor(caller));
+        event.request.bucket = Some(bucket.to_string());
+        event.request.key = Some(path.to_string_lossy().into_owned());
+        if name == EventName::CopyObject {
+            event.request.source.clone_from(&event.request.key);
+        }
+        Some(Box::new(event))
+    }
+
+    /// Records an event of [`Engine::job_event`], with why it failed if it did.
+    pub(super) fn record_object(&self, event: Option<Box<Event>>, error: Option<&EngineError>) -> Result<()> {
+        event.map_or(Ok(()), |event| self.record(|| *event, error))
+    }
+
+    fn record(&self, event: impl FnOnce() -> Event, error: Option<&EngineError>) -> Result<()> {
+        let Some(recorder) = &self.shared.recorder else { return Ok(()) };
+        let mut event = event();
+        if let Some(error) = error {
+            error.blame(&mut event);
+        }
+        Ok(recorder.log().emit(event)?)
+    }
+}
+
+/// Says how an object is encrypted, and by which key.
+pub(super) fn say_encryption(event: &mut Event, object: &LiveObject, named: bool) {
+    let (mode, id) = object.mode_and_id();
+    event.details.object = Some(*id.as_bytes());
+    event.details.applied = Some(applied(mode, named));
+    if matches!(mode, SseMode::Kms | SseMode::DualKms) {
+        say_key(event, object.bucket(), object);
+    }
+}

@@ -1,0 +1,163 @@
+//! Jobs beside changes of the same objects, jobs on their way to another process, and what the inventory judges.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::*;
+use crate::{
+    keys::{KeyScope, NewKey},
+    store::{RenameMode, SetTime, XattrMode},
+};
+
+struct Silent;
+
+impl Watch for Silent {
+    fn note(&mut self, _: &Line<'_>) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn put(engine: &Engine, name: &str, content: &[u8]) {
+    let file = create(engine, name);
+    file.write_at(0, content).unwrap();
+    file.sync(false).unwrap();
+    engine.close(file);
+}
+
+/// As the kernel does: after `ESTALE` it looks the name up again.
+fn by_name<T>(engine: &Engine, name: &str, act: impl Fn(&Item) -> Result<T>) -> T {
+    loop {
+        let (item, _) = engine.lookup(&data(engine), OsStr::new(name)).unwrap();
+        match act(&item) {
+            Err(EngineError::Store(error)) if error.raw_os_error() == Some(libc::ESTALE) => {}
+            done => return done.unwrap(),
+        }
+    }
+}
+
+#[test]
+fn no_change_of_attributes_or_names_is_lost_while_objects_are_replaced() {
+    const OBJECTS: u32 = 6;
+    let fixture = Fixture::with_bucket(4096);
+    let engine = fixture.engine();
+    for i in 0..OBJECTS {
+        put(&engine, &format!("{i}"), b"content");
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for i in 0..OBJECTS {
+            let (engine, done) = (&engine, &done);
+            scope.spawn(move || {
+                let (here, there) = (format!("{i}"), format!("{i} moved"));
+                let mut round = 0;
+                while !done.load(Ordering::Relaxed) {
+                    round += 1;
+                    let mode = 0o600 + round % 0o100;
+                    let set = SetAttr {
+                        mode: Some(mode),
+                        uid: None,
+                        gid: None,
+                        size: None,
+                        atime: SetTime::Keep,
+                        mtime: SetTime::Keep,
+                    };
+                    by_name(engine, &here, |item| engine.set_attr(&caller(), item, None, &set));
+                    let value = round.to_string().into_bytes();
+                    let (note, how) = (OsStr::new("user.note"), XattrMode::Set);
+                    by_name(engine, &here, |item| engine.set_xattr(&caller(), item, note, &value, how));
+                    let (dir, names) = (data(engine), [OsStr::new(&here), OsStr::new(&there)]);
+                    let replace = RenameMode::Replace;
+                    engine.rename(&caller(), (&dir, names[0]), (&dir, names[1]), replace).unwrap();
+                    assert_eq!(by_name(engine, &there, |item| engine.attr(item)).mode, mode);
+                    assert_eq!(by_name(engine, &there, |item| engine.xattr(item, note)), value);
+                    engine.rename(&caller(), (&dir, names[1]), (&dir, names[0]), replace).unwrap();
+                }
+            });
+        }
+        let mut renewed = 0;
+        for _ in 0..40 {
+            let job = Reencrypt { force: true, ..Reencrypt::default() };
+            let totals = engine.reencrypt(&job, &mut Silent).unwrap();
+            renewed += totals.succeeded;
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(renewed > 0);
+    });
+    assert_eq!(
+        engine.reencrypt(&Reencrypt { force: true, ..Reencrypt::default() }, &mut Silent).unwrap().succeeded,
+        6
+    );
+}
+
+#[test]
+fn a_job_reads_back_as_it_was_sent() {
+    let context = [("dept", "red"), ("aws:s3:arn", "arn:aws:s3:::data/x")];
+    let context = context.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let kms = EncryptionHeaders {
+        encryption: Some("aws:kms".into()),
+        kms_key: Some("alias/one".into()),
+        context,
+        bucket_key: Some(false),
+        customer: false,
+    };
+    let customer = EncryptionHeaders { customer: true, ..EncryptionHeaders::default() };
+    for encryption in [
+        Encryption::Unnamed,
+        Encryption::BucketDefault,
+        aes256(),
+        kms.check().unwrap(),
+        customer.check().unwrap(),
+    ] {
+        let text = serde_json::to_string(&encryption).unwrap();
+        assert_eq!(serde_json::from_str::<Encryption>(&text).unwrap(), encryption, "{text}");
+    }
+    let prefix: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![b'a', 0xff]);
+    let filter = Filter { prefix, stored: Some(Stored::Plain), ..Filter::default() };
+    let text = serde_json::to_string(&filter).unwrap();
+    assert_eq!(format!("{:?}", serde_json::from_str::<Filter>(&text).unwrap()), format!("{filter:?}"));
+    let senseless = r#"{"named":{"encryption":"AES256","kms_key":"alias/one","context":{},"bucket_key":null,"customer":false}}"#;
+    assert!(serde_json::from_str::<Encryption>(senseless).is_err());
+}
+
+#[test]
+fn the_inventory_judges_conditions_on_the_key_by_its_arn() {
+    let mut fixture = Fixture::with_bucket(4096);
+    let unlock = Unlock::KeyFile(fixture.key_file());
+    let keyring = Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap();
+    let [good, other] = [0, 1].map(|_| keyring.create_key(&NewKey::random()).unwrap());
+    drop(keyring);
+    let arn = KeyScope::default().key_arn(&good);
+    for (name, key) in [("good", &good), ("other", &other)] {
+        fixture.encryption = EncryptionHeaders {
+            encryption: Some("aws:kms".into()),
+            kms_key: Some(key.as_str().into()),
+            ..EncryptionHeaders::default()
+        }
+        .check()
+        .unwrap();
+        put(&fixture.engine(), name, b"content");
+    }
+    let policy = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"OneKey","Effect":"Deny","Principal":"*",
+        "Action":"s3:PutObject","Resource":"arn:aws:s3:::data/*","Condition":{{"StringNotEquals":
+        {{"s3:x-amz-server-side-encryption-aws-kms-key-id":"{arn}"}}}}}}]}}"#
+    );
+    PolicyFile::of(&fixture.store(), &BucketName::parse("data").unwrap()).unwrap().put(&policy).unwrap();
+    let listed = |key: Option<&str>| {
+        let inventory = Inventory::open(&fixture.store(), &Access::default(), KeyScope::default()).unwrap();
+        let filter = Filter { key: key.map(str::to_owned), ..Filter::default() };
+        let mut seen = BTreeMap::new();
+        let unseen = inventory.list(None, &filter, &mut |entry| {
+            seen.insert(entry.key.clone(), (entry.kms_key.clone(), entry.policy.clone()));
+            Ok(())
+        });
+        assert_eq!(unseen.unwrap(), 0);
+        seen
+    };
+    let all = listed(None);
+    assert_eq!(all["good"], (Some(arn.clone()), "allowed".to_owned()));
+    assert!(all["other"].1.starts_with("denied") && all["other"].1.contains("OneKey"), "{all:?}");
+    assert_eq!(listed(Some(&arn)).into_keys().collect::<Vec<_>>(), ["good"]);
+}
