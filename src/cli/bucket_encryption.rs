@@ -104,7 +104,7 @@ impl UnlockedBucket {
         let mut event = Event::new(EventName::PutBucketEncryption, audit_log::actor());
         event.request.bucket = Some(bucket.to_string());
         let store = StorePath::open(&self.store)?;
-        AuditPlan::new(store.path(), &config.audit)?.recorded(event, || {
+        AuditPlan::new(store.path(), &config.audit)?.recorded(event, |_| {
             let keys = self.keys(config)?;
             let changed = self.file(&bucket, &keys)?.change(change);
             print(&changed.map_err(|error| explained(error, &bucket))?)

@@ -117,7 +117,7 @@ impl UnlockedBucket {
     fn store(&self, config: &Config, rule: Option<&Retention>, bypass: bool) -> anyhow::Result<()> {
         let name = BucketName::parse(&self.bucket)?;
         let engine = StorePath::open(&self.store)?.engine(&self.unlock, config, Access::Write)?;
-        engine.put_retention(&this_process(), &name, rule, bypass).map_err(|error| match error {
+        engine.put_retention(&Caller::this_process(), &name, rule, bypass).map_err(|error| match error {
             RetentionError::NoRule => none(&name),
             RetentionError::Engine(error) => explained(error, &name),
             refused => Refusal::error(Exit::Failure, refused.to_string()),
@@ -151,14 +151,4 @@ impl UnlockedBucket {
 
 fn none(bucket: &BucketName) -> anyhow::Error {
     Refusal::error(Exit::Failure, format!("the bucket `{bucket}` has no retention"))
-}
-
-/// Who runs this command, as policies see him.
-fn this_process() -> Caller {
-    Caller {
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        pid: std::process::id(),
-        umask: 0o077,
-    }
 }

@@ -22,6 +22,7 @@ mod job;
 mod key;
 mod key_customer;
 mod key_grant;
+mod key_history;
 mod key_life;
 mod key_make;
 mod key_policies;

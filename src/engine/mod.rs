@@ -60,6 +60,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use audit::{kms_code, upkeep_event};
 pub use bucket::Bucket;
 pub use bucket_encryption::EncryptionFile;
 pub use default_encryption::{BucketEncryption, ConfigurationError, DefaultEncryption};

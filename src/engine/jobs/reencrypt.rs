@@ -6,6 +6,7 @@
 //! turn comes is tried once more at the end.
 
 use std::{
+    cell::OnceCell,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -275,7 +276,7 @@ impl<'a> Run<'a> {
         self.engine.require_free(&self.caller, &item, &|| found.path.clone())?;
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
-        let source = match self.engine.open_file(&self.caller, &item, flags) {
+        let source = match self.engine.open_file(&self.caller, &item, flags, &OnceCell::new()) {
             Err(EngineError::Key(_)) if customer => {
                 return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
             }
