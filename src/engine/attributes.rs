@@ -231,13 +231,11 @@ impl Engine {
         if hidden::is_hidden(name) {
             return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
         }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, Some(value)),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().set_xattr(name, value, mode)?)
-            }
+        if let Some(header) = Header::of(name) {
+            return self.set_header(caller, item, header, Some(value));
         }
+        let _change = self.shared.replacing.change_of(item)?;
+        Ok(item.node().set_xattr(name, value, mode)?)
     }
 
     /// Names of the extended attributes.
@@ -253,13 +251,11 @@ impl Engine {
         if hidden::is_hidden(name) {
             return Err(no_data());
         }
-        match Header::of(name) {
-            Some(header) => self.set_header(caller, item, header, None),
-            None => {
-                let _change = self.shared.replacing.change_of(item)?;
-                Ok(item.node().remove_xattr(name)?)
-            }
+        if let Some(header) = Header::of(name) {
+            return self.set_header(caller, item, header, None);
         }
+        let _change = self.shared.replacing.change_of(item)?;
+        Ok(item.node().remove_xattr(name)?)
     }
 
     fn set_header(&self, caller: &Caller, item: &Item, header: Header, value: Option<&[u8]>) -> Result<()> {
