@@ -232,11 +232,10 @@ impl Engine {
             return Err(EngineError::Reserved(name.to_string_lossy().into_owned()));
         }
         if let Some(header) = Header::of(name) {
-            self.set_header(caller, item, header, Some(value))
-        } else {
-            let _change = self.shared.replacing.change_of(item)?;
-            Ok(item.node().set_xattr(name, value, mode)?)
+            return self.set_header(caller, item, header, Some(value));
         }
+        let _change = self.shared.replacing.change_of(item)?;
+        Ok(item.node().set_xattr(name, value, mode)?)
     }
 
     /// Names of the extended attributes.
@@ -253,11 +252,10 @@ impl Engine {
             return Err(no_data());
         }
         if let Some(header) = Header::of(name) {
-            self.set_header(caller, item, header, None)
-        } else {
-            let _change = self.shared.replacing.change_of(item)?;
-            Ok(item.node().remove_xattr(name)?)
+            return self.set_header(caller, item, header, None);
         }
+        let _change = self.shared.replacing.change_of(item)?;
+        Ok(item.node().remove_xattr(name)?)
     }
 
     fn set_header(&self, caller: &Caller, item: &Item, header: Header, value: Option<&[u8]>) -> Result<()> {
