@@ -13,6 +13,10 @@ use crate::{
 };
 
 /// Tags of one segment in memory.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each tells of another place: memory, list, commit, journal"
+)]
 pub(super) struct Tags {
     pub(super) segment: Segment,
     cipher: OnceLock<SegmentCipher>,
