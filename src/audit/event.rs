@@ -68,7 +68,7 @@ pub struct Parameters {
     pub source: Option<String>,
     /// The encryption that the request names.
     #[serde(rename = "x-amz-server-side-encryption", skip_serializing_if = "Option::is_none")]
-    pub encryption: Option<String>,
+    pub encryption: Option<&'static str>,
     /// The KMS key that the request names.
     #[serde(rename = "x-amz-server-side-encryption-aws-kms-key-id", skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
@@ -78,6 +78,9 @@ pub struct Parameters {
     /// The encryption context of a key-service call. It is no secret, in S3 neither.
     #[serde(rename = "encryptionContext", skip_serializing_if = "BTreeMap::is_empty")]
     pub context: BTreeMap<String, String>,
+    /// What only one kind of request names.
+    #[serde(flatten)]
+    pub more: BTreeMap<&'static str, serde_json::Value>,
 }
 
 /// What is known about the outcome.
@@ -99,8 +102,11 @@ pub struct Details {
     #[serde(rename = "encryptionContext", skip_serializing_if = "BTreeMap::is_empty")]
     pub context: BTreeMap<String, String>,
     /// Identity of the object, which survives a rename.
-    #[serde(rename = "objectId", skip_serializing_if = "Option::is_none")]
-    pub object: Option<String>,
+    #[serde(rename = "objectId", skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
+    pub object: Option<[u8; 16]>,
+    /// What a file was opened for: `r`, `w` or `rw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<&'static str>,
     /// What only one kind of event has.
     #[serde(flatten)]
     pub more: BTreeMap<&'static str, serde_json::Value>,
@@ -165,15 +171,18 @@ macro_rules! events {
 
 events! {
     "s3.amazonaws.com":
-        PutObject GetObject DeleteObject CopyObject RenameObject ListBucket CreateBucket DeleteBucket
-        PutBucketPolicy DeleteBucketPolicy PutBucketEncryption DeleteBucketEncryption UpdateObjectEncryption
-        JobCreated JobStatusChanged;
+        PutObject GetObject DeleteObject CopyObject RenameObject PutObjectAcl PutObjectTagging DeleteObjectTagging
+        ListBucket CreateBucket DeleteBucket PutBucketAcl PutBucketTagging DeleteBucketTagging
+        PutBucketPolicy DeleteBucketPolicy PutBucketEncryption DeleteBucketEncryption PutObjectLockConfiguration
+        UpdateObjectEncryption JobCreated JobStatusChanged;
     "kms.amazonaws.com":
         GenerateDataKey Encrypt Decrypt ReEncrypt CreateKey CreateAlias UpdateAlias DeleteAlias EnableKey DisableKey
         ScheduleKeyDeletion CancelKeyDeletion RotateKeyOnDemand EnableKeyRotation DisableKeyRotation
-        ImportKeyMaterial PutKeyPolicy CreateGrant RevokeGrant;
+        ImportKeyMaterial RotateKey DeleteKey DeleteExpiredKeyMaterial PutKeyPolicy CreateGrant RevokeGrant;
     "cloudtrail.amazonaws.com": CreateTrail StartLogging StopLogging;
-    "strongroom": RotateLog EventsLost ExportKeyBackup DeleteKeyPolicy;
+    "strongroom":
+        RotateLog EventsLost ExportKeyBackup DeleteKeyPolicy RefreshKeys RevokeKey AddCustomerKeys RemoveCustomerKeys
+        AddUnlockSlot ChangeUnlockSlot RemoveUnlockSlot RenewKeyring;
 }
 
 impl Actor {
@@ -202,6 +211,12 @@ impl Event {
             decision: Decision::Allow,
             failure: None,
         }
+    }
+
+    /// Says that it is about the master key with this ARN.
+    pub fn about_key(&mut self, arn: String) {
+        self.details.key_arn.get_or_insert_with(|| arn.clone());
+        self.keys.push(arn);
     }
 
     /// Whether it came from a request rather than from the log itself.
@@ -302,6 +317,11 @@ struct Resource {
 #[allow(clippy::ref_option, reason = "serde calls it with the field")]
 fn shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().serialize(serializer)
+}
+
+#[allow(clippy::ref_option, reason = "serde calls it with the field")]
+fn hexadecimal<S: Serializer>(id: &Option<[u8; 16]>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.map(hex::encode).serialize(serializer)
 }
 
 /// ISO 8601 in UTC with microseconds.

@@ -25,9 +25,9 @@ pub struct Filter {
     pub since: Option<jiff::Timestamp>,
     /// Before this moment.
     pub until: Option<jiff::Timestamp>,
-    /// User name or number.
+    /// User name, number or ARN.
     pub user: Option<String>,
-    /// `eventName`.
+    /// `eventName`; with `*` at the end, how it begins.
     pub event: Option<String>,
     /// Bucket.
     pub bucket: Option<String>,
@@ -35,6 +35,8 @@ pub struct Filter {
     pub key: Option<String>,
     /// ARN or name of a master key.
     pub master_key: Option<String>,
+    /// `decision`.
+    pub decision: Option<&'static str>,
     /// Denied or failed ones only.
     pub failed: bool,
 }
@@ -81,12 +83,17 @@ impl Filter {
         };
         let uid = record.number(&["userIdentity", "uid"]).map(|uid| uid.to_string());
         self.in_time(record)
-            && self.user.as_ref().is_none_or(|user| *user == record.user() || Some(user) == uid.as_ref())
-            && is(&self.event, &["eventName"])
+            && self.user.as_ref().is_none_or(|user| {
+                *user == record.user()
+                    || Some(user) == uid.as_ref()
+                    || user == record.text(&["userIdentity", "arn"])
+            })
+            && begins(self.event.as_ref(), record.text(&["eventName"]))
             && is(&self.bucket, &["requestParameters", "bucketName"])
-            && self.takes_key(record.text(&["requestParameters", "key"]))
+            && begins(self.key.as_ref(), record.text(&["requestParameters", "key"]))
             && (is(&self.master_key, &["additionalEventData", "keyArn"])
                 || is(&self.master_key, &["requestParameters", "keyId"]))
+            && self.decision.is_none_or(|decision| decision == record.text(&["decision"]))
             && (!self.failed
                 || record.text(&["decision"]) == "Deny"
                 || !record.text(&["errorCode"]).is_empty())
@@ -101,13 +108,14 @@ impl Filter {
             self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
         })
     }
+}
 
-    fn takes_key(&self, key: &str) -> bool {
-        self.key.as_ref().is_none_or(|wanted| match wanted.strip_suffix('*') {
-            Some(start) => key.starts_with(start),
-            None => key == wanted,
-        })
-    }
+/// Whether `text` is what is wanted, or begins as that does up to its `*`.
+fn begins(wanted: Option<&String>, text: &str) -> bool {
+    wanted.is_none_or(|wanted| match wanted.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == wanted,
+    })
 }
 
 /// Hands every line of the log in `dir` to `each`, oldest first, until that returns an error.

@@ -63,7 +63,7 @@ impl AuditLog {
         let fail = options.fail;
         let shared =
             Arc::new(Shared { queue: Mutex::default(), fail, work: Condvar::new(), done: Condvar::new() });
-        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Vec::new(), role };
+        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: VecDeque::new(), role };
         writer.begin()?;
         let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(super::error::io_error("start the writer of", &options.dir))?;
@@ -157,7 +157,8 @@ struct Writer {
     shared: Arc<Shared>,
     appender: Appender,
     journal: Option<Journal>,
-    batch: Vec<Event>,
+    /// Empty, or what could not be written the last time.
+    batch: VecDeque<Event>,
     role: Role,
 }
 
@@ -179,7 +180,7 @@ impl Writer {
                 event.details.more.insert(name, true.into());
             }
         }
-        self.batch.push(event);
+        self.batch.push_back(event);
         let outcome = self.attempt();
         if self.shared.fail == Fail::Open { Ok(()) } else { outcome }
     }
@@ -190,7 +191,7 @@ impl Writer {
             let _ = self.attempt();
         }
         if self.role == Role::Serving {
-            self.batch.push(Event::new(EventName::StopLogging, Actor::service()));
+            self.batch.push_back(Event::new(EventName::StopLogging, Actor::service()));
         }
         if let Err(error) = self.attempt() {
             log::error!("the audit log ends without its last {} events: {error}", self.batch.len());
@@ -215,12 +216,13 @@ impl Writer {
             queue = wait(&shared.work, queue, GATHER);
         }
         if self.batch.is_empty() {
-            self.batch.extend(queue.events.drain(..));
+            // Nothing is moved while requests wait for the queue.
+            std::mem::swap(&mut self.batch, &mut queue.events);
         }
         if queue.lost > 0 && queue.trouble.is_none() {
             let mut event = Event::new(EventName::EventsLost, Actor::service());
             event.details.more.insert("count", std::mem::take(&mut queue.lost).into());
-            self.batch.push(event);
+            self.batch.push_back(event);
         }
         let has_work = queue.trouble.is_none() && !(queue.events.is_empty() && self.batch.is_empty());
         !queue.stopping || has_work
@@ -228,7 +230,7 @@ impl Writer {
 
     /// Writes the batch and makes room for the next ones.
     fn attempt(&mut self) -> Result<(), AuditError> {
-        let outcome = self.appender.append(&self.batch).and_then(|()| {
+        let outcome = self.appender.append(self.batch.make_contiguous()).and_then(|()| {
             self.send_to_journal();
             self.shared.lock().written += self.batch.drain(..).filter(Event::is_counted).count() as u64;
             if self.shared.fail == Fail::Closed { self.appender.reserve() } else { Ok(()) }

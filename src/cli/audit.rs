@@ -82,10 +82,10 @@ struct Which {
     /// Before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Of this user, by name or number
+    /// Of this user, by name, number or ARN
     #[arg(long)]
     user: Option<String>,
-    /// Of this kind, such as `PutObject`
+    /// Of this kind, such as `PutObject`; `*` at the end stands for anything
     #[arg(long)]
     event: Option<String>,
     /// In this bucket
@@ -97,12 +97,21 @@ struct Which {
     /// With this master key, by its ARN or as it was named
     #[arg(long, value_name = "KEY")]
     master_key: Option<String>,
+    /// With this decision: allow or deny
+    #[arg(long, hide_possible_values = true)]
+    decision: Option<Decided>,
     /// Denied and failed ones only
     #[arg(long)]
     failed: bool,
     /// Print the lines as they stand in the log, in JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Decided {
+    Allow,
+    Deny,
 }
 
 /// A time, or how long ago it was.
@@ -205,6 +214,10 @@ impl Which {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
             master_key: self.master_key.clone(),
+            decision: self.decision.map(|decision| match decision {
+                Decided::Allow => "Allow",
+                Decided::Deny => "Deny",
+            }),
             failed: self.failed,
         }
     }

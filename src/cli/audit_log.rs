@@ -12,7 +12,8 @@ use super::{
 use crate::{
     audit::{self, Actor, AuditLog, Event, Fail, Failure, Options, Role, Sync},
     config::{AuditFail, AuditOptions, AuditSwitch, AuditSync},
-    keys::Keyring,
+    engine::kms_code,
+    keys::{KeyError, KeyNameError, Keyring, KeyringError},
     policy::PolicyError,
     store::layout::STORE_DIR,
 };
@@ -74,21 +75,20 @@ impl AuditPlan {
         self.open(Some(keyring), Role::Command)
     }
 
-    /// Does `act` for a command that unlocks nothing, and records it as `event`. A log that is still to be begun cannot
-    /// take it.
+    /// Does `act` for a command that unlocks nothing, and records it as `event`, which `act` may tell more about. A log
+    /// that is still to be begun cannot take it.
     pub(super) fn recorded<T>(
         &self,
         mut event: Event,
-        act: impl FnOnce() -> anyhow::Result<T>,
+        act: impl FnOnce(&mut Event) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let begun = audit::exists(&self.options.dir);
         let log = if begun { self.open(None, Role::Command)? } else { None };
-        let Some(log) = log else { return act() };
-        let outcome = act();
+        let Some(log) = log else { return act(&mut event) };
+        let outcome = act(&mut event);
         if let Err(error) = &outcome {
-            let malformed = error.downcast_ref::<PolicyError>().is_some();
-            let code = if malformed { "MalformedPolicy" } else { "InternalError" };
-            event.failure = Some(Failure { code, message: output::one_line(error), errno: None });
+            event.failure =
+                Some(Failure { code: code(error), message: output::one_line(error), errno: None });
         }
         log.emit(event)?;
         outcome
@@ -108,6 +108,20 @@ impl AuditPlan {
             AuditSwitch::Off => false,
             AuditSwitch::Auto => audit::exists(&self.options.dir),
         }
+    }
+}
+
+/// What S3 or KMS would answer where a command says `error`.
+fn code(error: &anyhow::Error) -> &'static str {
+    if error.is::<PolicyError>() {
+        return "MalformedPolicy";
+    }
+    match error.downcast_ref::<KeyError>() {
+        Some(error) => kms_code(error),
+        None if error.is::<KeyringError>() || error.is::<KeyNameError>() || error.is::<Refusal>() => {
+            "ValidationException"
+        }
+        None => "InternalError",
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{BucketOptions, ByteSize, Config, DefaultEncryption, JournalSwitch, Switch, parse_block_size},
     control::{BucketInfo, ControlError, Failure, Request},
-    engine::{Caller, EngineError, StartError},
+    engine::{EngineError, StartError},
     name::BucketName,
     object::BlockSize,
 };
@@ -190,16 +190,6 @@ pub(super) fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
         | Failure::Other => return error.into(),
     };
     explained(EngineError::Store(kind.into()), name)
-}
-
-/// Who runs this command, as policies see him.
-pub(super) fn this_process() -> Caller {
-    Caller {
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        pid: std::process::id(),
-        umask: 0o077,
-    }
 }
 
 /// The bucket that a command is about, and how to unlock its store.

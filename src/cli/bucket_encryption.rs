@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    bucket::{UnlockedBucket, explained, refused, this_process},
+    bucket::{UnlockedBucket, explained, refused},
     output,
     store::{Access, StorePath, default_encryption},
 };
 use crate::{
     config::{Config, DefaultEncryption, Switch},
     control::Request,
-    engine::{self, BucketEncryption, EncryptionChange, EncryptionType},
+    engine::{self, BucketEncryption, Caller, EncryptionChange, EncryptionType},
     name::BucketName,
 };
 
@@ -96,7 +96,7 @@ impl UnlockedBucket {
             daemon.ask(request).map_err(|error| refused(error, &name))?
         } else {
             let engine = store.engine(&self.unlock, config, Access::Read)?;
-            engine.encryption(&this_process(), &name).map_err(|error| explained(error, &name))?
+            engine.encryption(&Caller::this_process(), &name).map_err(|error| explained(error, &name))?
         };
         if json { output::json(&Configuration::new(&encryption)) } else { print(&encryption) }
     }
@@ -109,7 +109,7 @@ impl UnlockedBucket {
             daemon.ask(request).map_err(|error| refused(error, &name))?
         } else {
             let engine = store.engine(&self.unlock, config, Access::Write)?;
-            let changed = engine.change_encryption(&this_process(), &name, &change);
+            let changed = engine.change_encryption(&Caller::this_process(), &name, &change);
             changed.map_err(|error| explained(error, &name))?
         };
         print(&changed)

@@ -101,7 +101,7 @@ impl OfBucket {
         let Ok(store) = self.store.canonicalize() else { return act() };
         let mut event = Event::new(name, audit_log::actor());
         event.request.bucket = Some(self.bucket.clone());
-        AuditPlan::new(&store, &config.audit)?.recorded(event, act)
+        AuditPlan::new(&store, &config.audit)?.recorded(event, |_| act())
     }
 
     /// The policy. It needs no key and may be changed while the store is mounted.

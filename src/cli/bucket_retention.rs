@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    bucket::{UnlockedBucket, explained, refused, this_process},
+    bucket::{UnlockedBucket, explained, refused},
     exit::{Exit, Refusal},
     output,
     store::{Access, StorePath},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::Config,
     control::{ControlError, Failure, Request},
-    engine::{Retention, RetentionError},
+    engine::{Caller, Retention, RetentionError},
     name::BucketName,
     policy::LockMode,
 };
@@ -127,7 +127,7 @@ impl UnlockedBucket {
             })?;
         } else {
             let engine = store.engine(&self.unlock, config, Access::Write)?;
-            let put = engine.put_retention(&this_process(), &name, rule, bypass);
+            let put = engine.put_retention(&Caller::this_process(), &name, rule, bypass);
             put.map_err(|error| match error {
                 RetentionError::NoRule => none(&name),
                 RetentionError::Engine(error) => explained(error, &name),
@@ -145,7 +145,7 @@ impl UnlockedBucket {
             daemon.ask(request).map_err(|error| refused(error, &name))?
         } else {
             let engine = store.engine(&self.unlock, config, Access::Read)?;
-            engine.retention(&this_process(), &name).map_err(|error| explained(error, &name))?
+            engine.retention(&Caller::this_process(), &name).map_err(|error| explained(error, &name))?
         };
         let rule = rule.ok_or_else(|| none(&name))?;
         let report = Report {

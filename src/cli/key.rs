@@ -1,7 +1,11 @@
 //! `strongroom key`: the keys of a store. Works while the store is mounted: the keyring has a lock of its own, and the
 //! daemon follows what changes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use anyhow::Context;
 
@@ -16,7 +20,8 @@ use crate::{
     audit::{Event, EventName},
     config::Config,
     control::Request,
-    keys::{KeyId, KeyName, KeyService, Keyring},
+    engine::upkeep_event,
+    keys::{KeyId, KeyName, KeyService, Keyring, Upkeep},
 };
 
 /// Make, list, rotate, disable and delete the keys of a store
@@ -60,12 +65,16 @@ pub(super) struct StoreArgs {
     store: PathBuf,
     #[command(flatten)]
     unlock: UnlockArgs,
+    /// The key that the command turned out to be about, for the audit log.
+    #[arg(skip)]
+    about: Rc<OnceCell<String>>,
 }
 
 /// The unlocked keys of a store.
 pub(super) struct Keys {
     store: StorePath,
     service: KeyService,
+    about: Rc<OnceCell<String>>,
 }
 
 impl Key {
@@ -147,23 +156,49 @@ impl StoreArgs {
         let Ok(store) = self.store.canonicalize() else { return act() };
         let mut event = Event::new(name, audit_log::actor());
         event.request.key_id = key.map(str::to_owned);
-        AuditPlan::new(&store, &config.audit)?.recorded(event, act)
+        AuditPlan::new(&store, &config.audit)?.recorded(event, |event| {
+            let outcome = act();
+            if let Some(arn) = self.about.get() {
+                event.about_key(arn.clone());
+            }
+            outcome
+        })
     }
 
     /// Unlocks the keys, and does what is due: automatic rotations and deletions.
     pub(super) fn keys(&self, config: &Config) -> anyhow::Result<Keys> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
-        match keyring.maintain() {
-            Ok(done) => done.iter().for_each(|upkeep| log::info!("{upkeep}")),
+        let done = keyring.maintain().unwrap_or_else(|error| {
             // Where nothing can be written, what is asked for may still be read.
-            Err(error) => log::warn!("rotations and deletions that are due wait: {error}"),
-        }
-        Ok(Keys { store, service: key_service(keyring, config)? })
+            log::warn!("rotations and deletions that are due wait: {error}");
+            Vec::new()
+        });
+        let keys = Keys { store, service: key_service(keyring, config)?, about: self.about.clone() };
+        keys.record(&done, config)?;
+        Ok(keys)
     }
 }
 
 impl Keys {
+    /// Records what time brought about.
+    fn record(&self, done: &[Upkeep], config: &Config) -> anyhow::Result<()> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        let log = AuditPlan::new(self.store.path(), &config.audit)?.command(self.keyring())?;
+        for upkeep in done {
+            log::info!("{upkeep}");
+            log.iter().try_for_each(|log| log.emit(upkeep_event(upkeep, &self.service)))?;
+        }
+        Ok(())
+    }
+
+    /// Notes for the audit log that the command is about `key`.
+    pub(super) fn about(&self, key: &KeyId) {
+        self.about.get_or_init(|| self.service.arn(key));
+    }
+
     /// The store.
     pub(super) fn store(&self) -> &StorePath {
         &self.store
@@ -200,7 +235,9 @@ impl Keys {
 
     /// The key that `text` names.
     pub(super) fn find(&self, text: &str) -> anyhow::Result<KeyId> {
-        Ok(self.service.find(&text.parse::<KeyName>()?)?)
+        let id = self.service.find(&text.parse::<KeyName>()?)?;
+        self.about(&id);
+        Ok(id)
     }
 }
 

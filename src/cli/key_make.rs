@@ -182,6 +182,7 @@ impl About {
 }
 
 fn made(keys: &Keys, id: &KeyId, json: bool) -> anyhow::Result<()> {
+    keys.about(id);
     if json { key_report::print_json(keys, id) } else { output::line(keys.service().arn(id)) }
 }
 

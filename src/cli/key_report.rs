@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::{
+    audit_log,
     key::{Keys, StoreArgs},
+    key_history::History,
     key_usage::Count,
     output,
 };
@@ -34,10 +36,12 @@ pub(super) struct Describe {
     json: bool,
 }
 
-/// Count the objects that need a key, and tell when it last served a new one
+/// Count the objects that need a key, and tell when and by whom it was used
 ///
 /// Reads the header of every object in the store, without opening any. Files that could not be read, such as damaged
-/// ones or ones that are being written, are counted apart.
+/// ones or ones that are being written, are counted apart. `newest` is when the last of what needs the key was made. First and last
+/// use, who used it and who tried in vain come from the audit log, where there is one; `audit verify` tells whether
+/// that is authentic.
 #[derive(Debug, clap::Args)]
 pub(super) struct Usage {
     #[command(flatten)]
@@ -85,6 +89,7 @@ struct UsageReport {
     arn: String,
     #[serde(flatten)]
     count: Count,
+    log: Option<History>,
 }
 
 impl List {
@@ -112,7 +117,9 @@ impl Usage {
         let keys = self.store.keys(config)?;
         let key = keys.find(&self.key)?;
         let count = Count::of(keys.store().path(), keys.service(), &key)?;
-        let report = UsageReport { arn: keys.service().arn(&key), key, count };
+        let arn = keys.service().arn(&key);
+        let log = History::of(&audit_log::dir(keys.store().path(), &config.audit), &arn)?;
+        let report = UsageReport { key, arn, count, log };
         if self.json { output::json(&report) } else { report.print() }
     }
 }
@@ -219,12 +226,14 @@ impl VersionReport {
 impl UsageReport {
     fn print(&self) -> anyhow::Result<()> {
         let never = || "never".to_owned();
-        output::fields(&[
+        let mut rows = vec![
             ("key", self.key.to_string()),
             ("objects", self.count.objects.to_string()),
             ("bucket keys", self.count.bucket_keys.to_string()),
-            ("last use", self.count.last_use.map_or_else(never, output::time)),
+            ("newest", self.count.newest.map_or_else(never, output::time)),
             ("could not be read", self.count.unreadable.to_string()),
-        ])
+        ];
+        rows.extend(self.log.iter().flat_map(History::rows));
+        output::fields(&rows)
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Count {
     /// Bucket keys that it wraps.
     pub(super) bucket_keys: u64,
     /// When the newest of these was made, in seconds since 1970.
-    pub(super) last_use: Option<u64>,
+    pub(super) newest: Option<u64>,
     /// Objects and bucket keys that could not be read.
     pub(super) unreadable: u64,
 }
@@ -92,7 +92,7 @@ impl Walk<'_> {
             let master = self.service.key_of(&claims.wrapped).ok();
             if master.as_ref() == Some(self.key) {
                 self.count.bucket_keys += 1;
-                self.used_at(claims.created);
+                self.made_at(claims.created);
             }
             masters.insert(claims.id, master);
         }
@@ -109,7 +109,7 @@ impl Walk<'_> {
         match header {
             Ok(header) if self.is_needed(&header.keys, masters) => {
                 self.count.objects += 1;
-                self.used_at(header.identity.created / 1_000_000_000);
+                self.made_at(header.identity.created / 1_000_000_000);
             }
             // A plain file needs no key.
             Ok(_) | Err(FormatError::NotAnObject) => {}
@@ -137,8 +137,8 @@ impl Walk<'_> {
         }
     }
 
-    fn used_at(&mut self, seconds: u64) {
-        self.count.last_use = self.count.last_use.max(Some(seconds));
+    fn made_at(&mut self, seconds: u64) {
+        self.count.newest = self.count.newest.max(Some(seconds));
     }
 }
 

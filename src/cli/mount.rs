@@ -134,6 +134,7 @@ impl Plan {
                 noatime: words.noatime.unwrap_or(false),
                 threads: options.threads.count(),
                 ttl: options.ttl.duration(),
+                inode_cache: options.inode_cache.count(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,
                 transport: wanted(options.transport),

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{
-    audit_log,
+    audit_log::{self, AuditPlan},
     exit::{Exit, Refusal},
     output,
     store::StorePath,
     unlock::{self, KeyPlace, Source, UnlockArgs},
 };
 use crate::{
-    audit,
+    audit::{self, Event, EventName},
     config::Config,
     keys::{Keyring, NewSlot, SlotInfo, Unlock, create_key_file},
 };
@@ -118,15 +119,34 @@ impl Passwd {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let store = StorePath::open(&self.store)?;
         let keyring = store.keyring(&self.unlock.unlock(store.path())?)?;
-        match &self.action {
-            None => change(&keyring, &Change::default(), store.path()),
-            Some(Action::List { json }) => list(&keyring, *json),
-            Some(Action::Add(add)) => self::add(&keyring, add, store.path()),
-            Some(Action::Change(change)) => self::change(&keyring, change, store.path()),
-            Some(Action::Remove { slot }) => remove(&keyring, *slot),
-            Some(Action::Renew(new)) => renew(keyring, new, store.path(), config),
-        }?;
+        let name = match &self.action {
+            Some(Action::List { json }) => {
+                list(&keyring, *json)?;
+                return Ok(Exit::Done);
+            }
+            None | Some(Action::Change(_)) => EventName::ChangeUnlockSlot,
+            Some(Action::Add(_)) => EventName::AddUnlockSlot,
+            Some(Action::Remove { .. }) => EventName::RemoveUnlockSlot,
+            Some(Action::Renew(_)) => EventName::RenewKeyring,
+        };
+        let event = Event::new(name, audit_log::actor());
+        AuditPlan::new(store.path(), &config.audit)?.recorded(event, |event| {
+            let slot = self.act(keyring, store.path(), config)?;
+            event.request.more.insert("slot", slot.into());
+            Ok(())
+        })?;
         Ok(Exit::Done)
+    }
+
+    /// Changes a slot; its number.
+    fn act(&self, keyring: Keyring, store: &Path, config: &Config) -> anyhow::Result<u32> {
+        match &self.action {
+            Some(Action::Add(add)) => self::add(&keyring, add, store),
+            Some(Action::Change(change)) => self::change(&keyring, change, store),
+            Some(Action::Remove { slot }) => remove(&keyring, *slot),
+            Some(Action::Renew(new)) => renew(keyring, new, store, config),
+            None | Some(Action::List { .. }) => change(&keyring, &Change::default(), store),
+        }
     }
 }
 
@@ -139,31 +159,35 @@ fn list(keyring: &Keyring, json: bool) -> anyhow::Result<()> {
     output::table(["SLOT", "KIND", "CREATED", "LABEL"], &rows)
 }
 
-fn add(keyring: &Keyring, add: &Add, store: &Path) -> anyhow::Result<()> {
+fn add(keyring: &Keyring, add: &Add, store: &Path) -> anyhow::Result<u32> {
     let number = keyring.add_slot(&add.new.slot(add.label.as_deref(), store)?)?;
-    output::line(format!("Slot {number} added"))
+    output::line(format!("Slot {number} added"))?;
+    Ok(number)
 }
 
-fn change(keyring: &Keyring, change: &Change, store: &Path) -> anyhow::Result<()> {
+fn change(keyring: &Keyring, change: &Change, store: &Path) -> anyhow::Result<u32> {
     let old = chosen(&keyring.slots(), change.slot)?;
     keyring.change_slot(old.id, &change.new.slot(label_to_keep(&old), store)?)?;
-    output::line(format!("Slot {} changed", old.id))
+    output::line(format!("Slot {} changed", old.id))?;
+    Ok(old.id)
 }
 
-fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<()> {
+fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<u32> {
     keyring.remove_slot(slot)?;
-    output::line(format!("Slot {slot} removed"))
+    output::line(format!("Slot {slot} removed"))?;
+    Ok(slot)
 }
 
-fn renew(keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<()> {
+fn renew(keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<u32> {
     let (slot, audit_root) = (new.new.slot(new.label.as_deref(), store)?, keyring.audit_root()?);
     let renewed = keyring.renew(&[slot])?;
     audit::carry_root(&audit_log::dir(store, &config.audit), &audit_root, &renewed.audit_root()?)?;
-    let slots: Vec<_> = renewed.slots().iter().map(|slot| slot.id.to_string()).collect();
-    output::line(format!("Keyring renewed; its only slot is {}", slots.join(", ")))?;
+    let slot = renewed.slots().first().map(|slot| slot.id).context("a renewed keyring has its new slot")?;
+    output::line(format!("Keyring renewed; its only slot is {slot}"))?;
     output::line(
         "The backups `.strongroom/keyring.bak.*` still open the old way: delete them, and copies elsewhere",
-    )
+    )?;
+    Ok(slot)
 }
 
 /// The slot to change: the one named, else the only passphrase slot.

@@ -9,14 +9,16 @@ use super::{
     bucket::{explained, unopened},
     exit::{Exit, Refusal},
     identities::{identity_policies, mode, principal},
+    key_policies::{GovernedKey, KeyPolicies, KeyUse},
     output,
     policy::bucket_policy,
-    sse::requested,
+    sse::{ContextPair, requested},
+    store::key_scope,
 };
 use crate::{
-    config::{Config, MountOptions, RequestEncryption},
+    config::{Config, MountOptions, RequestEncryption, Switch},
     engine::{EncryptionFile, ShownEncryption},
-    keys::{KeyName, KeyScope},
+    keys::KeyName,
     name::{BucketName, ObjectName},
     policy::{
         Action, Cause, Context, ExplainedStatement, Explanation, Mode, Policies, PolicyDocument, Principal,
@@ -36,7 +38,7 @@ pub(super) struct Explain {
     /// Who asks: a user name or number
     #[arg(long = "as", value_name = "USER")]
     user: String,
-    /// What for, such as s3:PutObject
+    /// What for, such as s3:PutObject or kms:Decrypt
     #[arg(long)]
     action: String,
     /// The object, or the directory to be listed, by its path in the bucket
@@ -45,9 +47,15 @@ pub(super) struct Explain {
     /// Encryption that the request names, as `mount --sse` has it, or that an existing object has [default: none]
     #[arg(long, value_name = "ENCRYPTION", hide_possible_values = true)]
     sse: Option<RequestEncryption>,
-    /// KMS key that is used, by its id or ARN; where an alias names it, policies see the key that it stands for
+    /// KMS key that the request names [default: that of the bucket]: its policy is asked, too
     #[arg(long, value_name = "KEY")]
     sse_kms_key: Option<KeyName>,
+    /// A pair of the encryption context; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    sse_context: Vec<ContextPair>,
+    /// Whether a bucket key is used: on or off [default: on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    sse_bucket_key: Option<Switch>,
     /// Program that asks, by its absolute path
     #[arg(long, value_name = "PATH")]
     exe: Option<String>,
@@ -69,6 +77,37 @@ struct Report {
     reason: String,
     deciding: Option<Name>,
     statements: Vec<Statement>,
+    /// What is decided about the use of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyReport {
+    key: String,
+    action: &'static str,
+    bucket_key: bool,
+    #[serde(flatten)]
+    report: Box<Report>,
+}
+
+/// The key that the object gets or has.
+#[derive(Default)]
+struct EffectiveKey {
+    /// As it is named; `None` where no KMS key is used.
+    name: Option<KeyName>,
+    /// What policies see; `None` for an alias that points at nothing.
+    arn: Option<String>,
+    /// What decides about it, if the store lists it.
+    governed: Option<GovernedKey>,
+}
+
+/// What a key's policy says.
+struct KeyAnswer {
+    key: String,
+    action: Action,
+    bucket_key: bool,
+    explanation: Explanation,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,42 +142,105 @@ impl Explain {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let bucket = BucketName::parse(&self.bucket)?;
-        let document = bucket_policy(&self.store, &bucket, self.policy.as_ref())?;
         let principal = self.principal(config)?;
         let identity = identity_policies(config, &principal)?;
-        let policies = Policies { resource: document.as_ref(), identity: &identity, mode: mode(config) };
         let action = self.action()?;
-        let object = if action.is_about_objects() { Some(self.object()?) } else { None };
         let shown = self.encryption(action, &bucket)?;
-        let kms_key = self.kms_key(config, &shown)?;
+        let key = self.key(config, &shown)?;
+        let answer = match &key.governed {
+            Some(key) => self.ask_key(key, action, (&bucket, &principal, &identity))?,
+            None => None,
+        };
+        if action.is_about_keys() {
+            let Some(answer) = answer else {
+                return Err(key.name.map_or_else(|| self.no_key_is_named(), |name| no_key(&name)));
+            };
+            let reason = key_reason(&answer);
+            return if self.json {
+                output::json(&report(answer.explanation, reason))
+            } else {
+                tell(&answer.explanation, &reason)
+            };
+        }
+        let document = bucket_policy(&self.store, &bucket, self.policy.as_ref())?;
+        let policies = Policies { resource: document.as_ref(), identity: &identity, mode: mode(config) };
+        let object = if action.is_about_objects() { Some(self.object()?) } else { None };
         let context = self
             .context()
             .encryption(shown.header)
             .customer_algorithm(shown.customer.then_some(CUSTOMER_ALGORITHM))
-            .kms_key(kms_key.as_deref());
+            .kms_key(key.arn.as_deref());
         let resource = Resource::of(&bucket, object.as_ref());
         let request = Request { principal: &principal, action, resource, context };
         let explanation = policies.explain(&request);
-        if let (Some(alias), None) = (&shown.kms_key, &kms_key)
-            && explanation
-                .statements
-                .iter()
-                .flat_map(|s| &s.conditions)
-                .any(TestedCondition::is_about_the_key)
+        let mut conditions = explanation.statements.iter().flat_map(|statement| &statement.conditions);
+        if let (Some(name), None) = (&key.name, &key.arn)
+            && conditions.any(TestedCondition::is_about_the_key)
         {
-            let message =
-                format!("policies see the key that `{alias}` stands for: give it with --sse-kms-key");
-            return Err(Refusal::error(Exit::Usage, message));
+            return Err(no_key(name));
         }
         let reason = reason(&explanation, document.as_ref(), &identity, policies.mode);
-        if self.json { report(explanation, reason) } else { tell(&explanation, &reason) }
+        if self.json {
+            let key = answer.map(KeyReport::from);
+            return output::json(&Report { key, ..report(explanation, reason) });
+        }
+        tell(&explanation, &reason)?;
+        answer.map_or(Ok(()), |answer| tell(&answer.explanation, &key_reason(&answer)))
+    }
+
+    /// The key of the request, or else that of the bucket's default.
+    fn key(&self, config: &Config, shown: &ShownEncryption) -> anyhow::Result<EffectiveKey> {
+        let Some(name) = self.sse_kms_key.clone().or_else(|| shown.kms_key.clone()) else {
+            return Ok(EffectiveKey::default());
+        };
+        let governed = KeyPolicies::read(&self.store, config)?.find(&name.to_string(), None)?;
+        let arn = match (&governed, &name) {
+            (Some(key), _) => Some(key.arn.clone()),
+            (None, KeyName::Id(id)) => Some(key_scope(config)?.key_arn(id)),
+            (None, KeyName::Arn(scope, id)) => Some(scope.key_arn(id)),
+            (None, KeyName::Alias(_) | KeyName::AliasArn(..)) => None,
+        };
+        Ok(EffectiveKey { name: Some(name), arn, governed })
+    }
+
+    /// What the key's policy says about its use for `action`, which may need none.
+    fn ask_key(
+        &self,
+        key: &GovernedKey,
+        action: Action,
+        (bucket, principal, identity): (&BucketName, &Principal, &[Arc<PolicyDocument>]),
+    ) -> anyhow::Result<Option<KeyAnswer>> {
+        use Action::{Decrypt, GenerateDataKey, GetObject, PutObject};
+        if !matches!(action, Decrypt | GenerateDataKey | GetObject | PutObject) {
+            return Ok(None);
+        }
+        let object = self.object()?;
+        let pairs: Vec<_> = self.sse_context.iter().map(ContextPair::pair).collect();
+        let bucket_key = self.sse_bucket_key.is_none_or(Switch::is_on);
+        let context = self.context();
+        let used = KeyUse { principal, bucket, object: &object, bucket_key, pairs: &pairs, context };
+        let (action, (explanation, bucket_key)) = match action {
+            PutObject => (GenerateDataKey, key.explain_new(used, identity)),
+            GetObject => (Decrypt, (key.explain(Decrypt, &used, identity), bucket_key)),
+            action => (action, (key.explain(action, &used, identity), bucket_key)),
+        };
+        Ok(Some(KeyAnswer { key: key.arn.clone(), action, bucket_key, explanation }))
+    }
+
+    fn no_key_is_named(&self) -> anyhow::Error {
+        let message = format!("{} is about a key: name it with --sse-kms-key", self.action);
+        Refusal::error(Exit::Usage, message)
     }
 
     fn action(&self) -> anyhow::Result<Action> {
-        let known = Action::parse(&self.action).filter(|action| !action.is_about_keys());
+        let asked = |action: &Action| {
+            !action.is_about_keys() || matches!(action, Action::GenerateDataKey | Action::Decrypt)
+        };
+        let known = Action::parse(&self.action).filter(asked);
         known.ok_or_else(|| {
-            let names = Action::ALL.iter().filter(|action| !action.is_about_keys());
-            let names = names.map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
+            let names: Vec<_> =
+                Action::ALL.iter().filter(|action| asked(action)).map(|a| a.as_str()).collect();
+            let names = names.join(", ");
             Refusal::error(
                 Exit::Usage,
                 format!("`{}` is no action of the drive: give one of {names}", self.action),
@@ -163,36 +265,22 @@ impl Explain {
         Ok(if principal.uid() == owner { principal.as_owner() } else { principal })
     }
 
-    /// What the policies see of the encryption, the default of the bucket applied to a PUT.
+    /// What the policies see of the encryption: for a PUT the default of the bucket counts.
     fn encryption(&self, action: Action, bucket: &BucketName) -> anyhow::Result<ShownEncryption> {
         let puts = action == Action::PutObject;
-        if !puts && self.sse.is_none() && self.sse_kms_key.is_none() {
+        if !puts && self.sse.is_none() {
             return Ok(ShownEncryption::default());
         }
         let sse = self.sse.unwrap_or(RequestEncryption::None);
         let requested = requested(&MountOptions { sse, ..MountOptions::default() })?;
         let file = EncryptionFile::of(&self.store, bucket);
         let file = file.map_err(|error| unopened(error, &self.store, bucket))?;
-        file.shown(&requested).map_err(|error| explained(error, bucket))
-    }
-
-    /// The ARN of the effective key; `None` also for an alias, since only who has unlocked the store knows what it stands for.
-    fn kms_key(&self, config: &Config, shown: &ShownEncryption) -> anyhow::Result<Option<String>> {
-        let Some(effective) = &shown.kms_key else {
-            return match &self.sse_kms_key {
-                Some(_) => Err(Refusal::error(
-                    Exit::Usage,
-                    "--sse-kms-key is given, but no KMS key is used: give --sse aws:kms too".to_owned(),
-                )),
-                None => Ok(None),
-            };
-        };
-        let scope = KeyScope::new(KeyScope::default().region(), config.policy.account.as_str())?;
-        match self.sse_kms_key.as_ref().unwrap_or(effective) {
-            KeyName::Id(id) => Ok(Some(scope.key_arn(id))),
-            KeyName::Arn(scope, id) => Ok(Some(scope.key_arn(id))),
-            KeyName::Alias(_) | KeyName::AliasArn(..) => Ok(None),
+        let shown = file.shown(&requested).map_err(|error| explained(error, bucket))?;
+        if puts && self.sse_kms_key.is_some() && shown.kms_key.is_none() {
+            let message = "--sse-kms-key is given, but no KMS key is used: give --sse aws:kms too";
+            return Err(Refusal::error(Exit::Usage, message));
         }
+        Ok(shown)
     }
 
     fn context(&self) -> Context<'_> {
@@ -204,6 +292,10 @@ impl Explain {
             context
         }
     }
+}
+
+fn no_key(name: &KeyName) -> anyhow::Error {
+    Refusal::error(Exit::Failure, format!("the store has no key `{}`", name.to_string().escape_debug()))
 }
 
 /// The only algorithm of customer keys.
@@ -237,6 +329,20 @@ fn reason(
     }
 }
 
+/// The same for the use of a key.
+fn key_reason(answer: &KeyAnswer) -> String {
+    let KeyAnswer { key, action, bucket_key, explanation } = answer;
+    let how = if *bucket_key { "through a bucket key" } else { "directly" };
+    let said = match (&explanation.denial, &explanation.deciding) {
+        (Some(denial), Some(by)) if denial.cause == Cause::ExplicitDeny => format!("denied by {by}"),
+        (Some(_), Some(near)) => format!("denied because no statement allows it; nearest is {near}"),
+        (Some(_), None) => "denied because no statement allows it".to_owned(),
+        (None, Some(by)) => format!("allowed by {by}"),
+        (None, None) => "allowed".to_owned(),
+    };
+    format!("{action} on `{key}`, {how}: {said}")
+}
+
 fn tell(explanation: &Explanation, reason: &str) -> anyhow::Result<()> {
     output::line(reason)?;
     for statement in &explanation.statements {
@@ -256,13 +362,22 @@ fn standing(statement: &ExplainedStatement) -> String {
     }
 }
 
-fn report(explanation: Explanation, reason: String) -> anyhow::Result<()> {
-    output::json(&Report {
+fn report(explanation: Explanation, reason: String) -> Report {
+    Report {
         decision: if explanation.denial.is_some() { "deny" } else { "allow" },
         reason,
         deciding: explanation.deciding.map(Name::from),
         statements: explanation.statements.into_iter().map(Statement::from).collect(),
-    })
+        key: None,
+    }
+}
+
+impl From<KeyAnswer> for KeyReport {
+    fn from(answer: KeyAnswer) -> Self {
+        let (reason, action) = (key_reason(&answer), answer.action.as_str());
+        let report = Box::new(report(answer.explanation, reason));
+        Self { key: answer.key, action, bucket_key: answer.bucket_key, report }
+    }
 }
 
 impl From<StatementName> for Name {

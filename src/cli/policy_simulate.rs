@@ -2,13 +2,19 @@
 //!
 //! Reads one JSON object per line, as the audit log has them, with the fields of AWS `CloudTrail`: `eventTime`, `eventName`,
 //! `userIdentity` with `uid`, `gid`, `userName`, `arn` and `exe`, `requestParameters` with `bucketName`, `key`, `prefix`
-//! and the encryption headers, `additionalEventData.keyArn` (the key that was used). Other fields are ignored.
+//! and the encryption headers, `additionalEventData` with `keyArn` (the key that was used), `bucketKeyEnabled`,
+//! `encryptionContext`, `SSEApplied` (only where an object was made) and `access`. Other fields are ignored.
+//!
+//! A request is allowed if the bucket, the user's own policies and the key all let it. The policies of keys and users are
+//! those of now.
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -17,14 +23,17 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     exit::{Exit, Refusal},
-    identities::{account, mode},
+    identities::{account, identity_policies, mode},
+    key_policies::{GovernedKey, KeyPolicies, KeyUse},
     output,
-    policy::bucket_policy,
+    policy::{bucket_policy, read_policy},
 };
 use crate::{
     config::Config,
     name::{BucketName, ObjectName},
-    policy::{Action, Context, Policies, PolicyDocument, Principal, PrincipalArn, Request, Resource},
+    policy::{
+        Action, Context, Explanation, Policies, PolicyDocument, Principal, PrincipalArn, Request, Resource,
+    },
 };
 
 /// Tell what a new policy would have decided differently about the requests in an audit log
@@ -37,6 +46,9 @@ pub(super) struct Simulate {
     /// The new policy (`-`: stdin)
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
+    /// It is the new policy of this key instead of the bucket's
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// The audit log: one JSON object per line
     #[arg(long, value_name = "FILE")]
     from_audit: PathBuf,
@@ -65,6 +77,14 @@ struct Event {
 struct Outcome {
     #[serde(default)]
     key_arn: Option<String>,
+    #[serde(default)]
+    bucket_key_enabled: bool,
+    #[serde(default)]
+    encryption_context: BTreeMap<String, String>,
+    #[serde(default, rename = "SSEApplied")]
+    applied: Option<String>,
+    #[serde(default)]
+    access: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,8 +148,13 @@ impl Simulate {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         let bucket = BucketName::parse(&self.bucket)?;
         let old = bucket_policy(&self.store, &bucket, None)?;
-        let new = bucket_policy(&self.store, &bucket, Some(&self.policy))?;
-        let trial = Trial { config, bucket: &bucket, old: old.as_ref(), new: new.as_ref() };
+        let keys = KeyPolicies::read(&self.store, config)?;
+        let (new, tried) = match &self.key {
+            None => (bucket_policy(&self.store, &bucket, Some(&self.policy))?, None),
+            Some(key) => (old.clone(), Some(tried(&keys, key, &read_policy(&self.policy)?)?)),
+        };
+        let (old, new, identities) = (old.as_ref(), new.as_ref(), RefCell::default());
+        let trial = Trial { config, bucket: &bucket, old, new, keys, tried, identities };
         let report = trial.run(&self.from_audit)?;
         if self.json { output::json(&report) } else { report.tell() }
     }
@@ -141,6 +166,21 @@ struct Trial<'a> {
     bucket: &'a BucketName,
     old: Option<&'a PolicyDocument>,
     new: Option<&'a PolicyDocument>,
+    keys: KeyPolicies,
+    /// The key whose policy is the new one.
+    tried: Option<GovernedKey>,
+    /// The policies of users, by user and group.
+    identities: RefCell<HashMap<(u32, Option<u32>), Identity>>,
+}
+
+/// The policies of one user.
+type Identity = Arc<[Arc<PolicyDocument>]>;
+
+/// The key called `name` with `policy` in place of its own.
+fn tried(keys: &KeyPolicies, name: &str, policy: &str) -> anyhow::Result<GovernedKey> {
+    keys.find(name, Some(policy))?.ok_or_else(|| {
+        Refusal::error(Exit::Failure, format!("the store has no key `{}`", name.escape_debug()))
+    })
 }
 
 impl Trial<'_> {
@@ -203,16 +243,70 @@ impl Trial<'_> {
             resource: Resource::of(self.bucket, object.as_ref()),
             context,
         };
-        let policies = |resource| Policies { resource, identity: &[], mode: mode(self.config) };
-        let after = policies(self.new).explain(&request);
-        Ok(Some(Judged {
+        let identity = self.identity(&event.user_identity, &principal)?;
+        let policies = |resource| Policies { resource, identity: &identity, mode: mode(self.config) };
+        let mut judged = Judged {
             before: policies(self.old).evaluate(&request).is_allowed(),
-            after: after.denial.is_none(),
             action: action.as_str(),
             user: principal.arn().to_owned(),
             resource: request.resource.to_string(),
-            statement: after.deciding.map(|name| name.to_string()),
-        }))
+            ..Judged::by(&policies(self.new).explain(&request))
+        };
+        if let (Some(object), Some(outcome)) = (&object, &event.additional_event_data) {
+            let pairs: Vec<_> = outcome.encryption_context.clone().into_iter().collect();
+            let used = || KeyUse {
+                principal: &principal,
+                bucket: self.bucket,
+                object,
+                bucket_key: outcome.bucket_key_enabled,
+                pairs: &pairs,
+                context: request.context.clone(),
+            };
+            self.judge_key(outcome, action, &used, &identity, &mut judged)?;
+        }
+        Ok(Some(judged))
+    }
+
+    /// What the policy of the key that was used says besides, before and after.
+    fn judge_key<'u>(
+        &self,
+        outcome: &Outcome,
+        action: Action,
+        used: &dyn Fn() -> KeyUse<'u>,
+        identity: &[Arc<PolicyDocument>],
+        judged: &mut Judged,
+    ) -> anyhow::Result<()> {
+        let Some(arn) = &outcome.key_arn else { return Ok(()) };
+        let Some(now) = self.keys.find(arn, None)? else { return Ok(()) };
+        let then = self.tried.as_ref().filter(|tried| tried.arn == now.arn).unwrap_or(&now);
+        for action in outcome.uses(action) {
+            let explain = |key: &GovernedKey| match action {
+                Action::GenerateDataKey => key.explain_new(used(), identity).0,
+                action => key.explain(action, &used(), identity),
+            };
+            judged.before &= explain(&now).denial.is_none();
+            let after = explain(then);
+            if judged.after && after.denial.is_some() {
+                *judged = Judged {
+                    before: judged.before,
+                    action: action.as_str(),
+                    user: std::mem::take(&mut judged.user),
+                    resource: std::mem::take(&mut judged.resource),
+                    ..Judged::by(&after)
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn identity(&self, user: &UserIdentity, principal: &Principal) -> anyhow::Result<Identity> {
+        let of = (user.uid, user.gid);
+        if let Some(known) = self.identities.borrow().get(&of) {
+            return Ok(known.clone());
+        }
+        let policies: Identity = identity_policies(self.config, principal)?.into();
+        self.identities.borrow_mut().insert(of, policies.clone());
+        Ok(policies)
     }
 
     /// Who asked; `None` for what the product did by itself.
@@ -227,7 +321,20 @@ impl Trial<'_> {
     }
 }
 
+impl Outcome {
+    /// What the key was used for: to make the object, to read what is there, or both.
+    fn uses(&self, action: Action) -> Vec<Action> {
+        let made = action == Action::PutObject && self.applied.is_some();
+        let read = action == Action::GetObject
+            || action == Action::PutObject && !made
+            || self.access.as_deref().is_some_and(|access| access.contains('r'));
+        let both = [(made, Action::GenerateDataKey), (read, Action::Decrypt)];
+        both.into_iter().filter(|(used, _)| *used).map(|(_, action)| action).collect()
+    }
+}
+
 /// One request under both policies.
+#[derive(Default)]
 struct Judged {
     before: bool,
     after: bool,
@@ -235,6 +342,14 @@ struct Judged {
     user: String,
     resource: String,
     statement: Option<String>,
+}
+
+impl Judged {
+    /// What is decided from now on.
+    fn by(after: &Explanation) -> Self {
+        let statement = after.deciding.as_ref().map(ToString::to_string);
+        Self { after: after.denial.is_none(), statement, ..Self::default() }
+    }
 }
 
 fn note(changes: &mut Changes, event: &Event, judged: Judged) {

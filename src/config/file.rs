@@ -123,6 +123,7 @@ mod tests {
             ("[mount]\nthreads = \"0\"", "`0` is not a number of threads"),
             ("[mount]\nthreads = 65", "`65` is not a number of threads"),
             ("[mount]\nthreads = true", "expected `auto`, or 1 to 64"),
+            ("[mount]\ninode_cache = 999", "`inode_cache` is too small: write 1000 or more"),
             ("[policy]\naccount = \"12\"", "`12` is not an account id"),
             ("[policy]\nregion = \"EU\"", "line 2, column 10: "),
             ("[log]\nlevel = \"loud\"", "unknown variant `loud`"),

@@ -7,6 +7,7 @@ mod account;
 mod choice;
 mod file;
 mod identity;
+mod inode_cache;
 mod options;
 mod region;
 mod size;
@@ -20,6 +21,7 @@ pub use choice::{
 };
 pub use file::{ConfigError, DEFAULT_TEXT, find, load, parse};
 pub use identity::Identity;
+pub use inode_cache::InodeCache;
 pub use options::{
     AuditOptions, BucketOptions, Config, EngineOptions, LogOptions, MemoryOptions, MountOptions,
     PolicyOptions, Profile, UnlockOptions,

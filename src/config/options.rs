@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
-    AccountId, AuditFail, AuditSwitch, AuditSync, ByteSize, DefaultEncryption, Identity, JournalSwitch,
-    LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads, Timeout,
-    Transport, parse_block_size,
+    AccountId, AuditFail, AuditSwitch, AuditSync, ByteSize, DefaultEncryption, Identity, InodeCache,
+    JournalSwitch, LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads,
+    Timeout, Transport, parse_block_size,
 };
 use crate::{keys::ProviderSettings, object::BlockSize};
 
@@ -55,6 +55,8 @@ pub struct MountOptions {
     pub idle_timeout: Timeout,
     /// Life of cached names and attributes.
     pub ttl: Span,
+    /// Files and directories that the kernel may remember at once.
+    pub inode_cache: InodeCache,
     /// Worker threads.
     pub threads: Threads,
     /// Let the kernel gather writes.
@@ -193,6 +195,7 @@ impl Default for MountOptions {
             allow_other: false,
             idle_timeout: Timeout::Never,
             ttl: Span::seconds(1),
+            inode_cache: InodeCache::default(),
             threads: Threads::Auto,
             writeback: false,
             plain_errno: false,

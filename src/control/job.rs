@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     message::{Answer, Failure, Job, Refused},
     server::Host,
+    verbs,
     wire::write_line,
 };
 use crate::engine::{Caller, Engine, Line, Outcome, Totals, Watch};
@@ -95,12 +96,7 @@ impl Watch for Follower<'_> {
     }
 
     fn caller(&self) -> Caller {
-        Caller {
-            uid: self.peer.uid.as_raw(),
-            gid: self.peer.gid.as_raw(),
-            pid: u32::try_from(self.peer.pid.as_raw_nonzero().get()).unwrap_or(0),
-            umask: 0,
-        }
+        verbs::caller(self.peer)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{Caller, Engine, EngineError, RetentionError},
-    keys::{CustomerKey, CustomerScope, KeyId},
+    keys::{CustomerScope, KeyId},
     name::{BucketName, NameError},
 };
 
@@ -50,9 +50,11 @@ pub(super) fn answer(
         Request::Flush => value(&engine.sync_store()?),
         Request::ListBuckets => value(&BucketInfo::all(&engine)?),
         Request::CreateBucket { name, new, adopt } => {
-            value(&engine.create_bucket(&BucketName::parse(&name)?, new, adopt)?)
+            value(&engine.create_bucket_for(caller, &BucketName::parse(&name)?, new, adopt)?)
         }
-        Request::DeleteBucket { name } => value(&engine.delete_bucket(&BucketName::parse(&name)?)?),
+        Request::DeleteBucket { name } => {
+            value(&engine.delete_bucket_for(caller, &BucketName::parse(&name)?)?)
+        }
         Request::GetEncryption { bucket } => value(&engine.encryption(caller, &BucketName::parse(&bucket)?)?),
         Request::ChangeEncryption { bucket, change } => {
             value(&engine.change_encryption(caller, &BucketName::parse(&bucket)?, &change)?)
@@ -62,12 +64,12 @@ pub(super) fn answer(
             let bucket = BucketName::parse(&bucket)?;
             value(&engine.put_retention(caller, &bucket, rule.as_ref(), bypass)?)
         }
-        Request::RefreshKeys => value(&refresh(&engine)?),
-        Request::RevokeKey { key } => value(&revoke(&engine, &key, &*served.host)?),
+        Request::RefreshKeys => value(&engine.refresh_keys(caller).map(drop)?),
+        Request::RevokeKey { key } => value(&revoke(&engine, caller, &key, &*served.host)?),
         Request::AddCustomerKeys { scope, keys, ttl } => {
-            value(&add_customer_keys(&engine, &scope.into(), &keys, ttl)?)
+            value(&add_customer_keys(&engine, caller, &scope.into(), &keys, ttl)?)
         }
-        Request::RemoveCustomerKeys { scope } => value(&engine.customer_keys().remove(&scope.into())),
+        Request::RemoveCustomerKeys { scope } => value(&engine.remove_customer_keys(caller, &scope.into())?),
         Request::ListCustomerKeys => {
             let mut scopes: Vec<Scope> =
                 engine.customer_keys().scopes().into_iter().map(Scope::from).collect();
@@ -78,10 +80,14 @@ pub(super) fn answer(
     }
 }
 
-/// Who asks, as policies see him.
-fn caller(peer: UCred) -> Caller {
-    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0);
-    Caller { uid: peer.uid.as_raw(), gid: peer.gid.as_raw(), pid, umask: 0o077 }
+/// Who is at the other end of the socket.
+pub(super) fn caller(peer: UCred) -> Caller {
+    Caller {
+        uid: peer.uid.as_raw(),
+        gid: peer.gid.as_raw(),
+        pid: u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or(0),
+        umask: 0o077,
+    }
 }
 
 fn status(engine: &Engine) -> Status {
@@ -92,41 +98,32 @@ fn status(engine: &Engine) -> Status {
     }
 }
 
-fn refresh(engine: &Arc<Engine>) -> Result<(), Refused> {
-    let refreshed = engine.keys().refresh();
-    refreshed.map(drop).map_err(|error| Refused::new(Failure::Other, error))
-}
-
 /// Cuts off what is open with `key`, which must not be usable any more: that is what files are told.
 ///
 /// Caches are emptied before as well, so that what the kernel has not written yet is not lost.
-fn revoke(engine: &Arc<Engine>, key: &KeyId, host: &dyn Host) -> Result<usize, Refused> {
-    refresh(engine)?;
+fn revoke(engine: &Arc<Engine>, caller: &Caller, key: &KeyId, host: &dyn Host) -> Result<usize, Refused> {
+    engine.keys().refresh().map_err(|error| Refused::new(Failure::Other, error))?;
     let state = engine.keys().key_state(key).map_err(EngineError::from)?;
     let Err(why) = state.check_unwrap(key.as_str()) else {
         let message = format!("key `{key}` is {}: disable it before its files are cut off", state.label());
         return Err(Refused::new(Failure::BadRequest, message));
     };
     host.forget();
-    let cut = engine.revoke_key(key, &why);
+    let cut = engine.revoke_key(caller, key, &why);
     host.forget();
-    Ok(cut)
+    Ok(cut?)
 }
 
-/// Adds the oldest first, since the newest of a scope is the current one.
 fn add_customer_keys(
     engine: &Engine,
+    caller: &Caller,
     scope: &CustomerScope,
     keys: &[SecretText],
     ttl: Option<u64>,
 ) -> Result<(), Refused> {
     let no_key = || Refused::new(Failure::BadRequest, "a customer key is not 32 bytes in Base64 or hex");
-    let keys: Vec<CustomerKey> =
-        keys.iter().map(|text| text.key().ok_or_else(no_key)).collect::<Result<_, _>>()?;
-    for key in keys.into_iter().rev() {
-        engine.customer_keys().insert(scope.clone(), key, ttl.map(Duration::from_secs));
-    }
-    Ok(())
+    let keys = keys.iter().map(|text| text.key().ok_or_else(no_key)).collect::<Result<_, _>>()?;
+    Ok(engine.add_customer_keys(caller, scope, keys, ttl.map(Duration::from_secs))?)
 }
 
 fn value(answer: &impl Serialize) -> Result<Value, Refused> {

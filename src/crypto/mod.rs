@@ -12,6 +12,7 @@ mod harden;
 mod password;
 mod random;
 mod secret;
+mod wipe;
 mod wrap;
 
 pub use aead::{BlockCipher, NONCE_LEN, TAG_LEN};
@@ -21,6 +22,7 @@ pub use harden::harden_process;
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};
 pub use secret::Secret;
+pub use wipe::wipe;
 pub use wrap::{OuterCipher, WRAP_OVERHEAD, open_wrap, seal_wrap};
 pub use zeroize::Zeroizing;
 

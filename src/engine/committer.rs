@@ -64,7 +64,12 @@ impl Shared {
             return;
         }
         match self.buckets.keys().keyring().maintain() {
-            Ok(done) => done.iter().for_each(|upkeep| log::info!("{upkeep}")),
+            Ok(done) => {
+                for upkeep in &done {
+                    log::info!("{upkeep}");
+                }
+                self.record_upkeep(&done);
+            }
             Err(error) => log::warn!("rotations and deletions of keys that are due wait: {error}"),
         }
     }

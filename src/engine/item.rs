@@ -85,6 +85,11 @@ impl Item {
         }
     }
 
+    /// The directory and name under which it was last known to stand; none for the root of the store.
+    pub fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.0.node.place()
+    }
+
     /// Refuses a file that another one has taken the place of (`ESTALE`: the kernel then looks the name up again).
     pub fn require_current(&self) -> Result<()> {
         if self.0.replaced.get().is_some() { Err(replaced()) } else { Ok(()) }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    keys::{GrantOperation, Grantee, KeyGrant, KeyId, KeyPermissions, KeyService},
+    keys::{GrantOperation, Grantee, KeyError, KeyGrant, KeyId, KeyPermissions, KeyService},
     policy::{AccountId, Action, PolicyDocument, PolicyError},
 };
 
@@ -22,8 +22,9 @@ pub(super) struct KeyRules(RwLock<Option<Arc<Kept>>>);
 /// The policies in one generation.
 struct Kept {
     generation: u64,
-    /// Of the keys that have a policy or grants.
-    governed: HashMap<KeyId, Arc<KeyRule>>,
+    rules: HashMap<KeyId, Arc<KeyRule>>,
+    /// Whether any key has a policy or grants.
+    any: bool,
 }
 
 /// The policy of one key.
@@ -38,20 +39,22 @@ pub(super) struct KeyRule {
 
 impl KeyRules {
     /// Whether any key has a policy or a grant.
-    pub(super) fn any(&self, service: &KeyService) -> bool {
-        !self.kept(service).governed.is_empty()
+    pub(super) fn any(&self, service: &KeyService, account: &AccountId) -> bool {
+        self.kept(service, account).any
     }
 
     /// The policy of `key`. Keys without one have the usual one of `account`.
-    pub(super) fn of(&self, service: &KeyService, key: &KeyId, account: &AccountId) -> Arc<KeyRule> {
-        let governed = self.kept(service).governed.get(key).cloned();
-        governed.unwrap_or_else(|| {
-            let none = KeyPermissions { key: key.clone(), policy: None, grants: Vec::new() };
-            Arc::new(KeyRule::new(&none, service.arn(key), account))
-        })
+    pub(super) fn of(
+        &self,
+        service: &KeyService,
+        key: &KeyId,
+        account: &AccountId,
+    ) -> Result<Arc<KeyRule>, KeyError> {
+        let kept = self.kept(service, account);
+        kept.rules.get(key).cloned().ok_or_else(|| KeyError::Unknown { key: key.to_string() })
     }
 
-    fn kept(&self, service: &KeyService) -> Arc<Kept> {
+    fn kept(&self, service: &KeyService, account: &AccountId) -> Arc<Kept> {
         // Before the permissions are read: what changes meanwhile is read again then.
         let generation = service.generation();
         if let Some(kept) = &*self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -60,12 +63,10 @@ impl KeyRules {
             return kept.clone();
         }
         let permissions = service.keyring().permissions();
-        let rule = |of: &KeyPermissions| {
-            let account = service.scope().account();
-            let account = AccountId::parse(account).expect("both rooms want 12 digits");
-            (of.key.clone(), Arc::new(KeyRule::new(of, service.arn(&of.key), &account)))
-        };
-        let kept = Arc::new(Kept { generation, governed: permissions.iter().map(rule).collect() });
+        let any = permissions.iter().any(|of| of.policy.is_some() || !of.grants.is_empty());
+        let rule =
+            |of: &KeyPermissions| (of.key.clone(), Arc::new(KeyRule::new(of, service.arn(&of.key), account)));
+        let kept = Arc::new(Kept { generation, rules: permissions.iter().map(rule).collect(), any });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
         kept
     }
@@ -88,14 +89,14 @@ pub fn key_policy(
     account: &AccountId,
 ) -> Result<PolicyDocument, PolicyError> {
     let policy = match &of.policy {
-        Some(text) => PolicyDocument::parse_key(text, arn)?,
-        None => PolicyDocument::parse_key(&usual(account).to_string(), arn)?,
+        Some(text) => PolicyDocument::parse_key(text, arn),
+        None => PolicyDocument::parse_key(&usual(account).to_string(), arn),
     };
-    if of.grants.is_empty() {
-        return Ok(policy);
-    }
-    let statements: Vec<_> = of.grants.iter().map(statement).collect();
-    Ok(policy.and(PolicyDocument::parse_key(&json!({ "Statement": statements }).to_string(), arn)?))
+    // Each for itself: the bound of a policy's length is not one for all grants together.
+    of.grants.iter().try_fold(policy?, |policy, grant| {
+        let text = json!({ "Statement": statement(grant) }).to_string();
+        Ok(policy.and(PolicyDocument::parse_key(&text, arn)?))
+    })
 }
 
 /// The policy of `aws/s3`, which AWS shows and nobody can change.
@@ -117,12 +118,10 @@ fn statement(grant: &KeyGrant) -> Value {
         Grantee::User(uid) => ("NumericEquals", "aws:userid", uid),
         Grantee::Group(gid) => ("ForAnyValue:NumericEquals", "strongroom:gid", gid),
     };
-    let mut conditions = json!({ operator: { key: number.to_string() } });
-    if !grant.context.is_empty() {
-        let pairs = grant.context.iter();
-        let pairs = pairs.map(|(name, value)| (format!("kms:EncryptionContext:{name}"), json!(value)));
-        conditions["StringEquals"] = Value::Object(pairs.collect());
-    }
+    let pairs = grant.context.iter();
+    let pairs = pairs.map(|(name, value)| (format!("kms:EncryptionContext:{name}"), json!(value)));
+    let conditions =
+        json!({ operator: { key: number.to_string() }, "StringEquals": Value::Object(pairs.collect()) });
     json!({
         "Sid": format!("grant {}", grant.id),
         "Effect": "Allow",

@@ -149,13 +149,18 @@ impl Admission {
     fn leaves_keys_free(&self, caller: &Caller, service: &KeyService) -> bool {
         let principals = self.principals();
         !principals.have_policies()
-            && !self.keys().any(service)
+            && !self.governs_keys(service)
             && principals.of(caller).account() == principals.account()
+    }
+
+    /// Whether the policy or a grant of any key has a say.
+    pub(super) fn governs_keys(&self, service: &KeyService) -> bool {
+        self.keys().any(service, self.principals().account())
     }
 
     fn judge_key(&self, ask: &KeyAsk<'_>, action: Action, used: &KeyUse) -> Result<Grant> {
         let principals = self.principals();
-        let rule = self.keys().of(ask.service, &used.key, principals.account());
+        let rule = self.keys().of(ask.service, &used.key, principals.account())?;
         let policy = rule
             .policy
             .as_ref()

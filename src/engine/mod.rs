@@ -62,6 +62,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
+pub use audit::{kms_code, upkeep_event};
 pub use bucket::Bucket;
 pub use bucket_encryption::{EncryptionChange, EncryptionFile, ShownEncryption};
 pub use default_encryption::{BucketEncryption, ConfigurationError, DefaultEncryption};

@@ -68,7 +68,7 @@ impl Engine {
         Ok(!admission.is_open()
             || bucket.has_policy()?
             || bucket.retention()?.is_some()
-            || admission.keys().any(bucket.wraps().service()))
+            || admission.governs_keys(bucket.wraps().service()))
     }
 
     /// What is replaced by a rename is deleted.

@@ -101,8 +101,8 @@ impl Engine {
         Ok(size)
     }
 
-    /// Changes attributes; `open` is the file through which the change was asked for.
-    pub fn set_attr(
+    /// What [`Engine::set_attr`] does.
+    pub(super) fn change_attr(
         &self,
         caller: &Caller,
         item: &Item,
@@ -188,8 +188,8 @@ impl Engine {
         Ok((dir.child(node, stat.kind), Attr::new(&stat, stat.size)))
     }
 
-    /// Makes a fifo, socket or device.
-    pub fn make_special(
+    /// What [`Engine::make_special`] does.
+    pub(super) fn put_special(
         &self,
         caller: &Caller,
         dir: &Item,

@@ -1,9 +1,9 @@
 //! Opening, creating and closing files.
 
-use std::{ffi::OsStr, path::PathBuf, sync::Arc};
+use std::{cell::OnceCell, ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
-    Attr, Bucket, Caller, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+    Attr, Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
     admission::{Ask, SeenEncryption},
     bucket::Creation,
     file::Content,
@@ -21,8 +21,14 @@ use crate::{
 };
 
 impl Engine {
-    /// What [`Engine::open`] does.
-    pub(super) fn open_file(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {
+    /// What [`Engine::open`] does. `named` gets the encryption that a truncating open asks for.
+    pub(super) fn open_file(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        flags: OpenFlags,
+        named: &OnceCell<Encryption>,
+    ) -> Result<OpenFile> {
         if item.kind() != Kind::File {
             return Err(EngineError::Invalid("only regular files are opened here"));
         }
@@ -32,7 +38,7 @@ impl Engine {
         }
         let grows_only = changes && self.refuse_retained(caller, item, flags)?;
         if flags.truncate {
-            let creation = self.admit_put(caller, item)?;
+            let creation = self.admit_put(caller, item, named)?;
             let readable = !flags.read || self.may_see(caller, item, &|| item.path(), &creation)?;
             let content = self.open_truncated(caller, item, creation)?;
             let file = OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content);
@@ -157,13 +163,14 @@ impl Engine {
     }
 
     fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {
-        let (bucket, node, file) = (item.bucket()?.clone(), item.node().clone(), item.node().open(access)?);
-        if file.stat()?.nlink == 0 {
+        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
+        let (file, stat) = node.open_and_stat(access)?;
+        if stat.nlink == 0 {
             return Err(replaced());
         }
         let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
         let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
-        LiveObject::open(bucket, node, file, (opening, whom), budget, peers)
+        LiveObject::open(bucket, node, (file, &stat), (opening, whom), budget, peers)
     }
 
     /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
@@ -230,9 +237,14 @@ impl Engine {
     }
 
     /// What [`Engine::truncate`] does.
-    pub(super) fn truncate_file(&self, caller: &Caller, file: &OpenFile) -> Result<()> {
+    pub(super) fn truncate_file(
+        &self,
+        caller: &Caller,
+        file: &OpenFile,
+        named: &OnceCell<Encryption>,
+    ) -> Result<()> {
         let item = file.item();
-        let creation = self.admit_put(caller, item)?;
+        let creation = self.admit_put(caller, item, named)?;
         match (file.content(), creation) {
             (Content::Plain(file), _) => Ok(file.set_len(0)?),
             (Content::Encrypted(object), Creation::Encrypted(new)) => object.replace(*new),
@@ -240,7 +252,7 @@ impl Engine {
         }
     }
 
-    /// What [`Engine::create`] does.
+    /// What [`Engine::create`] does. `named` gets the encryption that the creation asks for.
     pub(super) fn create_file(
         &self,
         caller: &Caller,
@@ -248,12 +260,14 @@ impl Engine {
         name: &OsStr,
         mode: u32,
         flags: OpenFlags,
+        named: &OnceCell<Encryption>,
     ) -> Result<(Item, Attr, OpenFile)> {
         self.require_writable()?;
         let file_name = dir.usable_name(name)?;
         let path = || dir.path_of(name);
         let requested = self.requested_in(caller, dir)?;
-        let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, &requested)?;
+        let requested = named.get_or_init(|| requested);
+        let creation = dir.bucket()?.admit_put(&self.shared.admission, caller, &path, requested)?;
         let readable = !flags.read || self.may_see(caller, dir, &path, &creation)?;
         let (node, stat, file) = dir.node().create_file(&file_name, &birth(caller, mode))?;
         let item = dir.child(node.clone(), stat.kind);
@@ -287,10 +301,11 @@ impl Engine {
         Ok(dir.bucket()?.judge_put(&self.shared.admission, caller, path, &requested)?.0)
     }
 
-    /// Asks whether `item` may be written anew.
-    fn admit_put(&self, caller: &Caller, item: &Item) -> Result<Creation> {
+    /// Asks whether `item` may be written anew; `named` gets the encryption that this asks for.
+    fn admit_put(&self, caller: &Caller, item: &Item, named: &OnceCell<Encryption>) -> Result<Creation> {
         let requested = self.requested_for(caller, item)?;
-        item.bucket()?.admit_put(&self.shared.admission, caller, &|| item.path(), &requested)
+        let requested = named.get_or_init(|| requested);
+        item.bucket()?.admit_put(&self.shared.admission, caller, &|| item.path(), requested)
     }
 
     /// Asks the policy of `bucket` about `action` on the object at `path`. The encryption that the policy sees is that of
@@ -338,9 +353,8 @@ impl Engine {
         Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
     }
 
-    /// Ends the use of `key` in what is open: saves it, then lets reads and writes of it fail with `why` until the key
-    /// is usable again. How many objects that were.
-    pub fn revoke_key(&self, key: &KeyId, why: &KeyError) -> usize {
+    /// What [`Engine::revoke_key`] does.
+    pub(super) fn cut_off(&self, key: &KeyId, why: &KeyError) -> usize {
         let mut objects = self.shared.objects.all();
         objects.retain(|object| object.master().is_ok_and(|master| master.as_ref() == Some(key)));
         for object in &objects {

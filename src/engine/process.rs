@@ -13,6 +13,13 @@ pub(super) struct Asker {
     pub(super) pid: u32,
 }
 
+/// The file that a process executes: device and inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct ProgramFile {
+    device: u64,
+    inode: u64,
+}
+
 impl Process for Asker {
     /// In another mount namespace any file can stand at any path, so the program of a process there has no name here.
     fn exe(&self) -> Option<String> {
@@ -31,6 +38,12 @@ impl Process for Asker {
 }
 
 impl Asker {
+    /// The file that it executes, where that may be seen. One system call.
+    pub(super) fn program_file(self) -> Option<ProgramFile> {
+        let stat = rustix::fs::stat(self.file("exe")?).ok()?;
+        Some(ProgramFile { device: stat.st_dev, inode: stat.st_ino })
+    }
+
     fn file(self, name: &str) -> Option<PathBuf> {
         (self.pid != 0).then(|| PathBuf::from(format!("/proc/{}/{name}", self.pid)))
     }

@@ -1,15 +1,16 @@
-//! Which program a process runs, remembered for a moment, for the audit log.
+//! Which program a process runs, for the audit log.
 //!
-//! An answer is trusted for [`FRESH`]: too short for the number to be given to another process, yet a process that
-//! replaces its program in that time still counts as the one before.
+//! A process has one program at a time, and the kernel tells which file that is: one `stat` of `/proc/PID/exe` for each
+//! request. The path of that file is remembered, which three more calls had found out. A process that replaced its
+//! program, and another one that was given an old number, run another file, so that nobody is taken for who was there
+//! before. A process waits for the answer to its request: until then it cannot change.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
-use super::process::Asker;
+use super::process::{Asker, ProgramFile};
 use crate::policy::Process;
 
 /// Programs by process.
@@ -19,38 +20,40 @@ pub(super) struct Programs {
 }
 
 struct Program {
-    exe: Option<Arc<str>>,
-    read: Instant,
+    file: ProgramFile,
+    path: Option<Arc<str>>,
 }
 
 impl Programs {
     /// The path of the program that process `pid` runs; `None` where that cannot be seen.
     pub(super) fn of(&self, pid: u32) -> Option<Arc<str>> {
-        let now = Instant::now();
+        let asker = Asker { pid };
+        let file = asker.program_file()?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = known.get(&pid)
-            && now.duration_since(program.read) < FRESH
-        {
-            return program.exe.clone();
+        if let Some(program) = known.get(&pid).filter(|program| program.file == file) {
+            return program.path.clone();
         }
         if known.len() >= MOST {
-            known.retain(|_, program| now.duration_since(program.read) < FRESH);
+            known.clear();
         }
         drop(known);
-        let exe: Option<Arc<str>> = Asker { pid }.exe().map(Into::into);
-        let program = Program { exe: exe.clone(), read: now };
+        let path: Option<Arc<str>> = asker.exe().map(Into::into);
+        let program = Program { file, path: path.clone() };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, program);
-        exe
+        path
     }
 }
 
-/// How long an answer holds.
-const FRESH: Duration = Duration::from_millis(100);
-/// Processes remembered before old ones are forgotten.
+/// Processes remembered; with more, all are asked again.
 const MOST: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -63,11 +66,46 @@ mod tests {
         assert_eq!(programs.of(u32::MAX), None);
     }
 
+    /// A shell that redirects its output opens the file, and the command that it becomes in the same process opens the
+    /// next one: an answer that held for a tenth of a second took the second for the first.
     #[test]
-    fn what_is_remembered_stays_bounded_when_it_is_old() {
+    fn a_process_that_replaces_its_program_is_the_new_one_at_once() {
         let programs = Programs::default();
-        let old = Instant::now().checked_sub(FRESH * 2).unwrap();
-        let forget = |pid| (pid, Program { exe: None, read: old });
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "echo begun; read word; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "begun");
+        let shell = std::fs::canonicalize("/bin/sh").unwrap();
+        assert_eq!(programs.of(child.id()).unwrap().as_ref(), shell.to_str().unwrap());
+        let mut input = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, b"word\nfrom cat\n").unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "from cat");
+        let program = programs.of(child.id()).unwrap();
+        assert!(program.ends_with("/cat") || program.ends_with("/coreutils"), "{program}");
+        drop(input);
+        child.wait().unwrap();
+    }
+
+    /// The number of a process that is gone comes back sooner or later.
+    #[test]
+    fn a_number_that_another_process_has_now_is_not_taken_for_the_one_before() {
+        let programs = Programs::default();
+        let me = std::process::id();
+        let other =
+            Asker { pid: 1 }.program_file().filter(|file| Asker { pid: me }.program_file() != Some(*file));
+        let before = Program { file: other.unwrap_or_default(), path: Some("/usr/bin/before".into()) };
+        programs.known.lock().unwrap().insert(me, before);
+        assert_eq!(programs.of(me).unwrap().as_ref(), std::env::current_exe().unwrap().to_str().unwrap());
+    }
+
+    #[test]
+    fn what_is_remembered_stays_bounded() {
+        let programs = Programs::default();
+        let forget = |pid| (pid, Program { file: ProgramFile::default(), path: None });
         programs.known.lock().unwrap().extend((0..u32::try_from(MOST).unwrap()).map(forget));
         programs.of(std::process::id());
         assert_eq!(programs.known.lock().unwrap().len(), 1);

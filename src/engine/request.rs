@@ -14,6 +14,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// This process, which acts for whoever runs it.
+    pub fn this_process() -> Self {
+        Self {
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            pid: std::process::id(),
+            umask: 0o077,
+        }
+    }
+
     /// Whether this program asks on behalf of whoever runs it. The kernel never asks for its own daemon.
     pub(super) fn is_own(&self) -> bool {
         self.pid == std::process::id()

@@ -65,9 +65,8 @@ impl Engine {
         Ok(bucket.retention()?.map(|rule| (*rule).clone()))
     }
 
-    /// Gives a bucket the retention `rule`, or none. To weaken one in governance mode, `bypass` must be set and no policy
-    /// may object; one in compliance mode is never weakened.
-    pub fn put_retention(
+    /// What [`Engine::put_retention`] does.
+    pub(super) fn change_retention(
         &self,
         caller: &Caller,
         name: &BucketName,

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-use zeroize::Zeroize;
+use crate::crypto;
 
 thread_local! {
     static CIPHERTEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static PLAINTEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends a buffer of `len` bytes of unspecified content. It is for stored bytes; plaintext sealed in place is fine.
+/// Lends a buffer of `len` bytes of unspecified content, for stored bytes.
 pub(super) fn with<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = CIPHERTEXT.take();
     if buffer.len() < len {
@@ -28,7 +28,7 @@ pub(super) fn with_plain<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R 
     }
     let lent = buffer.get_mut(..len).expect("just made long enough");
     let result = work(lent);
-    lent.zeroize();
+    crypto::wipe(lent);
     PLAINTEXT.set(buffer);
     result
 }

@@ -38,8 +38,8 @@ impl Engine {
         Ok(names)
     }
 
-    /// Sets an extended attribute. Its value is stored in clear.
-    pub fn set_xattr(
+    /// What [`Engine::set_xattr`] does.
+    pub(super) fn put_xattr(
         &self,
         caller: &Caller,
         item: &Item,
@@ -63,8 +63,8 @@ impl Engine {
         Ok(item.node().set_xattr(name, value, mode)?)
     }
 
-    /// Removes an extended attribute.
-    pub fn remove_xattr(&self, caller: &Caller, item: &Item, name: &OsStr) -> Result<()> {
+    /// What [`Engine::remove_xattr`] does.
+    pub(super) fn take_xattr(&self, caller: &Caller, item: &Item, name: &OsStr) -> Result<()> {
         self.require_writable()?;
         if hidden::is_hidden(name) {
             return Err(no_data());

@@ -219,13 +219,14 @@ impl Engine {
     }
 
     fn open_for_verification(&self, item: &Item, bucket: &std::sync::Arc<Bucket>) -> Result<LiveObject> {
-        let file = item.node().open(Access::Read)?;
+        let (file, stat) = item.node().open_and_stat(Access::Read)?;
         let budget = self.shared.budget.clone();
         let peers = std::sync::Arc::downgrade(&self.shared.objects);
+        let (bucket, node) = (bucket.clone(), item.node().clone());
         LiveObject::open(
-            bucket.clone(),
-            item.node().clone(),
-            file,
+            bucket,
+            node,
+            (file, &stat),
             (Opening::Verifying, Whom::Administrator),
             budget,
             peers,

@@ -8,107 +8,94 @@
 //!
 //! Counting happens under the lock of the shard, together with insertion and removal: a lookup that meets the forget
 //! of the same node either finds it before the count reaches zero or builds a new one, never half of each.
+//!
+//! The kernel remembers nodes until it needs memory itself, which is not when this process does. So the table says when
+//! there are many ([`Inodes::new`]) and which of them were not used lately.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, SyncSender},
     },
 };
 
+use super::inode::Inode;
 use crate::store::NodeKey;
 
 /// The node number of the mount root, fixed by the protocol.
 pub(super) const ROOT: u64 = 1;
-
-/// An item the kernel knows.
-pub(super) struct Inode<I> {
-    id: u64,
-    key: NodeKey,
-    item: I,
-    /// References held by the kernel; changed only under the lock of the shard.
-    lookups: AtomicU64,
-    place: AtomicU64,
-    plain: AtomicBool,
-    bare: AtomicBool,
-}
-
-impl<I> Inode<I> {
-    fn new(id: u64, key: NodeKey, item: I, place: u64) -> Self {
-        let (lookups, place) = (AtomicU64::new(0), AtomicU64::new(place));
-        let (plain, bare) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, key, item, lookups, place, plain, bare }
-    }
-
-    /// Its node number, which is also its `st_ino`.
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Its identity in the store.
-    pub(super) fn key(&self) -> NodeKey {
-        self.key
-    }
-
-    /// What it stands for.
-    pub(super) fn item(&self) -> &I {
-        &self.item
-    }
-
-    /// Fingerprint of the directory and name under which the item was last seen.
-    pub(super) fn place(&self) -> u64 {
-        self.place.load(Ordering::Acquire)
-    }
-
-    /// Notes where the item was seen.
-    pub(super) fn set_place(&self, place: u64) {
-        self.place.store(place, Ordering::Release);
-    }
-
-    /// Whether the file is known to have neither set-user-id nor set-group-id, so that a write need not look.
-    pub(super) fn is_plain(&self) -> bool {
-        self.plain.load(Ordering::SeqCst)
-    }
-
-    /// Notes the same. Set it before looking at the mode and unset it after changing the mode: in every interleaving
-    /// either the look finds the new bits or the note is gone.
-    pub(super) fn set_plain(&self, plain: bool) {
-        self.plain.store(plain, Ordering::SeqCst);
-    }
-
-    /// Whether it is known to have no `security.capability`: it was made here and has been given no attribute since.
-    pub(super) fn is_bare(&self) -> bool {
-        self.bare.load(Ordering::SeqCst)
-    }
-
-    /// Notes the same. Set it before the kernel hears of the file, and unset it before setting an attribute.
-    pub(super) fn set_bare(&self, bare: bool) {
-        self.bare.store(bare, Ordering::SeqCst);
-    }
-}
 
 /// All items the kernel knows.
 pub(super) struct Inodes<I> {
     root: Arc<Inode<I>>,
     shards: Box<[Mutex<Shard<I>>]>,
     issued: AtomicU64,
+    count: AtomicUsize,
+    /// From this many on, each new one is reported.
+    many: AtomicUsize,
+    reports: SyncSender<()>,
+    /// The shard to be searched next for idle nodes.
+    next: AtomicU64,
 }
 
 struct Shard<I> {
     by_id: HashMap<u64, Arc<Inode<I>>>,
-    by_key: HashMap<NodeKey, u64>,
+    /// Those whose number is not that of the backing file.
+    odd: HashMap<NodeKey, u64>,
+}
+
+impl<I> Shard<I> {
+    fn find(&self, key: NodeKey) -> Option<&Arc<Inode<I>>> {
+        let natural = self.by_id.get(&key.ino).filter(|inode| inode.key() == key);
+        natural.or_else(|| self.by_id.get(self.odd.get(&key)?))
+    }
 }
 
 impl<I> Inodes<I> {
-    /// A table with the root alone, which is never forgotten.
-    pub(super) fn new(key: NodeKey, root: I) -> Self {
-        let empty = || Mutex::new(Shard { by_id: HashMap::new(), by_key: HashMap::new() });
-        Self {
+    /// A table with the root alone, which is never forgotten, and what hears when there are `many`; it ends with the table.
+    pub(super) fn new(key: NodeKey, root: I, many: usize) -> (Self, Receiver<()>) {
+        let empty = || Mutex::new(Shard { by_id: HashMap::new(), odd: HashMap::new() });
+        let (reports, heard) = mpsc::sync_channel(1);
+        let table = Self {
             root: Arc::new(Inode::new(ROOT, key, root, 0)),
             shards: (0..SHARDS).map(|_| empty()).collect(),
             issued: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+            many: AtomicUsize::new(many),
+            reports,
+            next: AtomicU64::new(0),
+        };
+        (table, heard)
+    }
+
+    /// How many there are, the root left out.
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Reports again only from `many` nodes on.
+    pub(super) fn report_from(&self, many: usize) {
+        self.many.store(many, Ordering::Relaxed);
+    }
+
+    /// Some `wanted` nodes or more, if there are as many, that nothing here uses: those that the kernel did not ask for
+    /// since they were last passed over, or else since now.
+    pub(super) fn idle(&self, wanted: usize) -> Vec<Arc<Inode<I>>> {
+        let mut idle = Vec::new();
+        for _ in 0..2 * SHARDS {
+            if idle.len() >= wanted {
+                break;
+            }
+            let shard = self.shard(self.next.fetch_add(1, Ordering::Relaxed));
+            let unused = |inode: &&Arc<Inode<I>>| {
+                // Whoever works with a node, or has it open, holds it besides the table.
+                Arc::strong_count(inode) == 1 && !inode.take_use()
+            };
+            idle.extend(shard.by_id.values().filter(unused).cloned());
         }
+        idle
     }
 
     /// The inode of a node number.
@@ -116,7 +103,8 @@ impl<I> Inodes<I> {
         if id == ROOT {
             return Some(Arc::clone(&self.root));
         }
-        self.shard(id).by_id.get(&id).cloned()
+        let inode = self.shard(id).by_id.get(&id).cloned();
+        inode.inspect(|inode| inode.note_use())
     }
 
     /// The numbers of all nodes that the kernel knows, the root left out.
@@ -129,24 +117,34 @@ impl<I> Inodes<I> {
 
     /// The inode of an item of the store, if the kernel knows it.
     pub(super) fn find(&self, key: NodeKey) -> Option<Arc<Inode<I>>> {
-        let shard = self.shard(key.ino);
-        shard.by_key.get(&key).and_then(|id| shard.by_id.get(id)).cloned()
+        self.shard(key.ino).find(key).cloned()
     }
 
     /// Adds one reference of the kernel, with `item` if it was unknown. The flag tells whether it was known.
     pub(super) fn reference(&self, key: NodeKey, item: I, place: u64) -> (Arc<Inode<I>>, bool) {
         let mut shard = self.shard(key.ino);
-        let known = shard.by_key.get(&key).and_then(|id| shard.by_id.get(id)).cloned();
+        let known = shard.find(key).cloned();
         let was_known = known.is_some();
         let inode = known.unwrap_or_else(|| {
             let id = self.number(key, &shard);
             let inode = Arc::new(Inode::new(id, key, item, place));
-            shard.by_key.insert(key, id);
+            if id != key.ino {
+                shard.odd.insert(key, id);
+            }
             shard.by_id.insert(id, Arc::clone(&inode));
+            self.count_one();
             inode
         });
-        inode.lookups.fetch_add(1, Ordering::Relaxed);
+        inode.add_reference();
+        inode.note_use();
         (inode, was_known)
+    }
+
+    fn count_one(&self) {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.many.load(Ordering::Relaxed) {
+            // One report that was not heard yet is enough, and nobody may be there to hear.
+            let _ = self.reports.try_send(());
+        }
     }
 
     /// Takes `count` references back. The item is dropped, outside the lock, with the last one.
@@ -157,18 +155,19 @@ impl<I> Inodes<I> {
     fn released(&self, id: u64, count: u64) -> Option<Arc<Inode<I>>> {
         let mut shard = self.shard(id);
         let inode = shard.by_id.get(&id)?;
-        let left = inode.lookups.load(Ordering::Relaxed).saturating_sub(count);
-        inode.lookups.store(left, Ordering::Relaxed);
-        if left > 0 {
+        if inode.take_references(count) > 0 {
             return None;
         }
         let inode = shard.by_id.remove(&id)?;
-        shard.by_key.remove(&inode.key);
+        if id != inode.key().ino {
+            shard.odd.remove(&inode.key());
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed);
         Some(inode)
     }
 
     fn number(&self, key: NodeKey, shard: &Shard<I>) -> u64 {
-        let natural = key.dev == self.root.key.dev && key.ino > ROOT && key.ino < ARTIFICIAL;
+        let natural = key.dev == self.root.key().dev && key.ino > ROOT && key.ino < ARTIFICIAL;
         if natural && !shard.by_id.contains_key(&key.ino) {
             return key.ino;
         }
@@ -200,7 +199,7 @@ mod tests {
     }
 
     fn table() -> Inodes<&'static str> {
-        Inodes::new(key(1, 2), "root")
+        Inodes::new(key(1, 2), "root", usize::MAX).0
     }
 
     #[test]
@@ -241,6 +240,35 @@ mod tests {
         table.forget(id, 10);
         assert!(table.get(id).is_none());
         assert!(table.find(key(1, 5)).is_none());
+    }
+
+    #[test]
+    fn what_was_not_used_since_the_last_look_is_idle() {
+        let table = table();
+        let ids = |nodes: &[Arc<Inode<_>>]| nodes.iter().map(|inode| inode.id()).collect::<Vec<_>>();
+        for ino in 10..20 {
+            table.reference(key(1, ino), "x", 0);
+        }
+        let open = table.get(13);
+        assert_eq!(ids(&table.idle(8)), [10, 11, 12, 14, 15, 16, 17, 18], "all are new, one is open");
+        assert!(table.get(15).is_some());
+        let idle = ids(&table.idle(8));
+        assert_eq!(idle, [19, 10, 11, 12, 14, 16, 17, 18], "one is open, one was asked for");
+        drop(open);
+    }
+
+    #[test]
+    fn many_nodes_are_reported_once_until_it_is_heard() {
+        let (table, heard) = Inodes::new(key(1, 2), "root", 3);
+        for ino in 10..20 {
+            table.reference(key(1, ino), "x", 0);
+            assert_eq!(table.len() > 3, heard.try_recv().is_ok(), "{ino}");
+        }
+        table.report_from(11);
+        table.reference(key(1, 20), "x", 0);
+        assert!(heard.try_recv().is_err());
+        drop(table);
+        assert_eq!(heard.recv(), Err(mpsc::RecvError));
     }
 
     #[test]
@@ -303,6 +331,7 @@ mod tests {
                 }
                 let ids: std::collections::BTreeSet<u64> = model.values().map(|(id, _)| *id).collect();
                 prop_assert_eq!(ids.len(), model.len(), "no number stands for two items");
+                prop_assert_eq!(table.len(), model.len());
                 for (key, (id, _)) in &model {
                     prop_assert_eq!(table.get(*id).map(|inode| inode.key()), Some(*key));
                     prop_assert_eq!(table.find(*key).map(|inode| inode.id()), Some(*id));

@@ -32,6 +32,8 @@ pub struct MountOptions {
     pub threads: Option<usize>,
     /// How long the kernel may remember names and attributes.
     pub ttl: Duration,
+    /// How many nodes the kernel may remember before it is asked to drop some.
+    pub inode_cache: usize,
     /// Unmount after this time without open files or requests.
     pub idle_timeout: Option<Duration>,
     /// Let the kernel gather writes. Only where nothing else writes to the store.
@@ -57,6 +59,7 @@ impl MountOptions {
             noatime: false,
             threads: None,
             ttl: Duration::from_secs(1),
+            inode_cache: 100_000,
             idle_timeout: None,
             writeback: false,
             transport: None,

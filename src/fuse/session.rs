@@ -9,8 +9,8 @@ use std::{
     os::fd::OwnedFd,
     path::{self, Path, PathBuf},
     sync::{
-        Arc, Weak,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        Arc,
+        mpsc::{self, Receiver, Sender},
     },
     thread,
     time::{Duration, Instant},
@@ -24,13 +24,14 @@ use signal_hook::{
 use crate::engine::{Engine, EngineError};
 
 use super::{
-    activity::Activity,
+    activity::{Activity, report_idleness},
     adapter::Adapter,
     mount::{self, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
     options::MountOptions,
     pages::Pages,
+    prune,
     terms::Terms,
     transport::{self, HandshakeError, Serving, Transport, Unavailable},
 };
@@ -124,8 +125,10 @@ impl Session {
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
-        let (ops, activity) = (Arc::new(Ops::new(Arc::clone(&engine), options.writeback)), Arc::default());
-        let idle = watch_idleness(options.idle_timeout, Arc::downgrade(&ops), &activity, &sender)?;
+        let (ops, many) = Ops::new(Arc::clone(&engine), options);
+        let (ops, activity) = (Arc::new(ops), Arc::default());
+        let (nodes, idle) =
+            (Arc::downgrade(ops.inodes()), watch_idleness(options, &ops, &activity, &sender)?);
         let weak = Arc::downgrade(&ops);
         let adapter = Adapter::new(ops, activity, options);
         let (transport, connection) = serve(adapter, &mountpoint, options, sender.clone())?;
@@ -136,7 +139,9 @@ impl Session {
             log::debug!("read-ahead stays at its default: {error}");
         }
         log::info!("serving `{}`, transport {transport}", mountpoint.display());
-        let pages = Pages::new(weak, connection);
+        let pages = Pages::new(weak, connection.clone());
+        let most = options.inode_cache;
+        spawn("prune", move || prune::run(&many, &nodes, most, &connection))?;
         engine.show_on(Box::new(pages.clone()));
         Ok(Self {
             engine,
@@ -362,37 +367,17 @@ fn answering(mountpoint: &Path) -> Result<mount::Device, SessionError> {
 }
 
 fn watch_idleness(
-    timeout: Option<Duration>,
-    ops: Weak<Ops>,
+    options: &MountOptions,
+    ops: &Arc<Ops>,
     activity: &Arc<Activity>,
     sender: &Sender<Event>,
 ) -> Result<Option<Sender<()>>, SessionError> {
-    let Some(timeout) = timeout else { return Ok(None) };
+    let Some(timeout) = options.idle_timeout else { return Ok(None) };
     let (stop, stopped) = mpsc::channel();
-    let (activity, sender) = (Arc::clone(activity), sender.clone());
+    let (ops, activity, sender) = (Arc::downgrade(ops), Arc::clone(activity), sender.clone());
     let busy = move || activity.take() || ops.upgrade().is_some_and(|ops| ops.is_busy());
     spawn("idle", move || report_idleness(timeout, &stopped, busy, || sender.send(Event::Idle).is_ok()))?;
     Ok(Some(stop))
-}
-
-fn report_idleness(
-    timeout: Duration,
-    stopped: &Receiver<()>,
-    busy: impl Fn() -> bool,
-    report: impl Fn() -> bool,
-) {
-    let step = timeout.min(IDLE_STEP);
-    let mut since = Instant::now();
-    while stopped.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
-        if busy() {
-            since = Instant::now();
-        } else if since.elapsed() >= timeout {
-            if !report() {
-                return;
-            }
-            since = Instant::now();
-        }
-    }
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), SessionError> {
@@ -403,12 +388,9 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Session
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the loop may take to end once nothing keeps it.
 const AFTER_ABORT: Duration = Duration::from_secs(3);
-const IDLE_STEP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     #[test]
@@ -422,23 +404,5 @@ mod tests {
     fn a_missing_directory_is_no_mount_point() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(prepared(&dir.path().join("none")), Err(SessionError::Mountpoint { .. })));
-    }
-
-    #[test]
-    fn idleness_is_reported_only_while_nothing_is_busy() {
-        let timeout = Duration::from_millis(1);
-        let (_stop, stopped) = mpsc::channel();
-        let asked = AtomicUsize::new(0);
-        let busy = || asked.fetch_add(1, Ordering::Relaxed) < 5;
-        // The report ends the watch: it must not come before the fifth busy answer.
-        report_idleness(timeout, &stopped, busy, || false);
-        assert!(asked.load(Ordering::Relaxed) > 5);
-    }
-
-    #[test]
-    fn the_idle_watch_ends_with_its_session() {
-        let (stop, stopped) = mpsc::channel();
-        drop(stop);
-        report_idleness(Duration::from_mins(1), &stopped, || false, || panic!("nobody is left to hear it"));
     }
 }

@@ -1,8 +1,11 @@
 //! A provider in memory for tests: one master key under every name, which counts calls and fails when told.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::{Binding, KeyError, MasterKey};
@@ -14,12 +17,19 @@ use crate::{
 pub(crate) struct FakeMaster {
     key: Secret<32>,
     failing: Mutex<Option<KeyError>>,
+    /// The names that it has wrapped under; it knows no others.
+    names: Mutex<BTreeSet<Vec<u8>>>,
     pub(crate) calls: AtomicUsize,
 }
 
 impl FakeMaster {
     pub(crate) fn new() -> Self {
-        Self { key: Secret::random().unwrap(), failing: Mutex::new(None), calls: AtomicUsize::new(0) }
+        Self {
+            key: Secret::random().unwrap(),
+            failing: Mutex::default(),
+            names: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn fail_with(&self, error: Option<KeyError>) {
@@ -45,6 +55,7 @@ impl MasterKey for FakeMaster {
         binding: &Binding,
     ) -> Result<WrappedKey, KeyError> {
         self.call()?;
+        self.names.lock().unwrap().insert(key.as_bytes().to_vec());
         let named = (Provider::Transit, key.as_bytes(), 1);
         let bound = binding.context(user);
         Ok(envelope::wrap_local(binding.record_type(), named, &self.key, secret, user, &bound).unwrap())
@@ -53,7 +64,8 @@ impl MasterKey for FakeMaster {
     fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError> {
         self.call()?;
         let known = (1, binding.record_type(), Provider::Transit);
-        if (wrapped.key_version, wrapped.kind, wrapped.provider) != known {
+        let named = self.names.lock().unwrap().contains(&wrapped.key_id);
+        if !named || (wrapped.key_version, wrapped.kind, wrapped.provider) != known {
             return Err(KeyError::Unknown { key: "fake".into() });
         }
         envelope::unwrap_local(wrapped, &self.key, &binding.context(&wrapped.context))

@@ -178,18 +178,21 @@ pub struct SegmentCipher {
 }
 
 impl SegmentCipher {
-    /// Encrypts block `i` in place under the next of `nonces`.
-    pub fn seal(&self, i: u64, nonces: &mut Nonces, buf: &mut [u8]) -> Result<Stamp, CryptoError> {
-        let (nonce, tag) = self.seal_inner(i, nonces.take()?, buf);
+    /// Encrypts block `i`, which is `plain`, into `out` (equal length) under the next of `nonces`.
+    pub fn seal(
+        &self,
+        i: u64,
+        nonces: &mut Nonces,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<Stamp, CryptoError> {
+        let nonce = nonces.take()?;
+        let tag = self.inner.seal(nonce, &block_aad(1, i), plain, out);
         let outer = match &self.outer {
-            Some(outer) => Some(seal_outer(outer, i, (nonce, tag), nonces.take()?, buf)),
+            Some(outer) => Some(seal_outer(outer, i, (nonce, tag), nonces.take()?, out)),
             None => None,
         };
         Ok(Stamp { nonce, tag, outer })
-    }
-
-    fn seal_inner(&self, i: u64, nonce: [u8; 12], buf: &mut [u8]) -> ([u8; 12], [u8; 16]) {
-        (nonce, self.inner.seal(nonce, &block_aad(1, i), buf))
     }
 
     /// Decrypts block `i` into `out` (equal length), which is zeroed when the block is not authentic.

@@ -83,9 +83,8 @@ fn encode_as(label: &str, size: usize, (log2, layers): (u8, usize), generation: 
         let (segment, cipher) = segments.last_mut().unwrap();
         let at = geometry.block_offset(i as u64) as usize;
         let target = &mut out[at..at + chunk.len()];
-        target.copy_from_slice(chunk);
         let mut nonces = Nonces::chosen((0..layers).map(|_| take(&mut random)).collect());
-        segment.set_stamp(slot, cipher.seal(i as u64, &mut nonces, target).unwrap());
+        segment.set_stamp(slot, cipher.seal(i as u64, &mut nonces, chunk, target).unwrap());
         segment.writes += 1;
     }
     let mut state = ObjectState { generation, size: size as u64, birth: false, ..ObjectState::new() };
@@ -161,10 +160,10 @@ fn the_key_schedule_gives_the_published_keys() {
     assert_eq!(derived(b"header"), "ee816baa9cdd9e622dd857449b3f82d0dd7fb35df25ec64cb2801ec160214fbc");
     assert_eq!(derived(b"tagpage"), "133f491c72418857075fc69ae16419dc540d1d0fa2c54c1a6d315cc0b6744357");
     assert_eq!(derived(b"acc"), "6a42b69cf08cb453cde0df22da4ff925fda18d4d7a76ddfe4c2e3384f27bed3c");
-    let mut block: Vec<u8> = (0..100).collect();
+    let (plain, mut block): (Vec<u8>, _) = ((0..100).collect(), vec![0; 100]);
     let stamp = keys
         .segment_cipher(0, &[0x11; 16])
-        .seal(0, &mut Nonces::chosen(vec![[0x22; 12]]), &mut block)
+        .seal(0, &mut Nonces::chosen(vec![[0x22; 12]]), &plain, &mut block)
         .unwrap();
     block.extend(stamp.tag);
     let expected = "5e420c5fd38642a44e4c42a03882580df558e96d83c391bba2d1fdda44ddc35a\
@@ -185,9 +184,9 @@ fn the_key_schedule_of_two_layers_gives_the_published_keys() {
         hex::encode(identity.outer_commitment),
         "bf82d129c1afe06a488272dd534443096b9065851013462019582fb4e20faf95"
     );
-    let mut block: Vec<u8> = (0..100).collect();
+    let (plain, mut block): (Vec<u8>, _) = ((0..100).collect(), vec![0; 100]);
     let mut nonces = Nonces::chosen(vec![[0x22; 12], [0x33; 12]]);
-    let stamp = keys.segment_cipher(0, &[0x11; 16]).seal(0, &mut nonces, &mut block).unwrap();
+    let stamp = keys.segment_cipher(0, &[0x11; 16]).seal(0, &mut nonces, &plain, &mut block).unwrap();
     block.extend(stamp.tag);
     block.extend(stamp.outer.unwrap().tag);
     let expected = "287c80cbf206e16697ab0b34ad4c8c8f427ab2b23570f944b38e8a630fce8182b31afa25995a65c84c196a9b\

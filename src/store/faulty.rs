@@ -115,6 +115,10 @@ impl Node for FaultyNode {
         self.inner.path()
     }
 
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.inner.place()
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.inner.stat()
     }
@@ -159,9 +163,10 @@ impl Node for FaultyNode {
         self.inner.read_link()
     }
 
-    fn open(&self, access: Access) -> io::Result<FileRef> {
+    fn open_and_stat(&self, access: Access) -> io::Result<(FileRef, Stat)> {
         self.faults.pass(Call::Open)?;
-        Ok(self.wrap_file(self.inner.open(access)?))
+        let (file, stat) = self.inner.open_and_stat(access)?;
+        Ok((self.wrap_file(file), stat))
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -196,6 +196,8 @@ pub trait Node: Any + Send + Sync {
     fn key(&self) -> NodeKey;
     /// Where it stands, from the root of the store; for policies and messages, not for access.
     fn path(&self) -> PathBuf;
+    /// The directory and name that end this path; `None` for the root.
+    fn place(&self) -> Option<(NodeKey, FileName)>;
     /// Current attributes.
     fn stat(&self) -> io::Result<Stat>;
     /// Keeps the node usable when its name is taken away or moved, until it is dropped or [`Self::moved`].
@@ -224,7 +226,11 @@ pub trait Node: Any + Send + Sync {
     /// Target of a symbolic link.
     fn read_link(&self) -> io::Result<OsString>;
     /// Opens a regular file.
-    fn open(&self, access: Access) -> io::Result<FileRef>;
+    fn open(&self, access: Access) -> io::Result<FileRef> {
+        Ok(self.open_and_stat(access)?.0)
+    }
+    /// The same, with its attributes as they were then.
+    fn open_and_stat(&self, access: Access) -> io::Result<(FileRef, Stat)>;
     /// Counts of the file system below.
     fn space(&self) -> io::Result<Space>;
 

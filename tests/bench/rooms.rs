@@ -5,11 +5,14 @@
 use std::{
     ffi::OsStr,
     hint::black_box,
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use strongroom::{
+    audit::{self, Actor, Appender, AuditLog, Event, EventName, Role, SseApplied},
+    crypto::Secret,
     engine::{
         Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
         OpenFile, OpenFlags, Options, create_store,
@@ -35,8 +38,9 @@ fn main() -> anyhow::Result<()> {
     headers(&mut criterion)?;
     policies(&mut criterion)?;
     let drive = Drive::new()?;
-    small_files(&mut criterion, &drive)?;
+    small_files(&mut criterion, "engine", &drive)?;
     large_files(&mut criterion, &drive)?;
+    audit(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }
@@ -50,19 +54,19 @@ fn blocks(criterion: &mut Criterion) -> anyhow::Result<()> {
     let mut group = criterion.benchmark_group("block");
     for size in [4096, 16384, 65536, 262_144, 1_048_576_usize] {
         group.throughput(Throughput::Bytes(size as u64));
-        let mut sealed = vec![0x5a; size];
+        let (block, mut sealed) = (vec![0x5a; size], vec![0; size]);
         group.bench_function(BenchmarkId::new("seal", size), |bencher| {
-            let mut block = vec![0x5a; size];
             let (mut nonces, mut left) = (Nonces::draw(0).ok(), 0);
             bencher.iter(|| {
                 if left == 0 {
                     (nonces, left) = (Nonces::draw(RUN).ok(), RUN);
                 }
                 left -= 1;
-                nonces.as_mut().and_then(|nonces| cipher.seal(black_box(3), nonces, &mut block).ok())
+                let nonces = nonces.as_mut();
+                nonces.and_then(|nonces| cipher.seal(black_box(3), nonces, &block, &mut sealed).ok())
             });
         });
-        let stamp = cipher.seal(3, &mut Nonces::draw(1)?, &mut sealed)?;
+        let stamp = cipher.seal(3, &mut Nonces::draw(1)?, &block, &mut sealed)?;
         group.bench_function(BenchmarkId::new("open", size), |bencher| {
             let mut plain = vec![0; size];
             bencher.iter(|| cipher.open(black_box(3), &stamp, &sealed, &mut plain));
@@ -143,6 +147,11 @@ struct Drive {
 
 impl Drive {
     fn new() -> anyhow::Result<Self> {
+        Self::recorded(None)
+    }
+
+    /// One whose requests are recorded in `audit`.
+    fn recorded(audit: Option<Arc<AuditLog>>) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (store, key) = (dir.path().join("store"), dir.path().join("key"));
         create_key_file(&key)?;
@@ -157,11 +166,11 @@ impl Drive {
         let options = Options {
             read_only: false,
             encryption: Encryption::Unnamed,
-            customer_keys: std::sync::Arc::default(),
+            customer_keys: Arc::default(),
             new_bucket: new_bucket.clone(),
             access: Access::default(),
             limits: Limits::default(),
-            audit: None,
+            audit,
         };
         let engine = Engine::start(&store, keyring, "bench", options)?;
         engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;
@@ -199,10 +208,10 @@ impl Drive {
     }
 }
 
-fn small_files(criterion: &mut Criterion, drive: &Drive) -> anyhow::Result<()> {
+fn small_files(criterion: &mut Criterion, group: &str, drive: &Drive) -> anyhow::Result<()> {
     let content = [0x5a; 4096];
     drive.small_file(&content)?;
-    criterion.bench_function("engine/create, write 4 KiB, close, unlink", |bencher| {
+    criterion.bench_function(&format!("{group}/create, write 4 KiB, close, unlink"), |bencher| {
         bencher.iter(|| drive.small_file(&content).expect("it worked before"));
     });
     let file = drive.create("kept")?;
@@ -210,10 +219,55 @@ fn small_files(criterion: &mut Criterion, drive: &Drive) -> anyhow::Result<()> {
     drive.engine.close(file);
     let mut buffer = [0; 4096];
     anyhow::ensure!(drive.read_file("kept", &mut buffer)? == content.len() && buffer == content);
-    criterion.bench_function("engine/look up, open, read 4 KiB, close", |bencher| {
+    criterion.bench_function(&format!("{group}/look up, open, read 4 KiB, close"), |bencher| {
         bencher.iter(|| drive.read_file("kept", &mut buffer).expect("it worked before"));
     });
     Ok(())
+}
+
+/// What an event costs whoever emits it, what a line costs the writer's thread, and what both make of small files.
+fn audit(criterion: &mut Criterion) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (options, root) = (audit::Options::new(dir.path().join("audit")), Secret::copy_from(&[7; 32]));
+    let mut group = criterion.benchmark_group("audit");
+    let log = AuditLog::start(&options, Some(&root), Role::Command)?;
+    group.bench_function("build and hand over an event", |bencher| {
+        // In pieces that fit the queue; the writer's part is done between them.
+        bencher.iter_custom(|count| {
+            let mut spent = Duration::ZERO;
+            for piece in (0..count).step_by(PIECE).map(|done| (count - done).min(PIECE as u64)) {
+                let begun = Instant::now();
+                (0..piece).for_each(|_| log.emit(event()).expect("the log is open"));
+                spent += begun.elapsed();
+                log.flush().expect("the disk has room");
+            }
+            spent
+        });
+    });
+    drop(log);
+    let mut appender = Appender::open(&options, None)?;
+    let batch: Vec<_> = (0..PIECE).map(|_| event()).collect();
+    group.throughput(Throughput::Elements(PIECE as u64));
+    group.bench_function("write a batch of 1000 lines", |bencher| {
+        bencher.iter(|| appender.append(&batch).expect("the disk has room"));
+    });
+    group.finish();
+    let log = AuditLog::start(&options, Some(&root), Role::Command)?;
+    small_files(criterion, "audit", &Drive::recorded(Some(Arc::new(log)))?)
+}
+
+/// The event of a create.
+fn event() -> Event {
+    let arn = "arn:aws:iam::000000000000:user/ann".to_owned();
+    let exe = Some("/usr/bin/tar".into());
+    let actor =
+        Actor { kind: "IAMUser", arn: Some(arn), user_name: Some("ann".to_owned()), exe, ..Actor::service() };
+    let mut event = Event::new(EventName::PutObject, actor);
+    event.request.bucket = Some("photos".to_owned());
+    event.request.key = Some("2026/november/img_0001.jpg".to_owned());
+    event.details.object = Some([7; 16]);
+    event.details.applied = Some(SseApplied::Default_SSE_S3);
+    event
 }
 
 fn large_files(criterion: &mut Criterion, drive: &Drive) -> anyhow::Result<()> {
@@ -257,5 +311,7 @@ fn caller() -> Caller {
 }
 
 const ACCESS: OpenFlags = OpenFlags { read: true, write: true, append: false, truncate: false };
+/// Events in a piece: far fewer than the queue holds.
+const PIECE: usize = 1000;
 /// What the large file is written and read over.
 const SPAN: u64 = 64 << 20;

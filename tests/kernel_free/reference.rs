@@ -74,8 +74,8 @@ fn write(plain: &[u8], log2: u8, dual: bool) -> Vec<u8> {
             let (start, at) = (index(i * geometry.block_size()), index(geometry.block_offset(i)));
             let len = index(geometry.block_len(i, size));
             let target = &mut out[at..at + len];
-            target.copy_from_slice(&plain[start..start + len]);
-            segment.set_stamp(index(i - first), cipher.seal(i, &mut nonces, target).unwrap());
+            let block = &plain[start..start + len];
+            segment.set_stamp(index(i - first), cipher.seal(i, &mut nonces, block, target).unwrap());
             segment.writes += 1;
         }
         if g == 0 {

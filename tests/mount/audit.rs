@@ -1,5 +1,7 @@
 //! The audit log of a live drive: complete, continued by every process, and hard to fool.
 
+mod record;
+
 use std::{
     fs::{self, File},
     process::Stdio,

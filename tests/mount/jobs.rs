@@ -166,7 +166,7 @@ fn what_is_open_is_rewrapped_and_not_reencrypted() {
 fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
     let mut drive = with_files();
     let slow = drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]);
-    let slow = in_background(slow);
+    let slow = in_background(&slow);
     eventually("a job", || run(&mut drive.on_store(["rewrap"], ["data"])).code == 5);
     let second = fails(&mut drive.on_store(["rewrap"], ["data"]), 5);
     assert!(second.contains("another job works on bucket `data`"), "{second}");
@@ -179,7 +179,7 @@ fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
     // Who hangs up stops the job as well, and so does unmounting.
     for way in ["KILL", "unmount"] {
         let slow = drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]);
-        let mut slow = in_background(slow);
+        let mut slow = in_background(&slow);
         eventually("a job", || run(&mut drive.on_store(["rewrap"], ["data"])).code == 5);
         if way == "KILL" {
             kill_process(slow.id(), way);
@@ -197,7 +197,7 @@ fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
 }
 
 /// A command without the `timeout` around it, which would take the signals.
-fn in_background(of: Command) -> Child {
+fn in_background(of: &Command) -> Child {
     let mut words = of.get_args().skip(2);
     let mut bare = Command::new(words.next().unwrap());
     bare.args(words).envs(of.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -259,7 +259,7 @@ fn a_daemon_that_is_killed_in_the_middle_of_a_job_leaves_old_objects_and_new_one
         more.extend((job[0] == "rewrap").then_some("--new-bucket-key"));
         let mut words = drive.on_store([job[0]], ["data", "--rate", "400/s"]);
         words.args(&more);
-        let working = in_background(words);
+        let working = in_background(&words);
         std::thread::sleep(std::time::Duration::from_millis(40 + 15 * round as u64));
         drive.kill();
         let ended = working.wait_with_output().unwrap();

@@ -90,5 +90,5 @@ fn c7_a_key_rotated_under_a_drive_reads_old_files_and_writes_new_ones() {
     let usage = key(&drive, "usage", ["--json"]);
     let usage: serde_json::Value = serde_json::from_str(&usage).unwrap();
     assert_eq!((usage["objects"].as_u64(), usage["unreadable"].as_u64()), (Some(2), Some(0)));
-    assert!(usage["last_use"].is_u64());
+    assert!(usage["newest"].is_u64());
 }

@@ -20,6 +20,8 @@ mod jobs;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod posix;

@@ -86,6 +86,67 @@ fn files_that_change_places_are_found() {
     assert_eq!(found(&log).0, "audit-00000002.jsonl:1");
 }
 
+/// What was cut from a file that is closed is named where the chain breaks: in its last line if that was cut in the middle,
+/// else at the next line that there is.
+#[test]
+fn a_closed_file_that_is_cut_or_an_older_copy_of_itself_is_named() {
+    let mut log = Log::new();
+    log.options.file_size = 3000;
+    log.append(1..=2);
+    let older = fs::read(log.file(1)).unwrap();
+    log.append(3..=30);
+    let (whole, last) = (fs::read(log.file(1)).unwrap(), log.lines(1).len());
+    assert!(whole.len() > older.len() && log.file(3).exists());
+    fs::write(log.file(1), &older).unwrap();
+    let (place, what) = found(&log);
+    assert_eq!(place, "audit-00000002.jsonl:1");
+    assert!(what.starts_with("lines 4 to "), "{what}");
+    fs::write(log.file(1), &whole[..whole.len() - 9]).unwrap();
+    let (place, what) = found(&log);
+    assert_eq!(
+        (place, what.as_str()),
+        (format!("audit-00000001.jsonl:{last}"), "this is no line of an audit log")
+    );
+    fs::write(log.file(1), whole).unwrap();
+    assert_eq!(log.problem(), None);
+}
+
+#[test]
+fn the_file_that_grows_replaced_by_an_older_copy_is_found_by_the_state() {
+    let log = Log::new();
+    log.append(1..=3);
+    let older = fs::read(log.file(1)).unwrap();
+    log.append(4..=9);
+    fs::write(log.file(1), older).unwrap();
+    let (place, what) = found(&log);
+    assert_eq!(place, "audit-00000001.jsonl:4");
+    assert!(what.contains("knows 6 more lines"), "{what}");
+}
+
+/// Lines that are authentic in another log, of this store or of another one, are forged in this one.
+#[test]
+fn lines_of_another_log_are_found_wherever_they_are_put() {
+    let (log, other) = (Log::with(12), Log::with(12));
+    let (own, foreign) = (log.lines(1), other.lines(1));
+    assert_eq!(own.len(), foreign.len());
+    for at in 0..own.len() {
+        let mut spliced = own.clone();
+        spliced[at].clone_from(&foreign[at]);
+        log.write_lines(1, &spliced);
+        let (place, _) = found(&log);
+        // A header begins a chain of its own, which the next line is no part of.
+        let expected = if at == 0 { 2 } else { at + 1 };
+        assert_eq!(place, format!("audit-00000001.jsonl:{expected}"));
+    }
+    let [mut first, second] = [own.clone(), foreign[own.len() / 2..].to_vec()];
+    first.truncate(own.len() / 2);
+    log.write_lines(1, &[first, second].concat());
+    assert_eq!(found(&log).0, format!("audit-00000001.jsonl:{}", own.len() / 2 + 1));
+    fs::copy(other.file(2), log.file(2)).unwrap();
+    log.write_lines(1, &own);
+    assert_eq!(found(&log).0, "audit-00000002.jsonl:1");
+}
+
 #[test]
 fn a_later_file_cannot_stand_for_the_first() {
     let log = Log::with(30);

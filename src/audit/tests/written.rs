@@ -15,7 +15,7 @@ fn a_line_has_the_fields_and_names_of_cloudtrail() {
     denied.actor.arn = Some("arn:aws:iam::000000000000:user/ann".to_owned());
     denied.actor.pid = Some(77);
     denied.actor.exe = Some("/usr/bin/cp".into());
-    denied.request.encryption = Some("aws:kms".to_owned());
+    denied.request.encryption = Some("aws:kms");
     denied.request.kms_key = Some("alias/photos".to_owned());
     denied.keys.push("arn:aws:kms:local:000000000000:key/1".to_owned());
     denied.details = Details {
@@ -24,7 +24,8 @@ fn a_line_has_the_fields_and_names_of_cloudtrail() {
         key_arn: Some("arn:aws:kms:local:000000000000:key/1".to_owned()),
         key_version: Some(3),
         context: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-        object: Some("ab".repeat(16)),
+        object: Some([0xab; 16]),
+        access: None,
         more: BTreeMap::new(),
     };
     denied.decision = Decision::Deny { statement: Some("OnlyAes".to_owned()) };
@@ -173,6 +174,8 @@ fn filters_look_at_time_event_and_outcome() {
     let mut failed = event(1);
     failed.failure = Some(Failure { code: "InternalError", message: String::new(), errno: Some(5) });
     failed.details.key_arn = Some("arn:key".to_owned());
+    failed.decision = Decision::Deny { statement: None };
+    failed.actor.arn = Some("arn:aws:iam::1:user/ann".to_owned());
     log.appender().append(&[failed, event(2)]).unwrap();
     let count = |filter: Filter| {
         let mut count = 0;
@@ -191,5 +194,9 @@ fn filters_look_at_time_event_and_outcome() {
     assert_eq!(count(Filter { master_key: Some("arn:key".to_owned()), ..Filter::default() }), 1);
     assert_eq!(count(Filter { user: Some("1000".to_owned()), ..Filter::default() }), 2);
     assert_eq!(count(Filter { event: Some("CreateTrail".to_owned()), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { event: Some("Put*".to_owned()), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { user: Some("arn:aws:iam::1:user/ann".to_owned()), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { decision: Some("Allow"), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { decision: Some("Deny"), ..Filter::default() }), 1);
     assert_eq!(count(Filter { bucket: Some("other".to_owned()), ..Filter::default() }), 0);
 }

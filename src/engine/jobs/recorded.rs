@@ -10,7 +10,7 @@ use crate::{
     audit::{Event, EventName},
     engine::{
         Caller, Engine, Result,
-        audit::{applied, blame, say_key},
+        audit::{Blame, applied, say_key},
         error::EngineError,
         live::LiveObject,
     },
@@ -81,7 +81,7 @@ impl Engine {
         let Some(recorder) = &self.shared.recorder else { return Ok(()) };
         let mut event = event();
         if let Some(error) = error {
-            blame(&mut event, error);
+            error.blame(&mut event);
         }
         Ok(recorder.log().emit(event)?)
     }
@@ -90,7 +90,7 @@ impl Engine {
 /// Says how an object is encrypted, and by which key.
 pub(super) fn say_encryption(event: &mut Event, object: &LiveObject, named: bool) {
     let (mode, id) = object.mode_and_id();
-    event.details.object = Some(id.to_string());
+    event.details.object = Some(*id.as_bytes());
     event.details.applied = Some(applied(mode, named));
     if matches!(mode, SseMode::Kms | SseMode::DualKms) {
         say_key(event, object.bucket(), object);

@@ -6,6 +6,7 @@
 //! turn comes is tried once more at the end.
 
 use std::{
+    cell::OnceCell,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,6 +90,7 @@ impl Engine {
                 batch: Vec::new(),
                 bytes: 0,
                 busy: Vec::new(),
+                unsynced: false,
             }
             .run(dir, &mut pace, &mut log)?;
         }
@@ -113,6 +115,8 @@ struct Run<'a> {
     bytes: u64,
     /// Paths of objects that were open.
     busy: Vec<PathBuf>,
+    /// Whether names were changed since the last flush.
+    unsynced: bool,
 }
 
 /// A new object that is complete, and what it is to replace.
@@ -151,7 +155,7 @@ impl<'a> Run<'a> {
             }
         }
         self.settle(log, Again::Never)?;
-        if self.job.selection.dry_run { Ok(()) } else { Ok(self.bucket.private().sync_store()?) }
+        if self.unsynced { self.flush() } else { Ok(()) }
     }
 
     /// Prepares the new object for `found`.
@@ -196,7 +200,7 @@ impl<'a> Run<'a> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.bucket.private().sync_store().map_err(|error| self.bucket.flush_failed(&error))?;
+        self.flush()?;
         for Ready { found, before, mut draft, event } in batch {
             if log.is_cancelled() {
                 break;
@@ -208,6 +212,7 @@ impl<'a> Run<'a> {
                     self.busy.push(found.path);
                 }
                 Ok(()) => {
+                    self.unsynced = true;
                     log.totals.bytes += before.size;
                     self.note(&found.path, Ok(()), event, log)?;
                 }
@@ -215,6 +220,11 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.unsynced = false;
+        self.bucket.private().sync_store().map_err(|error| self.bucket.flush_failed(&error))
     }
 
     /// Notes and records what became of an object; `event` is the one for its change.
@@ -275,7 +285,7 @@ impl<'a> Run<'a> {
         self.engine.require_free(&self.caller, &item, &|| found.path.clone())?;
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
-        let source = match self.engine.open_file(&self.caller, &item, flags) {
+        let source = match self.engine.open_file(&self.caller, &item, flags, &OnceCell::new()) {
             Err(EngineError::Key(_)) if customer => {
                 return Err(Stop::Skip("SSE-C: the customer key is not here".to_owned()));
             }
@@ -293,7 +303,7 @@ impl<'a> Run<'a> {
         event: &mut Option<Box<Event>>,
         log: &mut Log<'_>,
     ) -> std::result::Result<(Version, Draft<'a>), Stop> {
-        let before = Version::of(source)?;
+        let before = Version::settled(source)?.ok_or(Stop::Kept(Kept::Changed))?;
         let (admission, path) = (&self.engine.shared.admission, || found.path.clone());
         let creation = self.bucket.admit_put(admission, &self.caller, &path, &self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;

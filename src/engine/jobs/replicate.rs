@@ -289,7 +289,8 @@ impl Run<'_> {
         event: &mut Option<Box<Event>>,
         log: &mut Log<'_>,
     ) -> Result<Done> {
-        let before = Version::of(source)?;
+        let busy = || EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY));
+        let before = Version::settled(source)?.ok_or_else(busy)?;
         // What the walk saw may be older than what was unsaved then.
         let stat = Stat { atime: found.stat.atime, ..before.stat };
         let made_from = before.mark(&stat);
@@ -314,7 +315,7 @@ impl Run<'_> {
         draft.sync()?;
         draft.require_same(source, before.size)?;
         if !Version::of(source)?.is(&before) {
-            return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY)));
+            return Err(busy());
         }
         if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
             say_encryption(event, object, *encryption != Encryption::Unnamed);

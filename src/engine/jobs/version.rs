@@ -1,8 +1,10 @@
 //! What tells one state of an object from the next.
 
+use std::time::Duration;
+
 use crate::{
     engine::{
-        OpenFile, Result,
+        OpenFile, Result, clock,
         file::Content,
         item::damaged,
         live::{Sync, read_header},
@@ -42,6 +44,23 @@ impl Version {
         })
     }
 
+    /// The same, with a stamp that every later change differs from; nothing while somebody keeps changing the file. File
+    /// systems stamp by a clock that ticks a few milliseconds apart: of two changes within a tick the second is not seen.
+    pub(super) fn settled(file: &OpenFile) -> Result<Option<Self>> {
+        for _ in 0..ATTEMPTS {
+            let version = Self::of(file)?;
+            let (now, stamp) = (clock::now(), version.stat.ctime);
+            let age = Duration::new(u64::try_from(now.sec).unwrap_or(0), now.nsec)
+                .checked_sub(Duration::new(u64::try_from(stamp.sec).unwrap_or(0), stamp.nsec));
+            // A stamp of the future says nothing about when it was made.
+            if age.is_none_or(|age| age >= TICK) {
+                return Ok(Some(version));
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(None)
+    }
+
     /// That of a file which nobody has open, as its header tells.
     pub(super) fn stored(node: &NodeRef) -> Result<Self> {
         let file = node.open(Access::Read)?;
@@ -64,7 +83,8 @@ impl Version {
 
     /// Whether nothing was changed in between; reading is no change.
     pub(super) fn is(&self, other: &Self) -> bool {
-        let facts = |it: &Self| (it.size, it.stat.nlink, it.stat.mtime, it.stat.ctime);
+        let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
+        let facts = |it: &Self| (it.size, it.stat.nlink, it.stat.mtime, it.stat.ctime, owner(&it.stat));
         facts(self) == facts(other) && self.commit == other.commit
     }
 
@@ -80,3 +100,8 @@ impl Version {
         }
     }
 }
+
+/// Longer than any tick of the clock that stamps files.
+const TICK: Duration = Duration::from_millis(20);
+/// How often a file that changes is looked at.
+const ATTEMPTS: usize = 5;

@@ -1,9 +1,6 @@
 //! What the store is known to hold of an object after a power cut: which places must not be overwritten in place.
 
-use super::{
-    Inner,
-    tags::{Stored, Tags},
-};
+use super::{Inner, tags::Stored};
 use crate::{engine::defects::Defect, object::Geometry};
 
 /// The last state of the object that a crash must not destroy.
@@ -74,6 +71,6 @@ impl Inner {
     /// Makes what the tags show now the base.
     pub(super) fn rebase(&mut self, geometry: &Geometry) {
         self.base = Base::committed(geometry.blocks(self.state.size));
-        self.tags.for_each(Tags::note_commit);
+        self.tags.committed();
     }
 }

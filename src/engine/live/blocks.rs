@@ -8,10 +8,8 @@ use std::{
     },
 };
 
-use zeroize::Zeroize;
-
 use super::super::Limits;
-use crate::{object::PAGE, store::journal::Lsn};
+use crate::{crypto, object::PAGE, store::journal::Lsn};
 
 /// Counts unsaved bytes of all objects against the configured limits.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.0.zeroize();
+        crypto::wipe(&mut self.0);
     }
 }
 

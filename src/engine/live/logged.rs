@@ -157,7 +157,7 @@ impl LiveObject {
             journal.applied(intent);
         }
         inner.dirty.log_all(lsn);
-        inner.tags.for_each(|tags| tags.logged |= std::mem::take(&mut tags.dirty));
+        inner.tags.log();
         inner.pending.push_back(Pending { lsn, writes, freed, stored_len, mtime, since: Instant::now() });
         inner.early.clear();
         (inner.early_writes, inner.early_synced) = (0, 0);
@@ -298,7 +298,7 @@ impl LiveObject {
             journal.applied(applied);
         }
         if inner.pending.is_empty() {
-            inner.tags.for_each(|tags| tags.logged = false);
+            inner.tags.applied();
             if inner.unsaved_since.is_none() {
                 inner.mtime = None;
             }

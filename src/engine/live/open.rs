@@ -82,18 +82,17 @@ impl LiveObject {
         }
     }
 
-    /// Opens a stored object: header, key, commitment, MAC, length and, up to the configured size, all tag pages. Its key
-    /// is used for `whom`.
+    /// Opens a stored object, whose file was just opened: header, key, commitment, MAC, length and, up to the configured
+    /// size, all tag pages. Its key is used for `whom`.
     pub(crate) fn open(
         bucket: Arc<Bucket>,
         node: NodeRef,
-        file: FileRef,
+        (file, stat): (FileRef, &Stat),
         (opening, whom): (Opening, Whom<'_>),
         budget: Arc<Budget>,
         peers: Weak<ObjectTable>,
     ) -> Result<Self> {
         let refused = |reason| damaged(&node, reason);
-        let stat = file.stat()?;
         let stored_len = stat.size;
         let (page, header) = read_header(&file)?.map_err(refused)?;
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
@@ -108,8 +107,8 @@ impl LiveObject {
         let unsure = header.state.birth
             && opening != Opening::Verifying
             && bucket.may_be_unfinished(stat.ctime)
-            && !bucket.crashes().is_whole(&stat);
-        let excess = excess(&bucket, &node, &header, &stat, unsure)?;
+            && !bucket.crashes().is_whole(stat);
+        let excess = excess(&bucket, &node, &header, stat, unsure)?;
         let geometry = header.identity.geometry;
         let base = match bucket.journal() {
             Some(_) => Base::committed(geometry.blocks(header.state.size)),
@@ -152,7 +151,7 @@ impl LiveObject {
             if !live.keep_sound()? {
                 return Ok(live);
             }
-            live.bucket.crashes().note_whole(&stat);
+            live.bucket.crashes().note_whole(stat);
         } else if live.size() <= live.budget.limits().strict_open {
             live.check_freshness()?;
         }

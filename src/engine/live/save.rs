@@ -39,7 +39,8 @@ impl LiveObject {
         inner.freed.clear();
         inner.mtime = None;
         inner.dirty.clear();
-        inner.tags.for_each(|tags| tags.dirty = false);
+        inner.tags.stored();
+        inner.tags.committed();
         inner.unsaved_since = None;
         Ok(())
     }
@@ -106,8 +107,8 @@ impl LiveObject {
             let Inner { tags, dirty, keys, .. } = &mut *inner;
             let (target, rest) = buffer.split_at_mut(len);
             let plain = dirty.get(*i).expect("runs name unsaved blocks").bytes();
-            target.copy_from_slice(plain.split_at(len).0);
-            tags.get_mut(g).expect("prepared").seal(keys, *i, slot, &mut nonces, target)?;
+            let (plain, _) = plain.split_at(len);
+            tags.get_mut(g).expect("prepared").seal(keys, (*i, slot), &mut nonces, plain, target)?;
             buffer = rest;
         }
         Ok(self.geometry.block_offset(first))
@@ -126,9 +127,10 @@ impl LiveObject {
 
     /// Stores the pages of segments that the last commit does not know, and lets them go from memory if need be.
     pub(super) fn store_fresh_pages(&self, inner: &mut Inner) -> Result<()> {
-        let apart = inner.pending.is_empty();
-        self.store_pages(inner, |tags| apart && !tags.page_committed)?;
-        inner.tags.for_each(|tags| tags.dirty &= !apart || tags.page_committed || tags.segment.index() == 0);
+        if inner.pending.is_empty() {
+            self.store_pages(inner, |tags| !tags.page_committed)?;
+            inner.tags.stored_fresh();
+        }
         Ok(())
     }
 

@@ -13,6 +13,10 @@ use crate::{
 };
 
 /// Tags of one segment in memory.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each tells of another place: memory, list, commit, journal"
+)]
 pub(super) struct Tags {
     pub(super) segment: Segment,
     cipher: OnceLock<SegmentCipher>,
@@ -20,12 +24,14 @@ pub(super) struct Tags {
     pub(super) term: Option<[u8; 32]>,
     /// Differs from the store.
     pub(super) dirty: bool,
+    /// In the list of those changed since the last commit.
+    changed: bool,
     /// Slots that the last commit references, one bit each.
     pub(super) committed: u128,
     /// Whether the last commit references the tag page itself.
     pub(super) page_committed: bool,
     /// Logged in the journal and not yet stored in place, so that it must not be forgotten.
-    pub(super) logged: bool,
+    logged: bool,
 }
 
 impl Tags {
@@ -41,6 +47,7 @@ impl Tags {
             cipher: OnceLock::new(),
             term: None,
             dirty: true,
+            changed: false,
             committed: 0,
             page_committed: false,
             logged: false,
@@ -48,7 +55,7 @@ impl Tags {
     }
 
     /// What the tags show now is what the last commit references.
-    pub(super) fn note_commit(&mut self) {
+    fn note_commit(&mut self) {
         self.committed = self.segment.present().fold(0, |bits, slot| bits | 1 << slot);
         self.page_committed = true;
     }
@@ -57,19 +64,19 @@ impl Tags {
         self.cipher.get_or_init(|| keys.segment_cipher(self.segment.index(), &self.segment.salt))
     }
 
-    /// Seals block `i`, which stands in `slot`, in place and notes its stamp.
+    /// Seals block `i`, which stands in `slot` and is `plain`, into `out` and notes its stamp.
     pub(super) fn seal(
         &mut self,
         keys: &ObjectKeys,
-        i: u64,
-        slot: usize,
+        (i, slot): (u64, usize),
         nonces: &mut Nonces,
-        buf: &mut [u8],
+        plain: &[u8],
+        out: &mut [u8],
     ) -> Result<(), CryptoError> {
         if self.segment.salt == [0; SALT_LEN] {
             self.replace_salt()?;
         }
-        let stamp = self.cipher(keys).seal(i, nonces, buf)?;
+        let stamp = self.cipher(keys).seal(i, nonces, plain, out)?;
         self.segment.set_stamp(slot, stamp);
         self.segment.writes += 1;
         self.dirty = true;
@@ -86,9 +93,13 @@ impl Tags {
     }
 }
 
-/// The loaded segments; segment 0 is always there.
+/// The loaded segments; segment 0 is always there. What a commit costs depends on what was changed, not on what is loaded.
 pub(super) struct TagTable {
     loaded: HashMap<u64, Tags>,
+    /// Among others, all that changed since the last commit; some may be gone from memory.
+    changed: Vec<u64>,
+    /// Among others, all that are logged.
+    logged: Vec<u64>,
     budget: Arc<Budget>,
 }
 
@@ -102,20 +113,30 @@ impl TagTable {
     /// A table with segment 0.
     pub(super) fn new(segment0: Tags, budget: Arc<Budget>) -> Self {
         budget.count_tag_pages(1);
-        Self { loaded: HashMap::from([(0, segment0)]), budget }
+        Self { loaded: HashMap::from([(0, segment0)]), changed: Vec::new(), logged: Vec::new(), budget }
     }
 
     pub(super) fn get(&self, g: u64) -> Option<&Tags> {
         self.loaded.get(&g)
     }
 
+    /// The tags of segment `g`, to be changed.
     pub(super) fn get_mut(&mut self, g: u64) -> Option<&mut Tags> {
-        self.loaded.get_mut(&g)
+        let tags = self.loaded.get_mut(&g)?;
+        if !tags.changed {
+            tags.changed = true;
+            self.changed.push(g);
+        }
+        Some(tags)
     }
 
     pub(super) fn insert(&mut self, tags: Tags) {
-        if self.loaded.insert(tags.segment.index(), tags).is_none() {
+        let (g, fresh) = (tags.segment.index(), tags.dirty);
+        if self.loaded.insert(g, tags).is_none() {
             self.budget.count_tag_pages(1);
+        }
+        if fresh {
+            self.get_mut(g);
         }
     }
 
@@ -125,15 +146,19 @@ impl TagTable {
 
     /// Loaded segments that differ from the store, ascending, without segment 0.
     pub(super) fn dirty_pages(&self) -> Vec<u64> {
-        let mut dirty: Vec<u64> =
-            self.loaded.iter().filter(|(g, tags)| **g > 0 && tags.dirty).map(|(g, _)| *g).collect();
+        let mut dirty: Vec<u64> = self.dirty().filter(|g| *g > 0).collect();
         dirty.sort_unstable();
+        dirty.dedup();
         dirty
     }
 
     /// Whether so many segments are unsaved that memory calls for a save.
     pub(super) fn are_many_dirty(&self) -> bool {
-        self.loaded.len() > MANY && self.loaded.values().filter(|tags| tags.dirty).count() > MANY
+        self.changed.len() > MANY && self.dirty().count() > MANY
+    }
+
+    fn dirty(&self) -> impl Iterator<Item = u64> {
+        self.changed.iter().copied().filter(|g| self.loaded.get(g).is_some_and(|tags| tags.dirty))
     }
 
     /// Loaded segments in `range`.
@@ -141,8 +166,46 @@ impl TagTable {
         self.loaded.keys().copied().filter(|g| range.contains(g)).collect()
     }
 
-    pub(super) fn for_each(&mut self, work: impl FnMut(&mut Tags)) {
-        self.loaded.values_mut().for_each(work);
+    /// The pages that no commit knows are stored. They are not logged, and may be forgotten.
+    pub(super) fn stored_fresh(&mut self) {
+        self.each_changed(|tags| tags.dirty &= tags.page_committed || tags.segment.index() == 0);
+    }
+
+    /// Everything is stored in place.
+    pub(super) fn stored(&mut self) {
+        self.each_changed(|tags| tags.dirty = false);
+    }
+
+    /// Everything that is not stored in place is logged.
+    pub(super) fn log(&mut self) {
+        self.each_changed(|tags| tags.logged |= std::mem::take(&mut tags.dirty));
+        self.logged.extend(&self.changed);
+    }
+
+    /// What was logged is stored in place.
+    pub(super) fn applied(&mut self) {
+        for g in self.logged.drain(..) {
+            if let Some(tags) = self.loaded.get_mut(&g) {
+                tags.logged = false;
+            }
+        }
+    }
+
+    /// Everything is part of the last commit.
+    pub(super) fn committed(&mut self) {
+        self.each_changed(|tags| {
+            tags.note_commit();
+            tags.changed = false;
+        });
+        self.changed.clear();
+    }
+
+    fn each_changed(&mut self, mut work: impl FnMut(&mut Tags)) {
+        for g in &self.changed {
+            if let Some(tags) = self.loaded.get_mut(g).filter(|tags| tags.changed) {
+                work(tags);
+            }
+        }
     }
 
     /// Takes out every segment from `first` on.
@@ -156,6 +219,9 @@ impl TagTable {
     fn shrink_to(&mut self, most: usize, keep: &std::ops::RangeInclusive<u64>) {
         let before = self.loaded.len();
         let mut excess = before.saturating_sub(most);
+        if excess == 0 {
+            return;
+        }
         self.loaded.retain(|g, tags| {
             let stays = excess == 0 || *g == 0 || tags.dirty || tags.logged || keep.contains(g);
             excess -= usize::from(!stays);

@@ -113,8 +113,7 @@ impl LiveObject {
             for ((at, block), plain) in
                 buffer.chunks_exact_mut(bs).enumerate().zip(plaintext.chunks_exact(bs))
             {
-                block.copy_from_slice(plain);
-                tags.seal(keys, first + at as u64, slot + at, &mut nonces, block)?;
+                tags.seal(keys, (first + at as u64, slot + at), &mut nonces, plain, block)?;
             }
             Ok::<_, EngineError>(file.write_at(&[IoSlice::new(buffer)], self.geometry.block_offset(first))?)
         })

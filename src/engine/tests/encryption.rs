@@ -312,7 +312,7 @@ fn row_c5_a_revoked_key_cuts_off_what_is_open_until_it_is_usable_again() {
     held.write_at(0, b"content").unwrap();
     change(&fixture, &key, StateChange::Disable);
     let why = KeyError::Disabled { key: key.to_string() };
-    assert_eq!(engine.revoke_key(&key, &why), 1);
+    assert_eq!(engine.revoke_key(&caller(), &key, &why).unwrap(), 1);
     assert!(matches!(key_error(read_all(&held, 9)), KeyError::Disabled { .. }));
     assert!(matches!(key_error(held.write_at(0, b"x")), KeyError::Disabled { .. }));
     change(&fixture, &key, StateChange::Enable);

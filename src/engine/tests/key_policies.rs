@@ -133,7 +133,7 @@ const GENERATE: &str = r#""kms:GenerateDataKey""#;
 const DECRYPT: &str = r#""kms:Decrypt""#;
 
 #[test]
-fn row_c12_a_key_with_a_policy_serves_whom_it_allows_and_a_denial_leaves_nothing() {
+fn row_c12_and_n3_a_key_with_a_policy_serves_whom_it_allows_and_a_denial_leaves_nothing() {
     for bucket_key in [true, false] {
         let keyed = Keyed::with(bucket_key, &[("Allow", ANN, BOTH, "")]);
         let engine = keyed.fixture.engine();
@@ -289,6 +289,19 @@ fn row_n4_grants_let_users_and_groups_do_what_they_say_under_their_constraints()
     let grant = keyring(&keyed.fixture).key(&keyed.key).unwrap().grants[0].id;
     keyring(&keyed.fixture).revoke_grant(&keyed.key, grant).unwrap();
     assert_denied(get(&engine, ANN, "a"), &["kms:Decrypt"]);
+}
+
+/// Together they are far longer than a policy may be.
+#[test]
+fn row_n4_a_key_may_have_as_many_grants_as_the_keyring_takes() {
+    let keyed = Keyed::with(true, &[("Allow", 1, DECRYPT, "")]);
+    for uid in 0..200 {
+        keyed.grant(Grantee::User(uid), &[Decrypt], &[("team", "blue"), ("\u{1}", "\u{7f}\"'\\")]);
+    }
+    keyed.grant(Grantee::User(ANN), &[GenerateDataKey, Decrypt], &[]);
+    let engine = keyed.fixture.engine();
+    put(&engine, ANN, "a", "x").unwrap();
+    assert_denied(get(&engine, BOB, "a"), &["kms:Decrypt"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod xattrs;
 use std::{
     ffi::OsStr,
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, mpsc::Receiver},
 };
 
 use crate::{
@@ -21,11 +21,7 @@ use crate::{
     store::{NodeKey, Space},
 };
 
-use super::{
-    errno::Errno,
-    handles::Handles,
-    inodes::{Inode, Inodes},
-};
+use super::{errno::Errno, handles::Handles, inode::Inode, inodes::Inodes, options::MountOptions};
 
 pub(super) use files::Opened;
 
@@ -47,7 +43,7 @@ pub(super) struct Entry {
 /// The operations of one mount.
 pub(super) struct Ops {
     engine: Arc<Engine>,
-    inodes: Inodes<Item>,
+    inodes: Arc<Inodes<Item>>,
     files: Handles<OpenObject>,
     listings: Handles<OpenListing>,
     renames: Renames,
@@ -57,18 +53,20 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    /// The operations on what `engine` shows.
-    pub(super) fn new(engine: Arc<Engine>, writeback: bool) -> Self {
+    /// The operations on what `engine` shows, and what hears when the kernel remembers too many nodes.
+    pub(super) fn new(engine: Arc<Engine>, options: &MountOptions) -> (Self, Receiver<()>) {
         let root = engine.root();
-        Self {
+        let (inodes, many) = Inodes::new(root.key(), root, options.inode_cache);
+        let ops = Self {
             engine,
-            inodes: Inodes::new(root.key(), root),
+            inodes: Arc::new(inodes),
             files: Handles::new(),
             listings: Handles::new(),
             renames: Renames::default(),
             places: RandomState::new(),
-            writeback,
-        }
+            writeback: options.writeback,
+        };
+        (ops, many)
     }
 
     /// Whether files or directories are open, or a job runs.
@@ -79,6 +77,11 @@ impl Ops {
     /// The numbers of all nodes that the kernel knows, the root left out.
     pub(super) fn node_ids(&self) -> Vec<u64> {
         self.inodes.ids()
+    }
+
+    /// The nodes that the kernel knows.
+    pub(super) fn inodes(&self) -> &Arc<Inodes<Item>> {
+        &self.inodes
     }
 
     /// The item of a stored file that the kernel knows.

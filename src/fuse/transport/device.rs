@@ -13,6 +13,7 @@ use super::backlog::Backlog;
 
 use super::super::protocol::{
     Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_entry, opcode,
+    prune,
 };
 
 /// Why a connection did not begin.
@@ -102,7 +103,14 @@ impl Device {
 
     /// Makes the kernel drop what it knows of `name` in the directory `parent`; the same holds.
     pub(in crate::fuse) fn forget_entry(&self, parent: u64, name: &OsStr) -> io::Result<()> {
-        forget_entry(parent, name).map_or(Ok(()), |notice| self.notify(&notice))
+        self.notify(&forget_entry(parent, name))
+    }
+
+    /// Makes the kernel drop those of `nodes` that nobody uses. `EINVAL` where it cannot (before Linux 6.18).
+    ///
+    /// Must not be called while serving a request: what the kernel has not written of these nodes is written first.
+    pub(in crate::fuse) fn prune(&self, nodes: &[u64]) -> io::Result<()> {
+        self.notify(&prune(nodes))
     }
 
     fn notify(&self, notice: &[u8]) -> io::Result<()> {

@@ -108,6 +108,11 @@ pub enum KeyringError {
         "key `{0}` is the store's own, everyone may use it through the buckets: use a key of your own where some may not"
     )]
     Ungoverned(KeyId),
+    /// Not a constraint of a grant.
+    #[error(
+        "the constraints of a grant have names that differ in more than case, and at most 4 KiB together: leave some out"
+    )]
+    Constraint,
     /// A grant for nothing.
     #[error("a grant is for something: name GenerateDataKey, Decrypt or both")]
     NoOperation,

@@ -73,7 +73,7 @@ impl std::fmt::Display for Grantee {
     }
 }
 
-/// The permissions of one key that has any, as the file says.
+/// The permissions of one key, as the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPermissions {
     /// The key.
@@ -107,6 +107,7 @@ impl Keyring {
         context: BTreeMap<String, String>,
     ) -> Result<Id, KeyringError> {
         let id = Id::random()?;
+        check_constraint(&context)?;
         self.change(|contents, created| {
             let grants = &mut contents.governable(key)?.meta.grants;
             if operations.is_empty() {
@@ -131,9 +132,9 @@ impl Keyring {
         })
     }
 
-    /// The permissions of every key that has any.
+    /// The permissions of every key.
     pub fn permissions(&self) -> Vec<KeyPermissions> {
-        self.read().keys.iter().filter_map(Key::permissions).collect()
+        self.read().keys.iter().map(Key::permissions).collect()
     }
 }
 
@@ -149,11 +150,18 @@ impl Contents {
 }
 
 impl Key {
-    fn permissions(&self) -> Option<KeyPermissions> {
+    fn permissions(&self) -> KeyPermissions {
         let (policy, grants) = (self.meta.policy.clone(), self.meta.grants.clone());
-        let any = policy.is_some() || !grants.is_empty();
-        any.then(|| KeyPermissions { key: self.id.clone(), policy, grants })
+        KeyPermissions { key: self.id.clone(), policy, grants }
     }
+}
+
+/// Names whose case alone tells them apart are one in a condition, where case does not count.
+fn check_constraint(context: &BTreeMap<String, String>) -> Result<(), KeyringError> {
+    let names: BTreeSet<_> = context.keys().map(|name| name.to_lowercase()).collect();
+    let bytes: usize = context.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let good = names.len() == context.len() && !names.contains("") && bytes <= MAX_CONSTRAINT;
+    if good { Ok(()) } else { Err(KeyringError::Constraint) }
 }
 
 /// Whether stored permissions are something that this version could have written.
@@ -162,10 +170,12 @@ pub(super) fn are_possible(meta: &KeyMeta) -> bool {
     !(meta.managed && any)
         && meta.policy.as_ref().is_none_or(|text| text.len() <= MAX_POLICY)
         && meta.grants.len() <= MAX_GRANTS
-        && meta.grants.iter().all(|grant| !grant.operations.is_empty())
+        && meta.grants.iter().all(|g| !g.operations.is_empty() && check_constraint(&g.context).is_ok())
 }
 
 /// Longest policy that is stored, in bytes; what is a good length is for its parser.
 const MAX_POLICY: usize = 64 * 1024;
+/// Most bytes of the pairs that a grant asks for.
+const MAX_CONSTRAINT: usize = 4096;
 /// Most grants of a key.
 const MAX_GRANTS: usize = 1000;

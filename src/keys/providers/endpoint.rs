@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_travel_in_clear_to_this_machine_only_and_only_when_asked() {
+    fn b8_keys_travel_in_clear_to_this_machine_only_and_only_when_asked() {
         for plain in ["http://127.0.0.1:4566", "http://[::1]:80/kms", "http://127.1.2.3"] {
             assert!(Endpoint::parse(plain, false).is_err(), "{plain}");
             assert!(Endpoint::parse(plain, true).unwrap().is_plain(), "{plain}");

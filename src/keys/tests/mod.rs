@@ -3,6 +3,7 @@
 
 mod life_cycle;
 mod naming;
+mod permissions;
 mod remote;
 
 use std::{

@@ -71,6 +71,32 @@ fn b7_n1_names_of_another_region_or_account_are_refused_with_the_difference() {
 }
 
 #[test]
+fn b7_a_store_with_a_region_takes_keys_of_that_region_and_multi_region_keys_only() {
+    let bench = Bench::new();
+    let remote = |region: &str, id: &str| {
+        let key = format!("arn:aws:kms:{region}:111122223333:key/{id}");
+        let material = Material::Remote { provider: "cloud".to_owned(), key };
+        bench.keyring().create_key(&NewKey { material, ..NewKey::random() }).unwrap()
+    };
+    let (near, far, many) =
+        (remote("eu-central-1", "near"), remote("us-east-1", "far"), remote("us-east-1", "mrk-1"));
+    let service = |region| {
+        let providers: BTreeMap<String, Arc<dyn MasterKey>> =
+            [("cloud".to_owned(), bench.cloud.clone() as _)].into();
+        KeyService::new(bench.keyring(), providers, KeyScope::new(region, "000000000000").unwrap())
+    };
+    let (german, none) = (service("eu-central-1"), service("local"));
+    for id in [&near, &many] {
+        assert_eq!(german.resolve(&KeyName::Id(id.clone())).unwrap(), *id);
+    }
+    let error = german.resolve(&KeyName::Id(far.clone())).unwrap_err();
+    assert!(matches!(error, KeyError::Invalid { .. }));
+    assert!(error.to_string().contains("region us-east-1, this store is of region eu-central-1"), "{error}");
+    assert_eq!(german.find(&KeyName::Id(far.clone())).unwrap(), far, "what it protects is found and opens");
+    assert_eq!(none.resolve(&KeyName::Id(far.clone())).unwrap(), far);
+}
+
+#[test]
 fn n2_c9_an_alias_is_resolved_when_it_is_used_and_may_move() {
     let bench = Bench::new();
     let service = bench.service();

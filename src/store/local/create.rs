@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::LazyLock,
 };
 
 use rustix::{
@@ -86,7 +87,7 @@ fn adopt(dir: BorrowedFd<'_>, name: &FileName, kind: Kind, birth: &Birth) -> io:
 
 /// Gives the new node its owner, as far as the daemon may, and its set-id bits.
 fn own(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, mut stat: Stat, birth: &Birth) -> io::Result<Stat> {
-    if geteuid().is_root() && give_away(dir, fd, birth, &stat)? {
+    if is_root() && give_away(dir, fd, birth, &stat)? {
         stat = stat_of(&fstat(fd)?);
     }
     let mode = stat.mode | set_id_bits(birth, &stat);
@@ -95,6 +96,12 @@ fn own(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, mut stat: Stat, birth: &Birth) -
         stat = stat_of(&fstat(fd)?);
     }
     Ok(stat)
+}
+
+/// Whether this process may give files away; its user never changes.
+fn is_root() -> bool {
+    static ROOT: LazyLock<bool> = LazyLock::new(|| geteuid().is_root());
+    *ROOT
 }
 
 fn give_away(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, birth: &Birth, stat: &Stat) -> io::Result<bool> {

@@ -10,14 +10,10 @@ use rustix::{
     io::{Errno, pread, pwritev, retry_on_intr},
 };
 
-use super::{
-    attributes::timespec,
-    proc,
-    stat::{key_of, stat_of},
-};
+use super::{attributes::timespec, proc, stat::stat_of};
 use crate::{
     name::FileName,
-    store::{Access, File, NodeKey, SetTime, Stat, Timestamp},
+    store::{Access, File, SetTime, Stat, Timestamp},
 };
 
 /// Positioned input and output only; the descriptor's own offset means nothing.
@@ -33,18 +29,13 @@ impl LocalFile {
         Ok(Self { fd })
     }
 
-    /// Opens what is called `name` in `dir`, which may be something else by now: check its [`Self::key`].
+    /// Opens what is called `name` in `dir`, which may be something else by now: check its identity.
     pub(super) fn open_at(dir: impl AsFd, name: &FileName, access: Access) -> io::Result<Self> {
         // Should a fifo stand there now, the open must not wait for its other end.
         let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = rights(access) | wary | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = retry_on_intr(|| openat(&dir, name.as_os_str(), flags, Mode::empty()))?;
         Ok(Self { fd })
-    }
-
-    /// Identity of the open file.
-    pub(super) fn key(&self) -> io::Result<NodeKey> {
-        Ok(key_of(&fstat(&self.fd)?))
     }
 
     /// Takes an open descriptor of a regular file.

@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use rustix::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     name::FileName,
-    store::{Access, Kind, NodeKey, Stat},
+    store::{Access, File, Kind, NodeKey, Stat},
 };
 
 /// A file, directory or special node at or below the root directory.
@@ -31,7 +31,8 @@ pub(super) struct LocalNode {
     me: Weak<LocalNode>,
     pub(super) key: NodeKey,
     pub(super) kind: Kind,
-    handle: Arc<Handle>,
+    /// Made at first need: most nodes are looked at by name and never opened.
+    handle: OnceLock<Arc<Handle>>,
     pub(super) handles: Arc<Handles>,
     /// `None` for the root only. Locked for the moment of a copy, with no other lock.
     place: Mutex<Option<Arc<Place>>>,
@@ -47,27 +48,36 @@ impl LocalNode {
     /// The node of the root directory, open for good.
     pub(super) fn root(fd: OwnedFd, handles: Arc<Handles>) -> io::Result<Arc<Self>> {
         let stat = stat_of(&fstat(&fd)?);
-        let root = Self::new(&stat, Handle::closed(), handles, None);
-        drop(root.handles.keep(&root.handle, fd));
+        let root = Self::new(&stat, handles, None);
+        drop(root.handles.keep(root.handle(), fd));
         root.pin_open().map(|()| root)
     }
 
     /// The node that was just seen here as `name`; not open yet.
     pub(super) fn child(&self, name: &FileName, stat: &Stat) -> Arc<Self> {
         let place = Place { dir: self.me(), name: name.clone() };
-        Self::new(stat, Handle::closed(), self.handles.clone(), Some(Arc::new(place)))
+        Self::new(stat, self.handles.clone(), Some(Arc::new(place)))
     }
 
     /// The node that was just made here as `name`, with its `O_PATH` handle.
     pub(super) fn open_child(&self, name: &FileName, stat: &Stat, fd: OwnedFd) -> Arc<Self> {
         let child = self.child(name, stat);
-        drop(self.handles.keep(&child.handle, fd));
+        drop(self.handles.keep(child.handle(), fd));
         child
     }
 
-    fn new(stat: &Stat, handle: Arc<Handle>, handles: Arc<Handles>, place: Option<Arc<Place>>) -> Arc<Self> {
-        let (key, kind, place) = (stat.key, stat.kind, Mutex::new(place));
+    fn new(stat: &Stat, handles: Arc<Handles>, place: Option<Arc<Place>>) -> Arc<Self> {
+        let (key, kind, handle, place) = (stat.key, stat.kind, OnceLock::new(), Mutex::new(place));
         Arc::new_cyclic(|me| Self { me: me.clone(), key, kind, handle, handles, place })
+    }
+
+    fn handle(&self) -> &Arc<Handle> {
+        self.handle.get_or_init(Handle::closed)
+    }
+
+    /// The `O_PATH` handle, where it is open.
+    fn open_handle(&self) -> Option<SharedFd> {
+        self.handle.get()?.get()
     }
 
     /// This node, shared.
@@ -77,7 +87,7 @@ impl LocalNode {
 
     /// The `O_PATH` handle, opened where it is not.
     pub(super) fn fd(&self) -> io::Result<SharedFd> {
-        if let Some(fd) = self.handle.get() {
+        if let Some(fd) = self.open_handle() {
             return Ok(fd);
         }
         loop {
@@ -89,21 +99,22 @@ impl LocalNode {
     }
 
     /// The regular file, opened by its name, where that is the shorter way and leads to it; needs no handle.
-    pub(super) fn open_by_name(&self, access: Access) -> io::Result<Option<LocalFile>> {
-        if self.handle.get().is_some() {
+    pub(super) fn open_by_name(&self, access: Access) -> io::Result<Option<(LocalFile, Stat)>> {
+        if self.open_handle().is_some() {
             return Ok(None);
         }
         let place = self.place()?;
         let dir = place.dir.fd()?;
         let opened = self.handles.with_room(|| LocalFile::open_at(&*dir, &place.name, access));
         // Whatever is wrong, the way through the handle finds it out.
-        Ok(opened.ok().filter(|file| file.key().is_ok_and(|key| key == self.key)))
+        let seen = opened.and_then(|file| file.stat().map(|stat| (file, stat)));
+        Ok(seen.ok().filter(|(_, stat)| stat.key == self.key))
     }
 
     /// Current attributes: one system call, when this node or its parent is open.
     pub(super) fn stat_now(&self) -> io::Result<Stat> {
         loop {
-            if let Some(fd) = self.handle.get() {
+            if let Some(fd) = self.open_handle() {
                 return Ok(stat_of(&fstat(&*fd)?));
             }
             let place = self.place()?;
@@ -119,7 +130,7 @@ impl LocalNode {
         loop {
             // Held here, the descriptor may still leave the handle before the pin takes effect.
             let _open = self.fd()?;
-            if self.handles.pin(&self.handle) {
+            if self.handles.pin(self.handle()) {
                 return Ok(());
             }
         }
@@ -132,7 +143,9 @@ impl LocalNode {
             let before = place.replace(Arc::new(Place { dir, name: name.clone() }));
             drop(place);
             drop(before);
-            self.handles.unpin(&self.handle);
+            if let Some(handle) = self.handle.get() {
+                self.handles.unpin(handle);
+            }
         }
     }
 
@@ -148,6 +161,12 @@ impl LocalNode {
         names.iter().rev().map(FileName::as_os_str).collect()
     }
 
+    /// The directory and name under which this node was last known to stand.
+    pub(super) fn last_place(&self) -> Option<(NodeKey, FileName)> {
+        let place = lock(&self.place).clone()?;
+        Some((place.dir.key, place.name.clone()))
+    }
+
     fn place(&self) -> io::Result<Arc<Place>> {
         lock(&self.place).clone().ok_or_else(|| Errno::STALE.into())
     }
@@ -155,7 +174,7 @@ impl LocalNode {
     /// Whether a look at `place` proves nothing any more, because the node was pinned or moved meanwhile. The handle
     /// comes first: between a pin and the news of the move it is open, afterwards the place is another.
     fn has_left(&self, place: &Arc<Place>) -> bool {
-        self.handle.get().is_some() || !lock(&self.place).as_ref().is_some_and(|now| Arc::ptr_eq(now, place))
+        self.open_handle().is_some() || !lock(&self.place).as_ref().is_some_and(|now| Arc::ptr_eq(now, place))
     }
 
     fn stat_at(&self, place: &Place) -> io::Result<Stat> {
@@ -169,7 +188,7 @@ impl LocalNode {
         let mut closed = Vec::new();
         let mut node = self.me();
         loop {
-            if let Some(open) = node.handle.get() {
+            if let Some(open) = node.open_handle() {
                 return Ok(Chain { open, closed });
             }
             if closed.len() == MAX_DEPTH {
@@ -185,7 +204,7 @@ impl LocalNode {
     fn reopen(&self, dir: impl AsFd, name: &FileName) -> io::Result<SharedFd> {
         let fd = self.handles.with_room(|| Ok(open_path(&dir, name).map_err(gone)?))?;
         if key_of(&fstat(&fd)?) == self.key {
-            Ok(self.handles.keep(&self.handle, fd))
+            Ok(self.handles.keep(self.handle(), fd))
         } else {
             Err(Errno::STALE.into())
         }
@@ -195,7 +214,9 @@ impl LocalNode {
 impl Drop for LocalNode {
     /// Unwinds the chain of parents in a loop: a tree may be deeper than the stack.
     fn drop(&mut self) {
-        self.handles.forget(&self.handle);
+        if let Some(handle) = self.handle.get() {
+            self.handles.forget(handle);
+        }
         let mut place = lock(&self.place).take();
         while let Some(Place { dir, .. }) = place.and_then(Arc::into_inner) {
             place = Arc::into_inner(dir).and_then(|node| lock(&node.place).take());

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     name::FileName,
     store::{
-        Access, Birth, Entries, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, SetTime, Space, Stat,
-        Watcher, XattrMode,
+        Access, Birth, Entries, File, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, SetTime, Space,
+        Stat, Watcher, XattrMode,
     },
 };
 
@@ -32,6 +32,10 @@ impl Node for LocalNode {
 
     fn path(&self) -> PathBuf {
         self.place_names()
+    }
+
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        self.last_place()
     }
 
     fn stat(&self) -> io::Result<Stat> {
@@ -88,7 +92,7 @@ impl Node for LocalNode {
         Ok(OsString::from_vec(target.into_bytes()))
     }
 
-    fn open(&self, access: Access) -> io::Result<FileRef> {
+    fn open_and_stat(&self, access: Access) -> io::Result<(FileRef, Stat)> {
         match self.kind {
             Kind::File => self.open_file(access),
             Kind::Directory => Err(Errno::ISDIR.into()),
@@ -182,12 +186,14 @@ impl Node for LocalNode {
 }
 
 impl LocalNode {
-    fn open_file(&self, access: Access) -> io::Result<FileRef> {
-        if let Some(file) = self.open_by_name(access)? {
-            return Ok(Arc::new(file));
+    fn open_file(&self, access: Access) -> io::Result<(FileRef, Stat)> {
+        if let Some((file, stat)) = self.open_by_name(access)? {
+            return Ok((Arc::new(file), stat));
         }
         let inode = self.fd()?;
-        Ok(Arc::new(self.handles.with_room(|| LocalFile::open(&*inode, access))?))
+        let file = self.handles.with_room(|| LocalFile::open(&*inode, access))?;
+        let stat = file.stat()?;
+        Ok((Arc::new(file), stat))
     }
 
     fn open_dir(&self) -> io::Result<OwnedFd> {

@@ -77,6 +77,11 @@ impl Node for SimNode {
         names.iter().rev().collect()
     }
 
+    fn place(&self) -> Option<(NodeKey, FileName)> {
+        let (dir, name) = self.disk.lock().inode(self.ino).ok()?.place.clone()?;
+        Some((key(dir), FileName::parse(&name).ok()?))
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         self.look(|disk| disk.stat(self.ino))
     }
@@ -142,9 +147,10 @@ impl Node for SimNode {
         })
     }
 
-    fn open(&self, access: Access) -> io::Result<FileRef> {
-        match self.stat()?.kind {
-            Kind::File => Ok(self.file(self.ino, access)),
+    fn open_and_stat(&self, access: Access) -> io::Result<(FileRef, Stat)> {
+        let stat = self.stat()?;
+        match stat.kind {
+            Kind::File => Ok((self.file(self.ino, access), stat)),
             Kind::Directory => Err(errno(EISDIR)),
             Kind::Symlink => Err(errno(ELOOP)),
             Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Err(errno(EINVAL)),

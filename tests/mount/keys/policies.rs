@@ -174,3 +174,26 @@ fn assert_denied_to_group(drive: &Drive) {
     let ran = run(&mut as_user(drive, 3003, "3050", "cat f"));
     assert!(ran.code != 0 && ran.stderr.contains("Permission denied"), "{}", ran.stderr);
 }
+
+#[test]
+fn what_a_new_key_policy_would_have_denied_is_told_from_the_audit_log() {
+    let drive = governed(&about("Ann", "Allow", 3001, BOTH), &["--audit", "on"]);
+    ok(&mut as_user(&drive, 3001, "", "echo secret > f; cat f"));
+    let read = || events(&drive).iter().any(|event| event["eventName"] == "GetObject");
+    eventually("the read was written", read);
+    let new =
+        format!(r#"{{"Version": "2012-10-17", "Statement": {}}}"#, about("DropBox", "Allow", 3001, GENERATE));
+    fs::write(drive.path("new.json"), new).unwrap();
+    let log = fs::read_dir(drive.store().join(".strongroom/audit")).unwrap();
+    let log =
+        log.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    let mut simulate = drive.on_store(["policy", "simulate"], ["data", "--json"]);
+    simulate.args(["--key", "alias/tenant", "--policy"]).arg(drive.path("new.json"));
+    let report = ok(simulate.arg("--from-audit").arg(log.unwrap()));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["newly_allowed"], Value::Array(Vec::new()), "{report}");
+    let denied = report["newly_denied"].as_array().unwrap();
+    assert_eq!(denied.len(), 1, "{report}");
+    assert_eq!((denied[0]["action"].as_str(), denied[0]["count"].as_u64()), (Some("kms:Decrypt"), Some(1)));
+    assert_eq!(denied[0]["example"], "data/f");
+}

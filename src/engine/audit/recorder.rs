@@ -1,0 +1,128 @@
+//! The log, and how an event about something in the store begins and ends.
+
+use std::{ffi::OsStr, sync::Arc};
+
+use super::blame::{Blame, named, say_state};
+use crate::{
+    audit::{Actor, AuditError, AuditLog, Event, EventName},
+    engine::{Caller, Engine, EngineError, Item, programs::Programs},
+    keys::{KeyError, KeyName},
+};
+
+/// The log, and what is remembered about those who ask.
+pub(in crate::engine) struct Recorder {
+    pub(super) log: Arc<AuditLog>,
+    programs: Programs,
+}
+
+impl Recorder {
+    /// One that writes to `log`.
+    pub(in crate::engine) fn new(log: Arc<AuditLog>) -> Self {
+        Self { log, programs: Programs::default() }
+    }
+
+    /// The log.
+    pub(in crate::engine) fn log(&self) -> &AuditLog {
+        &self.log
+    }
+}
+
+/// An object that a request is about.
+pub(super) struct Object<'a> {
+    /// In the bucket's root or below.
+    pub(super) dir: &'a Item,
+    /// The name in `dir`; `None` for `dir` itself.
+    pub(super) name: Option<&'a OsStr>,
+}
+
+impl Object<'_> {
+    fn bucket(&self) -> Option<String> {
+        self.dir.bucket().ok().map(|bucket| bucket.name().to_string())
+    }
+
+    /// Its path in the bucket.
+    pub(super) fn key(&self) -> String {
+        let stored = self.dir.node().path();
+        let stored = stored.as_os_str().as_encoded_bytes();
+        // The path in the store begins with the bucket.
+        let at = stored.iter().position(|byte| *byte == b'/').map_or(stored.len(), |at| at + 1);
+        let mut key = Vec::with_capacity(stored.len() + 256);
+        key.extend(stored.get(at..).unwrap_or_default());
+        if let Some(name) = self.name {
+            if !key.is_empty() {
+                key.push(b'/');
+            }
+            key.extend(name.as_encoded_bytes());
+        }
+        String::from_utf8(key).unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned())
+    }
+}
+
+impl Engine {
+    /// Does `act` and records it as `event`, which sees what came of it. `undo` takes back what cannot be handed out
+    /// because it could not be recorded.
+    pub(super) fn recorded<T, E: Blame + From<EngineError>>(
+        &self,
+        event: impl FnOnce(Option<&T>) -> Event,
+        act: impl FnOnce() -> Result<T, E>,
+        undo: impl FnOnce(T),
+    ) -> Result<T, E> {
+        let Some(recorder) = &self.shared.recorder else { return act() };
+        let unwritable = |error: AuditError| E::from(error.into());
+        recorder.log.check().map_err(unwritable)?;
+        let outcome = act();
+        let mut event = event(outcome.as_ref().ok());
+        if let Err(error) = &outcome {
+            error.blame(&mut event);
+            if let Some(error) = error.key() {
+                self.say_failed_key(&mut event, error);
+            }
+        }
+        match recorder.log.emit(event) {
+            Ok(()) => outcome,
+            Err(error) => {
+                outcome.map(undo).ok();
+                Err(unwritable(error))
+            }
+        }
+    }
+
+    /// Says which key could not be used, and what state it is in. After its name an error may tell its version.
+    fn say_failed_key(&self, event: &mut Event, error: &KeyError) {
+        say_state(event, error);
+        let name = named(error).split(' ').next().and_then(|name| name.parse::<KeyName>().ok());
+        if let Some(id) = name.and_then(|name| self.keys().find(&name).ok()) {
+            event.about_key(self.keys().arn(&id));
+        }
+    }
+
+    /// An event about an object or directory.
+    pub(super) fn event(&self, name: EventName, caller: &Caller, object: &Object<'_>) -> Event {
+        let mut event = Event::new(name, self.actor(caller));
+        (event.request.bucket, event.request.key) = (object.bucket(), Some(object.key()));
+        event
+    }
+
+    /// An event about a bucket.
+    pub(super) fn bucket_event(&self, name: EventName, caller: &Caller, bucket: &str) -> Event {
+        let mut event = Event::new(name, self.actor(caller));
+        event.request.bucket = Some(bucket.to_owned());
+        event
+    }
+
+    /// Who asks.
+    pub(in crate::engine) fn actor(&self, caller: &Caller) -> Actor {
+        let principal = self.shared.admission.principals().of(caller);
+        let programs = self.shared.recorder.as_ref().map(|recorder| &recorder.programs);
+        let pid = Some(caller.pid).filter(|pid| *pid != 0);
+        Actor {
+            kind: "IAMUser",
+            arn: Some(principal.arn().to_owned()),
+            user_name: principal.user().map(str::to_owned),
+            uid: caller.uid,
+            gid: caller.gid,
+            pid,
+            exe: pid.zip(programs).and_then(|(pid, programs)| programs.of(pid)),
+        }
+    }
+}
