@@ -106,7 +106,7 @@ impl Bucket {
             Action::Create(create) => create.run(config)?,
             Action::List(list) => list.run(config)?,
             Action::Delete(delete) => delete.run(config)?,
-            Action::Encryption(encryption) => encryption.run(config)?,
+            Action::Encryption(encryption) => return encryption.run(config),
             Action::Policy(policy) => policy.run(config)?,
             Action::Retention(retention) => retention.run(config)?,
         }

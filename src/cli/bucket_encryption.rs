@@ -6,19 +6,24 @@ use serde::Serialize;
 
 use super::{
     bucket::{UnlockedBucket, explained, refused},
+    exit::{Exit, Refusal},
+    job::JobArgs,
     output,
     store::{Access, StorePath, default_encryption},
 };
 use crate::{
     config::{Config, DefaultEncryption, Switch},
-    control::Request,
-    engine::{self, BucketEncryption, Caller, EncryptionChange, EncryptionType},
+    control::{Job, Request},
+    engine::{
+        self, BucketEncryption, Caller, Encryption, EncryptionChange, EncryptionType, Reencrypt, Selection,
+    },
     name::BucketName,
 };
 
 /// Change and show the default encryption of a bucket and the encryptions it blocks
 ///
-/// A change touches new objects only, also those of a mounted drive. Existing objects keep what they have.
+/// A change touches new objects only, also those of a mounted drive. Existing objects keep what they have, unless
+/// `put --apply` encrypts them anew.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum EncryptionCommand {
     /// Set how objects are stored whose creation asks for nothing
@@ -34,6 +39,9 @@ pub(super) enum EncryptionCommand {
         /// Use bucket keys with `aws:kms`: on, or off to ask the key service for each object [default: on]
         #[arg(long, value_name = "on|off", hide_possible_values = true)]
         bucket_key: Option<Switch>,
+        /// Then encrypt what exists anew where it is stored otherwise, as `strongroom reencrypt` does
+        #[arg(long)]
+        apply: bool,
     },
     /// Print the configuration
     Get {
@@ -68,22 +76,27 @@ pub(super) enum EncryptionCommand {
 
 impl EncryptionCommand {
     /// Runs the command.
-    pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
-        match self {
-            Self::Put { of, sse, kms_key, bucket_key } => {
+    pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
+        let (of, change) = match self {
+            Self::Get { of, json } => return of.get(config, *json).map(|()| Exit::Done),
+            Self::Put { of, sse, kms_key, bucket_key, apply } => {
+                if *apply && *sse == DefaultEncryption::None {
+                    let message = "--apply encrypts what exists, which `none` does not ask for: leave it out";
+                    return Err(Refusal::error(Exit::Usage, message));
+                }
                 let key = kms_key.clone().unwrap_or_default();
-                let default = default_encryption(*sse, &key, *bucket_key)?;
-                of.change(config, EncryptionChange::Default(default))
+                let change = EncryptionChange::Default(default_encryption(*sse, &key, *bucket_key)?);
+                return of.change(config, change, *apply);
             }
-            Self::Get { of, json } => of.get(config, *json),
-            Self::Delete { of } => of.change(config, EncryptionChange::Reset),
+            Self::Delete { of } => (of, EncryptionChange::Reset),
             Self::Block { of, encryption } => {
-                of.change(config, EncryptionChange::Block(encryption.iter().copied().collect()))
+                (of, EncryptionChange::Block(encryption.iter().copied().collect()))
             }
             Self::Unblock { of, encryption } => {
-                of.change(config, EncryptionChange::Unblock(encryption.iter().copied().collect()))
+                (of, EncryptionChange::Unblock(encryption.iter().copied().collect()))
             }
-        }
+        };
+        of.change(config, change, false)
     }
 }
 
@@ -101,19 +114,30 @@ impl UnlockedBucket {
         if json { output::json(&Configuration::new(&encryption)) } else { print(&encryption) }
     }
 
-    fn change(&self, config: &Config, change: EncryptionChange) -> anyhow::Result<()> {
+    /// Makes the change; with `apply` what exists follows it.
+    fn change(&self, config: &Config, change: EncryptionChange, apply: bool) -> anyhow::Result<Exit> {
         let name = BucketName::parse(&self.bucket)?;
         let store = StorePath::open(&self.store)?;
-        let changed: BucketEncryption = if let Some(daemon) = store.daemon()? {
+        let job = apply.then(|| following(&name));
+        if let Some(daemon) = store.daemon()? {
             let request = Request::ChangeEncryption { bucket: self.bucket.clone(), change };
-            daemon.ask(request).map_err(|error| refused(error, &name))?
-        } else {
-            let engine = store.engine(&self.unlock, config, Access::Write)?;
-            let changed = engine.change_encryption(&Caller::this_process(), &name, &change);
-            changed.map_err(|error| explained(error, &name))?
-        };
-        print(&changed)
+            let changed: BucketEncryption = daemon.ask(request).map_err(|error| refused(error, &name))?;
+            print(&changed)?;
+            let run = |job| JobArgs::default().follow_daemon(&daemon, Job::Reencrypt(job), Some(&name));
+            return job.map_or(Ok(Exit::Done), run);
+        }
+        let engine = store.engine(&self.unlock, config, Access::Write)?;
+        let changed = engine.change_encryption(&Caller::this_process(), &name, &change);
+        print(&changed.map_err(|error| explained(error, &name))?)?;
+        let run = |job| JobArgs::default().follow(|watch| engine.reencrypt(&job, watch));
+        job.map_or(Ok(Exit::Done), run)
     }
+}
+
+/// The job after which what is stored in the bucket has its default encryption.
+fn following(bucket: &BucketName) -> Reencrypt {
+    let selection = Selection { bucket: Some(bucket.clone()), ..Selection::default() };
+    Reencrypt { selection, encryption: Encryption::BucketDefault, preserve: false, force: false }
 }
 
 fn print(encryption: &BucketEncryption) -> anyhow::Result<()> {

@@ -66,7 +66,7 @@ impl FilterArgs {
 }
 
 /// How a job runs.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct JobArgs {
     /// Say what would be done, and do nothing
     #[arg(long, help_heading = "Running")]

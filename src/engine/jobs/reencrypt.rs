@@ -331,7 +331,8 @@ impl<'a> Run<'a> {
     fn is_the_same(&self, found: &Found, described: &Described) -> Result<bool> {
         let (identity, keys) = (&described.header.identity, &described.header.keys);
         let path = || found.path.clone();
-        let decision = self.bucket.decide(&self.bucket.settings(), &path, &self.job.encryption)?;
+        let settings = self.bucket.present_settings()?;
+        let decision = self.bucket.decide(&settings, &path, &self.job.encryption)?;
         let same_key = |key: &KeyId, context: &EncryptionContext| -> Result<bool> {
             let master = self.bucket.wraps().master_of(keys)?;
             Ok(master.as_ref() == Some(key) && described.context() == Some(context))
@@ -380,7 +381,7 @@ impl Kept {
 
 /// The encryption that objects put with `encryption` into `bucket` get.
 fn target(encryption: &Encryption, bucket: &Bucket) -> Result<EncryptionType> {
-    match encryption.kind(&bucket.settings().encryption.default) {
+    match encryption.kind(&bucket.present_settings()?.encryption.default) {
         EncryptionType::None => Err(EngineError::Bucket {
             bucket: bucket.name().to_string(),
             reason: "it has no default encryption: name one with `--sse`".to_owned(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt};
 use serde_json::Value;
 
 use super::{ENCRYPTION, KMS_KEY, job, set, value};
-use crate::fixture::{Drive, command, eventually, ok};
+use crate::fixture::{Drive, command, eventually, fails, ok};
 
 #[test]
 fn k1_k2_a_copy_has_the_setting_of_the_directory_it_goes_to_or_the_default_of_the_bucket() {
@@ -51,13 +51,26 @@ fn k4_a_reencrypted_object_is_a_new_one_with_a_new_time_unless_it_is_preserved()
 }
 
 #[test]
-fn l4_a_changed_default_touches_no_stored_object() {
+fn l4_a_changed_default_touches_no_stored_object_until_it_is_applied() {
     let mut drive = Drive::new();
     fs::write(drive.dir().join("f"), "content").unwrap();
     drive.unmount();
     let stored = fs::read(drive.stored("f")).unwrap();
-    ok(&mut drive.on_store(["bucket", "encryption", "put"], ["data", "--sse", "aws:kms"]));
+    let put = |drive: &Drive, sse: &str, more: &[&str]| {
+        ok(drive.on_store(["bucket", "encryption", "put"], ["data", "--sse", sse]).args(more))
+    };
+    put(&drive, "aws:kms", &[]);
     assert!(fs::read(drive.stored("f")).unwrap() == stored);
+    let said = put(&drive, "aws:kms", &["--apply"]);
+    assert!(said.contains("1 done, 0 failed"), "{said}");
+    assert_eq!(drive.inspected("f")["encryption"], "aws:kms");
+    drive.mount(&[]);
+    let said = put(&drive, "AES256", &["--apply"]);
+    assert!(said.contains("1 done, 0 failed"), "a drive does it itself: {said}");
+    assert_eq!(value(&drive.dir().join("f"), ENCRYPTION), "AES256");
+    assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"content");
+    let refused = ["data", "--sse", "none", "--apply"];
+    fails(&mut drive.on_store(["bucket", "encryption", "put"], refused), 2);
 }
 
 #[test]
