@@ -192,7 +192,7 @@ fn context(record: &WrappedKey) -> serde_json::Map<String, serde_json::Value> {
 
 /// The KMS key that the object depends on, by the name in the record: an id or an ARN.
 fn kms_key(header: &Header) -> Option<String> {
-    let kms = matches!(header.identity.mode, SseMode::Kms | SseMode::DualKms);
+    let kms = header.identity.mode.is_kms();
     let wrapped = header.keys.find(RecordType::DataKey1).filter(|_| kms)?;
     let by_bucket_key = wrapped.provider == Provider::BucketKey;
     let master = if by_bucket_key { header.keys.find(RecordType::EmbeddedBucketKey)? } else { wrapped };

@@ -95,11 +95,8 @@ impl GovernedKey {
         used: &KeyUse<'_>,
         identity: &[Arc<PolicyDocument>],
     ) -> Explanation {
-        let mut arn = format!("arn:aws:s3:::{}", used.bucket);
-        if !used.bucket_key {
-            arn = format!("{arn}/{}", used.object.as_os_str().to_string_lossy());
-        }
-        let mut pairs = vec![("aws:s3:arn", arn.as_str())];
+        let arn = Resource::of(used.bucket, (!used.bucket_key).then_some(used.object)).arn();
+        let mut pairs = vec![("aws:s3:arn", &*arn)];
         pairs.extend(used.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let context = used.context.clone().via_service(Some(&self.via)).with_encryption_context(&pairs);
         let request =

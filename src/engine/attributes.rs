@@ -177,11 +177,7 @@ impl Explicit {
 impl Engine {
     /// What `caller` asks for when he puts something into `dir`.
     pub(super) fn requested_in(&self, caller: &Caller, dir: &Item) -> Result<Encryption> {
-        if let Some(encryption) = self.shared.admission.profile(caller) {
-            return Ok(encryption);
-        }
-        let asked = dir.asked(|| asked(dir.node()))?;
-        Ok(Option::clone(&asked).unwrap_or_else(|| self.shared.options.encryption.clone()))
+        self.requested_by(caller, || Ok(Option::clone(&*dir.asked(|| asked(dir.node()))?)))
     }
 
     /// What `caller` asks for when he writes `item` anew.
@@ -192,11 +188,19 @@ impl Engine {
             }
             self.shared.explicit.forget(item.key());
         }
+        self.requested_by(caller, || asked(&self.directory_of(item)?))
+    }
+
+    /// What the profile of `caller` asks for, else what the directory does, by `asked`, else the mount.
+    fn requested_by(
+        &self,
+        caller: &Caller,
+        asked: impl FnOnce() -> Result<Option<Encryption>>,
+    ) -> Result<Encryption> {
         if let Some(encryption) = self.shared.admission.profile(caller) {
             return Ok(encryption);
         }
-        let asked = asked(&self.directory_of(item)?)?;
-        Ok(asked.unwrap_or_else(|| self.shared.options.encryption.clone()))
+        Ok(asked()?.unwrap_or_else(|| self.shared.options.encryption.clone()))
     }
 
     /// The directory in which `item` was last known to be, as far as it is still there.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     envelope::{EncryptionContext, RecordType},
     keys::{BucketKey, KeyId, KeyService},
-    object::{Identity, KeySection, SseMode},
+    object::{Identity, KeySection},
     policy::{Action, Grant, Mode, Policies, Request, Resource},
 };
 
@@ -44,14 +44,11 @@ impl Sealing {
 }
 
 impl Wraps {
-    /// The use of a master key that a stored object takes.
+    /// The use of a master key that a stored object of SSE-KMS or DSSE-KMS takes.
     ///
     /// What an object carries of its bucket key is a copy, which may be older than a change of the master key and which
     /// no MAC covers: the bucket key itself tells which master key it is under.
-    fn key_use(&self, identity: &Identity, section: &KeySection) -> Result<Option<KeyUse>> {
-        if !matches!(identity.mode, SseMode::Kms | SseMode::DualKms) {
-            return Ok(None);
-        }
+    fn key_use(&self, section: &KeySection) -> Result<KeyUse> {
         let record = section.find(RecordType::DataKey1).ok_or_else(no_record)?;
         let bucket_key = BucketKey::named_by(record).is_some();
         let key = if bucket_key {
@@ -59,7 +56,7 @@ impl Wraps {
         } else {
             self.service().key_of(record)?
         };
-        Ok(Some(KeyUse { key, bucket_key, context: record.context.clone() }))
+        Ok(KeyUse { key, bucket_key, context: record.context.clone() })
     }
 
     /// Refuses to decrypt the object for who may not see what its key protects.
@@ -93,14 +90,12 @@ impl Wraps {
         asker: &Asker<'_>,
     ) -> Option<Result<Grant>> {
         let Whom::Reader(admission, caller) = asker.whom else { return None };
-        if admission.leaves_keys_free(caller, self.service()) {
+        if !identity.mode.is_kms() || admission.leaves_keys_free(caller, self.service()) {
             return None;
         }
         let ask = KeyAsk { caller, service: self.service(), bucket: asker.bucket, path: asker.path };
-        match self.key_use(identity, section) {
-            Ok(used) => used.map(|used| admission.judge_key(&ask, Action::Decrypt, &used)),
-            Err(error) => Some(Err(error)),
-        }
+        let used = self.key_use(section);
+        Some(used.and_then(|used| admission.judge_key(&ask, Action::Decrypt, &used)))
     }
 
     /// Decides whether the key of `sealing` may be used for a new object, and how.
@@ -114,7 +109,10 @@ impl Wraps {
         (bucket, path): (&str, &dyn Fn() -> PathBuf),
         mut sealing: Sealing,
     ) -> Result<Sealing> {
-        if caller.is_own() || admission.leaves_keys_free(caller, self.service()) {
+        if matches!(sealing, Sealing::Plain | Sealing::Service | Sealing::Customer)
+            || caller.is_own()
+            || admission.leaves_keys_free(caller, self.service())
+        {
             return Ok(sealing);
         }
         let ask = KeyAsk { caller, service: self.service(), bucket, path };

@@ -31,6 +31,11 @@ impl SseMode {
             .ok_or(FormatError::Unknown { what: "encryption mode", value: value.into() })
     }
 
+    /// Whether a key of the key service protects the content.
+    pub fn is_kms(self) -> bool {
+        matches!(self, Self::Kms | Self::DualKms)
+    }
+
     /// The value of `x-amz-server-side-encryption`, or `SSE-C`.
     pub fn name(self) -> &'static str {
         match self {

@@ -58,7 +58,7 @@ impl<'a> Resource<'a> {
     }
 
     /// The ARN.
-    pub(super) fn arn(self) -> Cow<'a, str> {
+    pub fn arn(self) -> Cow<'a, str> {
         match self {
             Self::Bucket(bucket) => format!("arn:aws:s3:::{bucket}").into(),
             Self::Object(bucket, name) => {

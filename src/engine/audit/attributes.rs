@@ -44,13 +44,8 @@ impl Engine {
         mode: XattrMode,
     ) -> Result<()> {
         let event = |_: Option<&()>| {
-            let names = if is_acl(name) {
-                (EventName::PutObjectAcl, EventName::PutBucketAcl)
-            } else {
-                (EventName::PutObjectTagging, EventName::PutBucketTagging)
-            };
-            let mut event = self.event_on(item, caller, names.0, names.1);
-            event.request.more.insert("attribute", name.to_string_lossy().into());
+            let tagging = (EventName::PutObjectTagging, EventName::PutBucketTagging);
+            let mut event = self.xattr_event(item, caller, name, tagging);
             if asks_for_encryption(name) {
                 event.request.more.insert("value", String::from_utf8_lossy(value).into());
             }
@@ -61,17 +56,24 @@ impl Engine {
 
     /// Removes an extended attribute.
     pub fn remove_xattr(&self, caller: &Caller, item: &Item, name: &OsStr) -> Result<()> {
-        let event = |_: Option<&()>| {
-            let names = if is_acl(name) {
-                (EventName::PutObjectAcl, EventName::PutBucketAcl)
-            } else {
-                (EventName::DeleteObjectTagging, EventName::DeleteBucketTagging)
-            };
-            let mut event = self.event_on(item, caller, names.0, names.1);
-            event.request.more.insert("attribute", name.to_string_lossy().into());
-            event
-        };
+        let tagging = (EventName::DeleteObjectTagging, EventName::DeleteBucketTagging);
+        let event = |_: Option<&()>| self.xattr_event(item, caller, name, tagging);
         self.recorded(event, || self.take_xattr(caller, item, name), drop)
+    }
+
+    /// An event about the extended attribute `name`, a tag unless it is an access control list.
+    fn xattr_event(
+        &self,
+        item: &Item,
+        caller: &Caller,
+        name: &OsStr,
+        tagging: (EventName, EventName),
+    ) -> Event {
+        let acl = (EventName::PutObjectAcl, EventName::PutBucketAcl);
+        let (object, bucket) = if is_acl(name) { acl } else { tagging };
+        let mut event = self.event_on(item, caller, object, bucket);
+        event.request.more.insert("attribute", name.to_string_lossy().into());
+        event
     }
 
     /// An event about what is in a bucket, or else about the bucket.

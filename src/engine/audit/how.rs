@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     audit::{Event, SseApplied},
-    engine::{Bucket, Encryption, OpenFile, file::Content, live::LiveObject},
+    engine::{Encryption, OpenFile, file::Content, live::LiveObject},
     envelope::{EncryptionContext, RecordType},
     object::SseMode,
 };
@@ -15,14 +15,18 @@ pub(super) fn say_how(event: &mut Event, file: Option<&OpenFile>, put: Option<&E
     if let Some(named) = put {
         say_what_was_named(event, file, named);
     }
-    let Some((file, Content::Encrypted(object))) = file.map(|file| (file, file.content())) else {
-        return;
-    };
+    if let Some(Content::Encrypted(object)) = file.map(OpenFile::content) {
+        say_object(event, object, put.map(|named| *named != Encryption::Unnamed));
+    }
+}
+
+/// Says how an object is encrypted, and by which key. `named` tells of a PUT whether it named the encryption.
+pub(in crate::engine) fn say_object(event: &mut Event, object: &LiveObject, named: Option<bool>) {
     let (mode, id) = object.mode_and_id();
     event.details.object = Some(*id.as_bytes());
-    event.details.applied = put.map(|named| applied(mode, *named != Encryption::Unnamed));
-    if let (SseMode::Kms | SseMode::DualKms, Ok(bucket)) = (mode, file.item().bucket()) {
-        say_key(event, bucket, object);
+    event.details.applied = named.map(|named| applied(mode, named));
+    if mode.is_kms() {
+        say_key(event, object);
     }
 }
 
@@ -41,15 +45,16 @@ fn say_what_was_named(event: &mut Event, file: Option<&OpenFile>, named: &Encryp
 }
 
 /// Says which KMS key protects an object, as far as its records tell.
-pub(in crate::engine) fn say_key(event: &mut Event, bucket: &Bucket, object: &LiveObject) {
+fn say_key(event: &mut Event, object: &LiveObject) {
     let (identity, section) = object.identity_and_keys();
+    let wraps = object.bucket().wraps();
     let Some(record) = section.find(RecordType::DataKey1) else { return };
     let master = section.find(RecordType::EmbeddedBucketKey).unwrap_or(record);
     event.details.bucket_key = Some(identity.bucket_key);
     event.details.key_version = Some(master.key_version);
     event.details.context = texts(&record.context);
-    if let Ok(Some(key)) = bucket.wraps().master_of(&section) {
-        event.about_key(bucket.wraps().service().arn(&key));
+    if let Ok(Some(key)) = wraps.master_of(&section) {
+        event.about_key(wraps.service().arn(&key));
     }
 }
 
@@ -58,7 +63,7 @@ pub(super) fn texts(context: &EncryptionContext) -> BTreeMap<String, String> {
     context.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-pub(in crate::engine) fn applied(mode: SseMode, named: bool) -> SseApplied {
+fn applied(mode: SseMode, named: bool) -> SseApplied {
     match (mode, named) {
         (SseMode::S3, false) => SseApplied::Default_SSE_S3,
         (SseMode::S3, true) => SseApplied::SSE_S3,

@@ -28,12 +28,7 @@ use crate::{
     store::{Kind, RenameMode},
 };
 
-pub(super) use self::{
-    blame::Blame,
-    how::{applied, say_key},
-    recorder::Recorder,
-    uses::watched,
-};
+pub(super) use self::{blame::Blame, how::say_object, recorder::Recorder, uses::watched};
 pub use self::{blame::kms_code, uses::upkeep_event};
 
 impl Engine {

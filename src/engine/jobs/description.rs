@@ -59,7 +59,7 @@ impl Sealing {
 
     /// ARN of the KMS key, where there is one; `Err` where only the keyring knows it.
     pub(super) fn key_arn(&self, scope: &KeyScope) -> Option<std::result::Result<String, String>> {
-        let wrap = self.master_wrap().filter(|_| matches!(self.mode(), SseMode::Kms | SseMode::DualKms))?;
+        let wrap = self.master_wrap().filter(|_| self.mode().is_kms())?;
         let name = name_of(wrap);
         Some(match (wrap.provider, name.parse::<KeyId>()) {
             (Provider::Keyring, Ok(id)) => Ok(scope.key_arn(&id)),

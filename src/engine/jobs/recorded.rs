@@ -8,14 +8,8 @@ use std::path::Path;
 use super::{filter::Selection, report::Totals};
 use crate::{
     audit::{Event, EventName},
-    engine::{
-        Caller, Engine, Result,
-        audit::{Blame, applied, say_key},
-        error::EngineError,
-        live::LiveObject,
-    },
+    engine::{Caller, Engine, Result, audit::Blame, error::EngineError},
     name::BucketName,
-    object::SseMode,
 };
 
 impl Engine {
@@ -84,15 +78,5 @@ impl Engine {
             error.blame(&mut event);
         }
         Ok(recorder.log().emit(event)?)
-    }
-}
-
-/// Says how an object is encrypted, and by which key.
-pub(super) fn say_encryption(event: &mut Event, object: &LiveObject, named: bool) {
-    let (mode, id) = object.mode_and_id();
-    event.details.object = Some(*id.as_bytes());
-    event.details.applied = Some(applied(mode, named));
-    if matches!(mode, SseMode::Kms | SseMode::DualKms) {
-        say_key(event, object.bucket(), object);
     }
 }

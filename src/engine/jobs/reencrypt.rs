@@ -17,7 +17,6 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
-    recorded::say_encryption,
     report::{Done, Log, Totals, Watch},
     version::Version,
     walk::Found,
@@ -26,6 +25,7 @@ use crate::{
     audit::{Event, EventName},
     engine::{
         Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
+        audit::say_object,
         clock,
         file::Content,
         item::damaged,
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
             draft.take_times(&Stat { atime: found.stat.atime, ..before.stat })?;
         }
         if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
-            say_encryption(event, object, self.job.encryption != Encryption::Unnamed);
+            say_object(event, object, Some(self.job.encryption != Encryption::Unnamed));
         }
         draft.close();
         Ok((before, draft))

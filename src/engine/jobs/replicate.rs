@@ -22,7 +22,6 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
-    recorded::say_encryption,
     report::{Done, Log, Outcome, Totals, Watch},
     version::Version,
     walk::{Found, Walk},
@@ -32,7 +31,7 @@ use crate::{
     crypto::{self, Secret},
     engine::{
         Caller, Encryption, EncryptionHeaders, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-        file::Content, item::damaged,
+        audit::say_object, file::Content, item::damaged,
     },
     envelope::{EncryptionContext, Id},
     keys::{Binding, KeyError, KeyName, MasterKey},
@@ -264,7 +263,7 @@ impl Run<'_> {
     /// The encryption of the replica of an encrypted object, or why it gets none.
     fn replica_of(&self, sealing: &Sealing) -> Result<std::result::Result<Encryption, &'static str>> {
         let mode = sealing.mode();
-        let kms = matches!(mode, SseMode::Kms | SseMode::DualKms);
+        let kms = mode.is_kms();
         let key = match (&self.job.replica_key, kms) {
             (None, true) => return Ok(Err("kms opt-in: name a replica key")),
             _ if mode == SseMode::Customer => return Ok(Err("SSE-C objects are not replicated")),
@@ -318,7 +317,7 @@ impl Run<'_> {
             return Err(busy());
         }
         if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
-            say_encryption(event, object, *encryption != Encryption::Unnamed);
+            say_object(event, object, Some(*encryption != Encryption::Unnamed));
         }
         let copy = Version::of(draft.file())?.mark(&before.stat);
         draft.mark(OsStr::new(ATTRIBUTE), format!("{made_from} {copy}").as_bytes(), &stat)?;

@@ -96,8 +96,7 @@ pub trait Watch {
 
     /// On whose behalf the job runs, for policies and the audit log: the user that this program runs as.
     fn caller(&self) -> Caller {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        Caller { uid, gid, pid: std::process::id(), umask: 0 }
+        Caller::this_process()
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
-    recorded::say_encryption,
     records,
     report::{Done, Log, Totals, Watch},
     walk::Found,
@@ -26,6 +25,7 @@ use crate::{
     engine::{
         Bucket, Caller, Engine, Item, Result,
         admission::{Ask, SeenEncryption},
+        audit::say_object,
         ctime,
         item::damaged,
         live::{LiveObject, Sync},
@@ -174,7 +174,7 @@ impl Deep<'_> {
             let kept = before.is_some_and(|(stat, commit)| keep_ctime(&item, &object, &stat, commit));
             let mut event = self.event(&path);
             if let Some(event) = &mut event {
-                say_encryption(event, &object, true);
+                say_object(event, &object, Some(true));
             }
             drop(object);
             self.engine.release(&item);

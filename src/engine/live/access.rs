@@ -49,8 +49,9 @@ impl LiveObject {
     /// done, and for a customer key always.
     pub(crate) fn prove(&self, asker: &Asker<'_>) -> Result<()> {
         let generation = self.bucket.wraps().follow();
-        let proven = self.access.is_proven_in(generation) && self.mode() != SseMode::Customer;
-        if proven && !asker.is_judged(self.bucket.wraps().service()) {
+        let mode = self.mode();
+        let proven = self.access.is_proven_in(generation) && mode != SseMode::Customer;
+        if proven && !(mode.is_kms() && asker.is_judged(self.bucket.wraps().service())) {
             return Ok(());
         }
         let (identity, section) = self.identity_and_keys();
