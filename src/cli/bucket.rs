@@ -182,12 +182,9 @@ pub(super) fn refused(error: ControlError, name: &BucketName) -> anyhow::Error {
         Failure::Exists => ErrorKind::AlreadyExists,
         Failure::NotEmpty => ErrorKind::DirectoryNotEmpty,
         Failure::Damaged => return Refusal::error(Exit::Damage, error.to_string()),
-        Failure::Denied
-        | Failure::NoRule
-        | Failure::Locked
-        | Failure::BadRequest
-        | Failure::Busy
-        | Failure::Other => return error.into(),
+        Failure::Denied | Failure::NoRule | Failure::BadRequest | Failure::Busy | Failure::Other => {
+            return error.into();
+        }
     };
     explained(EngineError::Store(kind.into()), name)
 }

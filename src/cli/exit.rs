@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     control::{ControlError, Failure},
-    engine::{EngineError, StartError},
+    engine::{EngineError, PeerCause, PeerError, StartError},
     keys::{KeyError, KeyringError},
     object::FormatError,
     store::StoreError,
@@ -110,7 +110,11 @@ fn of_engine(error: &EngineError) -> Exit {
         EngineError::Integrity { .. }
         | EngineError::BucketKey(_)
         | EngineError::Bucket { .. }
-        | EngineError::Key(KeyError::Rejected { .. }) => Exit::Damage,
+        | EngineError::Key(KeyError::Rejected { .. })
+        | EngineError::Peer(PeerError { cause: PeerCause::Damaged, .. }) => Exit::Damage,
+        EngineError::JobRuns { .. } | EngineError::Peer(PeerError { cause: PeerCause::Busy, .. }) => {
+            Exit::Busy
+        }
         _ => Exit::Failure,
     }
 }
@@ -119,7 +123,6 @@ fn of_control(error: &ControlError) -> Exit {
     match error {
         ControlError::Refused { failure: Failure::Damaged, .. } => Exit::Damage,
         ControlError::Refused { failure: Failure::Busy, .. } | ControlError::Unheard(_) => Exit::Busy,
-        ControlError::Refused { failure: Failure::Locked, .. } => Exit::Locked,
         ControlError::Refused { .. } | ControlError::Ended | ControlError::Untold(_) => Exit::Failure,
     }
 }

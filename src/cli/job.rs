@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     num::NonZeroU32,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -95,6 +96,17 @@ impl JobArgs {
         self.followed(|follower| work(follower).map_err(Into::into))
     }
 
+    /// The same for work that waits for others: it is also told how to know that it is to stop.
+    pub(super) fn follow_waiting<E: Into<anyhow::Error>>(
+        &self,
+        work: impl FnOnce(&mut dyn Watch, &dyn Fn() -> bool) -> Result<Totals, E>,
+    ) -> anyhow::Result<Exit> {
+        self.followed(|follower| {
+            let stop = follower.stop.clone();
+            work(follower, &|| stop.load(Ordering::Relaxed)).map_err(Into::into)
+        })
+    }
+
     /// Has the daemon that holds the store run `job`, follows it, and says how it ended. `bucket` is the one that the job
     /// names.
     pub(super) fn follow_daemon(
@@ -103,9 +115,20 @@ impl JobArgs {
         job: Job,
         bucket: Option<&BucketName>,
     ) -> anyhow::Result<Exit> {
+        self.follow_to(daemon, job, None, bucket)
+    }
+
+    /// The same with the socket of whoever makes replicas.
+    pub(super) fn follow_to(
+        &self,
+        daemon: &Client,
+        job: Job,
+        target: Option<UnixStream>,
+        bucket: Option<&BucketName>,
+    ) -> anyhow::Result<Exit> {
         self.followed(|follower| {
             let stop = follower.stop.clone();
-            let ran = daemon.run(job, |row| follower.tell(row), || stop.load(Ordering::Relaxed));
+            let ran = daemon.run(job, target, |row| follower.tell(row), || stop.load(Ordering::Relaxed));
             ran.map_err(|error| match bucket {
                 Some(name) => refused(error, name),
                 None => error.into(),

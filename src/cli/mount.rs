@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{AuditFail, AuditSwitch, Config, MountOptions, Timeout, Transport},
-    control::{self, Control, Failure},
+    control::{self, Control},
     crypto::secrets_locked,
     engine::{self, Engine, EngineError},
     fuse::{self, Background, Ready, Session, Watchdog},
@@ -230,7 +230,7 @@ impl Plan {
             ::log::warn!("`strongroom status` cannot tell the transport: {error}");
         }
         let pages = session.pages();
-        let host = Served { pages, config: self.config.clone() };
+        let host = Served { pages };
         let control = Control::start(&engine, self.store.path(), host).map_err(|error| {
             ::log::warn!("the store takes no requests while it is mounted: {error}");
         });
@@ -241,7 +241,6 @@ impl Plan {
 /// What the daemon does for requests to its control socket.
 struct Served {
     pages: fuse::Pages,
-    config: Config,
 }
 
 impl control::Host for Served {
@@ -251,19 +250,6 @@ impl control::Host for Served {
 
     fn number_of(&self, error: &EngineError) -> i32 {
         fuse::number_of(error)
-    }
-
-    fn open_target(&self, store: &Path, unlock: Unlock) -> Result<Engine, control::Refused> {
-        let opened = StorePath::open(store).and_then(|store| store.unlocked(&unlock, &self.config));
-        opened.map_err(|error| {
-            let failure = match Exit::of(&error) {
-                Exit::Locked => Failure::Locked,
-                Exit::Busy => Failure::Busy,
-                Exit::Damage => Failure::Damaged,
-                _ => Failure::Other,
-            };
-            control::Refused::new(failure, format_args!("the target: {}", output::one_line(&error)))
-        })
     }
 }
 

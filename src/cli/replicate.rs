@@ -1,6 +1,9 @@
 //! `strongroom replicate`: the objects of a store in another one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
@@ -12,9 +15,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    control::{Job, Unlocking},
-    engine,
-    keys::{KeyName, Unlock},
+    control::{self, Job, Remote},
+    engine::{self, Caller, Engine},
+    fuse,
+    keys::KeyName,
     name::BucketName,
     store::layout::STORE_DIR,
 };
@@ -26,7 +30,8 @@ use crate::{
 /// modes, extended attributes, links and directories are kept. Every copy is read back and compared before it takes its
 /// name. What is there already and current is left; what the source has no more stays in the target.
 ///
-/// Can be stopped and run again at any time. The source may be mounted and in use, the target may not.
+/// Can be stopped and run again at any time. Source and target may be mounted and in use: the process that has a store
+/// mounted does what is to be done with it, needs no key file for that, and what is open in the target is left as it is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Replicate {
     /// The source: a store, or a bucket of one (STORE/BUCKET)
@@ -67,41 +72,72 @@ impl Replicate {
         if source.path() == target.path() {
             return Err(Refusal::error(Exit::Usage, "source and target are the same store"));
         }
-        let unlock = |passphrase_file: &Option<PathBuf>, key_file: &Option<PathBuf>| UnlockArgs {
-            passphrase_file: passphrase_file.clone(),
-            key_file: key_file.clone(),
-            ..UnlockArgs::default()
-        };
         let selection = self.job.selection(bucket.clone(), self.filter.filter());
         let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
-        if let Some(daemon) = source.daemon().context("the source")? {
-            target.require_free().context("the target")?;
-            let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
-            let keys = Unlocking::from(&anchored(keys.unlock(target.path())?)?);
-            let job = Job::Replicate { job, target: target.path().to_owned(), unlock: keys };
-            return self.job.follow_daemon(&daemon, job, bucket.as_ref());
+        let (sending, receiving) =
+            (source.daemon().context("the source")?, target.daemon().context("the target")?);
+        match (sending, receiving) {
+            (None, None) => {
+                let (from, into) = (self.from(&source, config, &job)?, self.into(&target, config)?);
+                self.job.follow(|watch| from.replicate(&into, &job, watch))
+            }
+            (None, Some(daemon)) => {
+                let from = self.from(&source, config, &job)?;
+                let socket = daemon.target().context("the target")?;
+                self.job.follow_waiting(|watch, stop| {
+                    from.send_replicas(&mut Remote::new(socket, stop)?, &job, watch)
+                })
+            }
+            (Some(daemon), None) => {
+                let into = self.into(&target, config)?;
+                receive(&into, |socket| {
+                    self.job.follow_to(&daemon, Job::Replicate(job), Some(socket), bucket.as_ref())
+                })
+            }
+            (Some(daemon), Some(receiving)) => {
+                let socket = receiving.target().context("the target")?;
+                self.job.follow_to(&daemon, Job::Replicate(job), Some(socket), bucket.as_ref())
+            }
         }
-        let keys = unlock(&self.src_passphrase_file, &self.src_key_file);
-        let from = source.engine(&keys, config, Access::Read).context("the source")?;
-        let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
-        let into = target.engine(&keys, config, Access::Write).context("the target")?;
-        if let Some(name) = &bucket {
-            from.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
+    }
+
+    /// The source, which nobody has in use.
+    fn from(&self, store: &StorePath, config: &Config, job: &engine::Replicate) -> anyhow::Result<Engine> {
+        let keys = unlock(self.src_passphrase_file.as_deref(), self.src_key_file.as_deref());
+        let engine = store.engine(&keys, config, Access::Read).context("the source")?;
+        if let Some(name) = &job.selection.bucket {
+            engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
-        self.job.follow(|watch| from.replicate(&into, &job, watch))
+        Ok(engine)
+    }
+
+    /// The target, which nobody has in use.
+    fn into(&self, store: &StorePath, config: &Config) -> anyhow::Result<Engine> {
+        let keys = unlock(self.dst_passphrase_file.as_deref(), self.dst_key_file.as_deref());
+        store.engine(&keys, config, Access::Write).context("the target")
     }
 }
 
-/// The same for a process that has another working directory.
-fn anchored(unlock: Unlock) -> anyhow::Result<Unlock> {
-    let absolute = |path: PathBuf| {
-        std::path::absolute(&path).with_context(|| format!("cannot find `{}`", path.display()))
-    };
-    Ok(match unlock {
-        Unlock::KeyFile(path) => Unlock::KeyFile(absolute(path)?),
-        Unlock::Credential(path) => Unlock::Credential(absolute(path)?),
-        Unlock::Passphrase(_) | Unlock::KernelKey(_) => unlock,
+/// Runs `work`, which hands the socket on, and meanwhile makes in `into` what comes over it.
+fn receive(into: &Engine, work: impl FnOnce(UnixStream) -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
+    std::thread::scope(|scope| {
+        let receiving =
+            scope.spawn(|| control::receive(into, Caller::this_process(), ours, &fuse::number_of));
+        let exit = work(theirs);
+        match receiving.join() {
+            Ok(received) => exit.and_then(|exit| received.context("the target").map(|()| exit)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
+}
+
+fn unlock(passphrase_file: Option<&Path>, key_file: Option<&Path>) -> UnlockArgs {
+    UnlockArgs {
+        passphrase_file: passphrase_file.map(Path::to_owned),
+        key_file: key_file.map(Path::to_owned),
+        ..UnlockArgs::default()
+    }
 }
 
 /// A store, or a store and a bucket of it.

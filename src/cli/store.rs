@@ -96,23 +96,7 @@ impl StorePath {
         access: Access,
     ) -> anyhow::Result<Engine> {
         self.require_free()?;
-        self.started(&unlock.unlock(&self.path)?, config, mount, access)
-    }
-
-    /// Opens the store for writing with an unlock that is at hand.
-    pub(super) fn unlocked(&self, unlock: &Unlock, config: &Config) -> anyhow::Result<Engine> {
-        self.require_free()?;
-        self.started(unlock, config, &config.mount, Access::Write)
-    }
-
-    fn started(
-        &self,
-        unlock: &Unlock,
-        config: &Config,
-        mount: &MountOptions,
-        access: Access,
-    ) -> anyhow::Result<Engine> {
-        let keyring = self.keyring(unlock)?;
+        let keyring = self.keyring(&unlock.unlock(&self.path)?)?;
         let audit = match access {
             Access::Read => None,
             Access::Write => AuditPlan::new(&self.path, &config.audit)?.command(&keyring)?,

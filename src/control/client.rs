@@ -9,7 +9,7 @@ use super::{
     job::JobLine,
     message::{Answer, Call, Failure, Job, Refused, Request, VERSION},
     place::Place,
-    wire::{Lines, read_line, write_line},
+    wire::{Lines, read_line, write_line, write_line_with},
 };
 use crate::engine::Totals;
 
@@ -50,32 +50,32 @@ impl Client {
 
     /// Sends `request` and waits for its answer, which must be a `T`.
     pub fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
+        asked(&self.connect()?, request)
+    }
+
+    /// A socket at whose other end the daemon makes replicas, on behalf of this process.
+    pub fn target(&self) -> Result<UnixStream, ControlError> {
         let stream = self.connect()?;
-        let call = Call { version: VERSION, request };
-        // A daemon that is busy answers before it is asked, and hears no more: the answer counts, not the broken pipe.
-        let line = match write_line(&stream, SEND, &call) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                read_line(&stream, ANSWER).map_err(|_| error)?
-            }
-            sent => sent.and_then(|()| read_line(&stream, ANSWER))?,
-        };
-        match answer(&line)? {
-            Answer::Done(value) => Ok(serde_json::from_value(value).map_err(strange)?),
-            Answer::Refused(Refused { failure, message }) => Err(ControlError::Refused { failure, message }),
-            Answer::Object(_) => Err(strange("news of a job that was not asked for").into()),
-        }
+        asked::<()>(&stream, Request::ReceiveReplicas)?;
+        Ok(stream)
     }
 
     /// Has the daemon run `job` and hands on what it tells of each object, for as long as it takes; the totals. The job
-    /// stops at the next object once `stop` says so.
+    /// stops at the next object once `stop` says so. `target` is the socket at whose other end replicas are made; the
+    /// daemon alone has it then.
     pub fn run(
         &self,
         job: Job,
+        target: Option<UnixStream>,
         mut each: impl FnMut(&JobLine) -> io::Result<()>,
         stop: impl Fn() -> bool,
     ) -> Result<Totals, ControlError> {
         let stream = self.connect()?;
-        write_line(&stream, SEND, &Call { version: VERSION, request: Request::Job(job) })?;
+        let call = Call { version: VERSION, request: Request::Job(job) };
+        match target {
+            Some(target) => write_line_with(&stream, SEND, &call, target)?,
+            None => write_line(&stream, SEND, &call)?,
+        }
         let (mut lines, mut stopped) = (Lines::new(&stream), false);
         loop {
             if !stopped && stop() {
@@ -108,6 +108,23 @@ impl Client {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, who));
         }
         Ok(stream)
+    }
+}
+
+/// Sends `request` and waits for its answer.
+fn asked<T: DeserializeOwned>(stream: &UnixStream, request: Request) -> Result<T, ControlError> {
+    let call = Call { version: VERSION, request };
+    // A daemon that is busy answers before it is asked, and hears no more: the answer counts, not the broken pipe.
+    let line = match write_line(stream, SEND, &call) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            read_line(stream, ANSWER).map_err(|_| error)?
+        }
+        sent => sent.and_then(|()| read_line(stream, ANSWER))?,
+    };
+    match answer(&line)? {
+        Answer::Done(value) => Ok(serde_json::from_value(value).map_err(strange)?),
+        Answer::Refused(Refused { failure, message }) => Err(ControlError::Refused { failure, message }),
+        Answer::Object(_) => Err(strange("news of a job that was not asked for").into()),
     }
 }
 

@@ -2,23 +2,30 @@
 
 use std::{
     io,
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::UCred,
+    net::{
+        AddressFamily, SocketType, UCred,
+        sockopt::{socket_domain, socket_type},
+    },
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     message::{Answer, Failure, Job, Refused},
+    replicas::Remote,
     server::Host,
-    verbs,
+    verbs::{self, Asked},
     wire::write_line,
 };
-use crate::engine::{Caller, Engine, Line, Outcome, Totals, Watch};
+use crate::engine::{Caller, Engine, EngineError, Line, Outcome, Totals, Watch};
 
 /// What became of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,21 +66,35 @@ struct Follower<'a> {
 /// Runs `job` and tells of each object; the totals.
 ///
 /// It ends at the next object when the client closes its side of the connection.
-pub(super) fn run(
-    engine: &Engine,
-    host: &dyn Host,
-    (stream, peer): (&UnixStream, UCred),
-    job: &Job,
-) -> Result<Totals, Refused> {
+pub(super) fn run(engine: &Engine, host: &dyn Host, client: Asked<'_>, job: &Job) -> Result<Totals, Refused> {
+    let Asked { stream, peer, passed } = client;
     let mut follower = Follower { stream, peer, host, gone: false };
     Ok(match job {
         Job::Rewrap(job) => engine.rewrap(job, &mut follower)?,
         Job::Reencrypt(job) => engine.reencrypt(job, &mut follower)?,
-        Job::Replicate { job, target, unlock } => {
-            let unlock = unlock.unlock().map_err(|error| Refused::new(Failure::Locked, error))?;
-            engine.replicate(&host.open_target(target, unlock)?, job, &mut follower)?
+        Job::Replicate(job) => {
+            let stop = || has_ended(stream);
+            let mut target = Remote::new(socket(passed)?, &stop).map_err(EngineError::from)?;
+            engine.send_replicas(&mut target, job, &mut follower)?
         }
     })
+}
+
+/// The socket that came with a request.
+fn socket(passed: Option<OwnedFd>) -> Result<UnixStream, Refused> {
+    let is_stream = |socket: &OwnedFd| {
+        let domain = socket_domain(socket).is_ok_and(|domain| domain == AddressFamily::UNIX);
+        domain && socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM)
+    };
+    let passed = passed.filter(is_stream).map(UnixStream::from);
+    passed.ok_or_else(|| Refused::new(Failure::BadRequest, "no socket of a target came with the request"))
+}
+
+/// A client says nothing after its request: whatever can be read is its end.
+fn has_ended(stream: &UnixStream) -> bool {
+    let mut ends = [PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN | PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut ends, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 impl Watch for Follower<'_> {
@@ -87,11 +108,8 @@ impl Watch for Follower<'_> {
         Ok(())
     }
 
-    /// A client says nothing after its request: whatever can be read is its end.
     fn is_cancelled(&mut self) -> bool {
-        let mut ends = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN | PollFlags::RDHUP)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.gone |= poll(&mut ends, Some(&now)).is_ok_and(|ready| ready > 0);
+        self.gone |= has_ended(self.stream);
         self.gone
     }
 

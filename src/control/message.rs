@@ -1,6 +1,6 @@
 //! What is asked and answered, as JSON.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,7 +12,7 @@ use crate::{
         Replicate, Result, Retention, Rewrap,
     },
     envelope::Id,
-    keys::{CustomerKey, CustomerScope, KeyId, KeyringError, Passphrase, Unlock},
+    keys::{CustomerKey, CustomerScope, KeyId},
     name::BucketName,
 };
 
@@ -91,6 +91,8 @@ pub enum Request {
     ListCustomerKeys,
     /// Run a job [[`Totals`](crate::engine::Totals)], telling of each object. Closing the connection for writing stops it.
     Job(Job),
+    /// Make replicas of objects of another store, which come over this connection after the answer; `null`.
+    ReceiveReplicas,
 }
 
 /// What runs through all objects.
@@ -101,51 +103,8 @@ pub enum Job {
     Rewrap(Rewrap),
     /// New data keys.
     Reencrypt(Reencrypt),
-    /// Copies in another store.
-    Replicate {
-        /// What to replicate.
-        job: Replicate,
-        /// The other store, an absolute path.
-        target: PathBuf,
-        /// How the daemon unlocks that.
-        unlock: Unlocking,
-    },
-}
-
-/// How to unlock a store, on its way. Files are read by the daemon, with its rights.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unlocking {
-    /// A passphrase, its bytes as hex.
-    Passphrase(SecretText),
-    /// A key file, an absolute path.
-    KeyFile(PathBuf),
-    /// A credential of a service, an absolute path.
-    Credential(PathBuf),
-    /// A key of the kernel.
-    KernelKey(String),
-}
-
-impl From<&Unlock> for Unlocking {
-    fn from(unlock: &Unlock) -> Self {
-        match unlock {
-            Unlock::Passphrase(passphrase) => Self::Passphrase(SecretText(passphrase.to_hex())),
-            Unlock::KeyFile(path) => Self::KeyFile(path.clone()),
-            Unlock::Credential(path) => Self::Credential(path.clone()),
-            Unlock::KernelKey(name) => Self::KernelKey(name.clone()),
-        }
-    }
-}
-
-impl Unlocking {
-    pub(super) fn unlock(&self) -> std::result::Result<Unlock, KeyringError> {
-        Ok(match self {
-            Self::Passphrase(text) => Unlock::Passphrase(Passphrase::from_hex(&text.0)?),
-            Self::KeyFile(path) => Unlock::KeyFile(path.clone()),
-            Self::Credential(path) => Unlock::Credential(path.clone()),
-            Self::KernelKey(name) => Unlock::KernelKey(name.clone()),
-        })
-    }
+    /// Copies in another store. Whoever makes them is at the other end of a socket that comes with the request.
+    Replicate(Replicate),
 }
 
 /// Which requests a customer key serves.
@@ -290,8 +249,6 @@ pub enum Failure {
     Denied,
     /// What was asked for is not there to be changed.
     NoRule,
-    /// Another store, which the request is also about, was not unlocked.
-    Locked,
     /// The request makes no sense to this daemon.
     BadRequest,
     /// The daemon has too much to do, or is about to end.

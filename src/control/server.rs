@@ -15,13 +15,11 @@ use rustix::net::{UCred, sockopt::socket_peercred};
 use super::{
     message::{Answer, Call, Failure, Refused, Request, VERSION},
     place::Place,
-    verbs::{self, Served},
-    wire::{read_line, write_line},
+    replicas::receive,
+    verbs::{self, Asked, Served},
+    wire::{Lines, write_line},
 };
-use crate::{
-    engine::{Engine, EngineError},
-    keys::Unlock,
-};
+use crate::engine::{Engine, EngineError};
 
 /// What the program around the engine does for requests.
 pub trait Host: Send + Sync {
@@ -30,9 +28,6 @@ pub trait Host: Send + Sync {
 
     /// The errno that stands for a failure.
     fn number_of(&self, error: &EngineError) -> i32;
-
-    /// Opens another store for writing.
-    fn open_target(&self, store: &Path, unlock: Unlock) -> Result<Engine, Refused>;
 }
 
 /// The socket of a store in use. Answers until dropped; requests under way are finished first.
@@ -134,19 +129,25 @@ fn admit(stream: UnixStream, visits: &mut Vec<Visit>, served: &Served) -> io::Re
     Ok(())
 }
 
-/// One request, one answer.
+/// One request, one answer, and the replicas that may follow it.
 fn serve((stream, peer): (&UnixStream, UCred), served: &Served) -> io::Result<()> {
-    let line = match read_line(stream, PATIENCE) {
+    let mut lines = Lines::new(stream);
+    let line = match lines.next(PATIENCE) {
         Ok(line) => Ok(line),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             Err(Refused::new(Failure::BadRequest, error))
         }
         Err(error) => return Err(error),
     };
-    let answer = line
-        .and_then(|line| request(&line))
-        .and_then(|request| verbs::answer(served, (stream, peer), request));
-    write_line(stream, PATIENCE, &answer.map_or_else(Answer::Refused, Answer::Done))
+    let passed = lines.passed();
+    let request = line.and_then(|line| request(&line));
+    let receives = matches!(request, Ok(Request::ReceiveReplicas));
+    let answer = request.and_then(|request| verbs::answer(served, Asked { stream, peer, passed }, request));
+    let engine = if receives && answer.is_ok() { served.engine().ok() } else { None };
+    write_line(stream, PATIENCE, &answer.map_or_else(Answer::Refused, Answer::Done))?;
+    let Some(engine) = engine else { return Ok(()) };
+    let (caller, number_of) = (verbs::caller(peer), |error: &EngineError| served.host().number_of(error));
+    receive(&engine, caller, stream.try_clone()?, &number_of)
 }
 
 /// The request in a line; the version is looked at before anything that another version may have.

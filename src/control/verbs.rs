@@ -2,7 +2,7 @@
 
 use std::{
     io::ErrorKind,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use super::{
     server::Host,
 };
 use crate::{
-    engine::{Caller, Engine, EngineError, RetentionError},
+    engine::{Caller, Engine, EngineError, PeerCause, RetentionError},
     keys::{CustomerScope, KeyId},
     name::{BucketName, NameError},
 };
@@ -33,18 +33,30 @@ impl Served {
     pub(super) fn new(engine: &Arc<Engine>, host: impl Host + 'static) -> Self {
         Self { engine: Arc::downgrade(engine), host: Arc::new(host) }
     }
+
+    /// The engine, unless it is about to end.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>, Refused> {
+        let ending = "the drive is being unmounted: try again when that is done";
+        self.engine.upgrade().ok_or_else(|| Refused::new(Failure::Busy, ending))
+    }
+
+    /// What the program around the engine does.
+    pub(super) fn host(&self) -> &dyn Host {
+        &*self.host
+    }
 }
 
-/// Does what the `client` asks of the engine.
-pub(super) fn answer(
-    served: &Served,
-    client: (&UnixStream, UCred),
-    request: Request,
-) -> Result<Value, Refused> {
-    let caller = &caller(client.1);
-    let Some(engine) = served.engine.upgrade() else {
-        return Err(Refused::new(Failure::Busy, "the drive is being unmounted: try again when that is done"));
-    };
+/// A client, what it asks for, and the socket that came with that.
+pub(super) struct Asked<'a> {
+    pub(super) stream: &'a UnixStream,
+    pub(super) peer: UCred,
+    pub(super) passed: Option<OwnedFd>,
+}
+
+/// Does what a client asks of the engine.
+pub(super) fn answer(served: &Served, client: Asked<'_>, request: Request) -> Result<Value, Refused> {
+    let caller = &caller(client.peer);
+    let engine = served.engine()?;
     match request {
         Request::Status => value(&status(&engine)),
         Request::Flush => value(&engine.sync_store()?),
@@ -77,6 +89,8 @@ pub(super) fn answer(
             value(&scopes)
         }
         Request::Job(job) => value(&job::run(&engine, &*served.host, client, &job)?),
+        // What comes after the answer is not the answer's.
+        Request::ReceiveReplicas => Ok(Value::Null),
     }
 }
 
@@ -141,6 +155,12 @@ impl From<EngineError> for Refused {
             },
             EngineError::Denied(_) | EngineError::IdentityPolicy { .. } => Failure::Denied,
             EngineError::JobRuns { .. } => Failure::Busy,
+            EngineError::Peer(error) => match error.cause {
+                PeerCause::Busy => Failure::Busy,
+                PeerCause::Denied => Failure::Denied,
+                PeerCause::Damaged => Failure::Damaged,
+                PeerCause::Stopped | PeerCause::Other => Failure::Other,
+            },
             EngineError::Integrity { .. } | EngineError::Bucket { .. } | EngineError::BucketKey(_) => {
                 Failure::Damaged
             }

@@ -1,11 +1,19 @@
 //! Lines of JSON over a socket, bounded in length and time.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    os::unix::net::UnixStream,
+    io::{self, ErrorKind, IoSlice, IoSliceMut, Write},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use serde::Serialize;
 
 use crate::crypto::Zeroizing;
@@ -15,12 +23,14 @@ pub(super) struct Lines<'a> {
     stream: &'a UnixStream,
     /// What came after the last line.
     rest: Zeroizing<Vec<u8>>,
+    /// The descriptor that came with it.
+    passed: Option<OwnedFd>,
 }
 
 impl<'a> Lines<'a> {
     /// The lines of `stream`.
     pub(super) fn new(stream: &'a UnixStream) -> Self {
-        Self { stream, rest: Zeroizing::new(Vec::with_capacity(USUAL)) }
+        Self { stream, rest: Zeroizing::new(Vec::with_capacity(USUAL)), passed: None }
     }
 
     /// The next line, waited for until `patience` is over, however slowly it comes. What came of it until then is kept.
@@ -44,8 +54,7 @@ impl<'a> Lines<'a> {
                 return Err(ErrorKind::TimedOut.into());
             }
             self.stream.set_read_timeout(Some(left))?;
-            let mut stream = self.stream;
-            match stream.read(chunk.as_mut_slice()) {
+            match self.receive(chunk.as_mut_slice()) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.rest.extend_from_slice(chunk.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -53,6 +62,25 @@ impl<'a> Lines<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The descriptor that came with what was read.
+    pub(super) fn passed(self) -> Option<OwnedFd> {
+        self.passed
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut room);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let got = recvmsg(self.stream, &mut [IoSliceMut::new(into)], &mut control, flags)?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                // One at most is of use; the others are closed.
+                self.passed = descriptors.last().or(self.passed.take());
+            }
+        }
+        Ok(got.bytes)
     }
 }
 
@@ -75,6 +103,26 @@ pub(super) fn write_line(
     }
     stream.set_write_timeout(Some(patience))?;
     stream.write_all(&line)
+}
+
+/// The same with a descriptor, which the other side gets a copy of.
+pub(super) fn write_line_with(
+    mut stream: &UnixStream,
+    patience: Duration,
+    message: &impl Serialize,
+    descriptor: impl AsFd,
+) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.set_write_timeout(Some(patience))?;
+    let descriptors = [descriptor.as_fd()];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut room);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("a descriptor has no room"));
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(&line)], &mut control, SendFlags::NOSIGNAL)?;
+    stream.write_all(line.get(sent..).unwrap_or_default())
 }
 
 /// Longest line, in bytes.
@@ -112,6 +160,23 @@ mod tests {
         drop(ours);
         assert_eq!(*lines.next(LONG).unwrap(), b"333\n");
         assert_eq!(lines.next(LONG).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_its_line_and_works() {
+        let (ours, theirs) = pair();
+        let (mut near, far) = pair();
+        write_line_with(&ours, LONG, &7, &far).unwrap();
+        drop(far);
+        let mut lines = Lines::new(&theirs);
+        assert_eq!(*lines.next(LONG).unwrap(), b"7\n");
+        let far = UnixStream::from(lines.passed().expect("it came"));
+        near.write_all(b"[]\n").unwrap();
+        assert_eq!(*read_line(&far, LONG).unwrap(), b"[]\n");
+        write_line(&ours, LONG, &8).unwrap();
+        let mut lines = Lines::new(&theirs);
+        lines.next(LONG).unwrap();
+        assert!(lines.passed().is_none());
     }
 
     #[test]

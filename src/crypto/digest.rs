@@ -65,6 +65,32 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     array(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// SHA-256 of what comes in pieces.
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Of nothing so far.
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Goes on with `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of it.
+    pub fn finish(self) -> [u8; 32] {
+        array(self.0.finish().as_ref())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The first 16 bytes of BLAKE3 over the concatenation of `parts` (journal frames: a checksum, not a MAC).
 pub fn frame_digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
@@ -99,6 +125,15 @@ mod tests {
     fn hmac_matches_rfc_4231_case_2() {
         let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
         assert_eq!(hex::encode(mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+
+    #[test]
+    fn what_comes_in_pieces_has_the_digest_of_the_whole() {
+        let mut pieces = Sha256::new();
+        for piece in [&b"what do "[..], b"", b"ya want"] {
+            pieces.update(piece);
+        }
+        assert_eq!(pieces.finish(), sha256(b"what do ya want"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod wrap;
 
 pub use aead::{BlockCipher, NONCE_LEN, TAG_LEN};
 pub use arena::secrets_locked;
-pub use digest::{MacKey, crc32c, equal, frame_digest, hkdf_expand, hmac_sha256, sha256};
+pub use digest::{MacKey, Sha256, crc32c, equal, frame_digest, hkdf_expand, hmac_sha256, sha256};
 pub use harden::harden_process;
 pub use password::{PasswordCost, stretch};
 pub use random::{fill_random, random};

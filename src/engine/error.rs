@@ -120,7 +120,37 @@ pub enum EngineError {
     /// The request may not go on without being recorded, and cannot be.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// What the process at the other end of a job said.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// A size past what the format can hold.
     #[error("the object would grow past the largest size of its format")]
     TooLarge,
+}
+
+/// What the process at the other end of a job said, in its words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PeerError {
+    /// The reason as far as it makes a difference here.
+    pub cause: PeerCause,
+    /// One line.
+    pub message: String,
+    /// The errno that it has for this.
+    pub errno: i32,
+}
+
+/// Why the process at the other end did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerCause {
+    /// Another job works there.
+    Busy,
+    /// A policy, or a rule in force, forbids it.
+    Denied,
+    /// Stored data is damaged.
+    Damaged,
+    /// It was told to stop, and did.
+    Stopped,
+    /// Anything else; it may be gone.
+    Other,
 }

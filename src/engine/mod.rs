@@ -70,12 +70,12 @@ pub use defects::Defects;
 pub use encryption::{
     Encryption, EncryptionHeaders, EncryptionType, NamedEncryption, RequestError, UnknownEncryption,
 };
-pub use error::{EngineError, Result};
+pub use error::{EngineError, PeerCause, PeerError, Result};
 pub use file::OpenFile;
 pub use item::{Attr, Item, ListEntry};
 pub use jobs::{
-    Each, Entry, Filter, Inventory, Line, Outcome, Reencrypt, Replicate, Rewrap, Selection, Stored, Totals,
-    Watch,
+    Answer, Beginning, Done, Each, Entry, Filter, Inventory, Line, Outcome, Receiver, Reencrypt, Replica,
+    Replicas, Replicate, Rewrap, Selection, Settled, Stored, Totals, Watch,
 };
 pub use key_rules::key_policy;
 pub use key_use::via_service;
@@ -83,7 +83,7 @@ pub use listing::OpenDir;
 pub use policies::{PolicyFile, PutPolicyError};
 pub use principals::{Access, Profiled, Who, read_identity_policy};
 pub use repair::{Recovered, Repairs, SetAside};
-pub use replacing::Face;
+pub use replacing::{Face, Kept};
 pub use request::{Allocate, Caller, OpenFlags, SetAttr};
 pub use retained::RetentionError;
 pub use retention::Retention;

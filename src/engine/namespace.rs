@@ -134,7 +134,8 @@ impl Engine {
         }
     }
 
-    fn set_times(&self, item: &Item, atime: SetTime, mtime: SetTime) -> Result<()> {
+    /// Sets times that no later save of an earlier write changes.
+    pub(super) fn set_times(&self, item: &Item, atime: SetTime, mtime: SetTime) -> Result<()> {
         if let Some(object) = self.shared.objects.peek(item.key()) {
             // Saved first: a later save of earlier writes must not bring their time back.
             object.commit(Sync::Store)?;

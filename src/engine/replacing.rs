@@ -27,8 +27,12 @@ pub trait Face: Send + Sync {
     /// The item that it has of the stored file `key`.
     fn item(&self, key: NodeKey) -> Option<Item>;
 
-    /// Makes it forget what `name` in `dir` was. Called without any lock held; may wait for requests that are under way.
+    /// Makes it forget what `name` in `dir` was, also that there was nothing. Called without any lock held; may wait for
+    /// requests that are under way.
     fn forget(&self, dir: NodeKey, name: &OsStr);
+
+    /// Makes it look at the stored file or directory `key` again. Called as [`Face::forget`] is.
+    fn look_again(&self, key: NodeKey);
 }
 
 /// The gate, and the face that must hear of replacements.
@@ -67,14 +71,25 @@ pub(super) struct Place<'a> {
 }
 
 /// Why nothing was replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Kept {
     /// Somebody has it open, or something of it is not in place.
     Open,
     /// It is not what it was when it was copied.
     Changed,
     /// The name is that of another file, or of none.
     Moved,
+}
+
+impl Kept {
+    /// The reason in a report.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Open => "busy: it is open, run the job again when it is not",
+            Self::Changed => "it was changed meanwhile: run the job again",
+            Self::Moved => "it was moved or replaced meanwhile: run the job again",
+        }
+    }
 }
 
 impl Engine {
@@ -89,6 +104,21 @@ impl Engine {
     /// replaced in between: [`Face::item`] was asked before the note.
     pub fn replacements(&self) -> u64 {
         self.shared.replacing.made.load(Ordering::SeqCst)
+    }
+
+    /// Runs `put`, which makes something called `name` in `dir`, where it was not asked for through the face.
+    pub(super) fn add<T>(
+        &self,
+        dir: &NodeRef,
+        name: &FileName,
+        put: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let replacing = &self.shared.replacing;
+        let change = replacing.change();
+        let made = put()?;
+        drop(change);
+        replacing.appeared(dir.key(), name);
+        Ok(made)
     }
 
     /// Runs `put`, which puts a new file in the `place` of an old one, provided that this is still the old one,
@@ -138,8 +168,22 @@ impl Engine {
 
 impl Replacing {
     fn tell(&self, place: &Place<'_>) {
+        self.appeared(place.dir.key(), place.name);
+    }
+
+    /// Lets the face know that something is called `name` in `dir` now.
+    pub(super) fn appeared(&self, dir: NodeKey, name: &FileName) {
         if let Some(face) = self.face.get() {
-            face.forget(place.dir.key(), place.name.as_os_str());
+            face.forget(dir, name.as_os_str());
+            // It has another time, too, which the kernel would not notice if it did not know the name.
+            face.look_again(dir);
+        }
+    }
+
+    /// Lets the face know that a file or directory has other attributes now.
+    pub(super) fn changed(&self, key: NodeKey) {
+        if let Some(face) = self.face.get() {
+            face.look_again(key);
         }
     }
 }

@@ -110,7 +110,8 @@ impl Engine {
         self.admit_about(caller, item, action)
     }
 
-    fn admit_about(&self, caller: &Caller, item: &Item, action: Action) -> Result<()> {
+    /// Asks about `action` on something that has a policy's object.
+    pub(super) fn admit_about(&self, caller: &Caller, item: &Item, action: Action) -> Result<()> {
         if !matches!(item.kind(), Kind::File | Kind::Symlink) {
             return Ok(());
         }

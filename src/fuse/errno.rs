@@ -62,6 +62,7 @@ fn errno_of(error: &EngineError) -> Errno {
         EngineError::CrossBucket => libc::EXDEV,
         EngineError::Unsupported => libc::EOPNOTSUPP,
         EngineError::TooLarge => libc::EFBIG,
+        EngineError::Peer(error) => error.errno,
     })
 }
 
@@ -106,6 +107,7 @@ fn unexpected(error: &EngineError, errno: Errno) -> bool {
         | EngineError::CrossBucket
         | EngineError::RootHoldsBuckets
         | EngineError::Unsupported
+        | EngineError::Peer(..)
         | EngineError::TooLarge => false,
     }
 }

@@ -48,4 +48,13 @@ impl Face for Pages {
             log::warn!("the kernel keeps a name of node {parent} until its time is over: {error}");
         }
     }
+
+    fn look_again(&self, key: NodeKey) {
+        let node = self.ops.upgrade().and_then(|ops| ops.node_id(key));
+        if let Some(node) = node
+            && let Err(error) = self.device.forget_content(node)
+        {
+            log::warn!("the kernel keeps attributes of node {node} until their time is over: {error}");
+        }
+    }
 }

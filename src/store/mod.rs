@@ -24,6 +24,8 @@ pub mod small;
 
 use std::{any::Any, ffi::OsStr, ffi::OsString, io, path::PathBuf, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::name::FileName;
 
 pub use error::StoreError;
@@ -45,7 +47,7 @@ pub struct NodeKey {
 }
 
 /// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A regular file: an object.
     File,
@@ -64,7 +66,8 @@ pub enum Kind {
 }
 
 /// Seconds and nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Timestamp {
     /// Seconds; negative before 1970.
     pub sec: i64,

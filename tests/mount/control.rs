@@ -119,6 +119,46 @@ fn garbage_another_version_and_endless_lines_are_refused_and_harm_nothing() {
     assert!(send(&drive, 0, STATUS).contains("\"done\""));
 }
 
+/// What follows the request for replicas is not trusted either.
+#[test]
+fn replicas_that_make_no_sense_end_their_job_and_nothing_else() {
+    let drive = Drive::new();
+    let begin = "{\"begin\":{\"buckets\":[\"data\"],\"replica_key\":null,\"dry_run\":false}}";
+    let bucket = "{\"bucket\":[\"data\",\"data\"]}";
+    let program = format!(
+        "import os, socket, struct, sys\nos.chdir({dir:?})\n\
+         def step(s, body, kind=1):\n s.sendall(struct.pack('>IB', len(body), kind) + body)\n\
+         def said(s, f):\n head = f.read(5)\n return f.read(struct.unpack('>I', head[:4])[0]).decode() if head else ''\n\
+         for frames in [\n [(1, b'nonsense')], [(9, b'')], [(2, b'short')], [(1, b'\"settle\"'), (1, b'{{\"finish\":false}}')],\n \
+         [(1, {begin:?}.encode()), (1, {bucket:?}.encode()), (2, bytes(16))],\n \
+         [(1, {begin:?}.encode()), (1, b'{{\"bucket\":[\"../x\",\"data\"]}}')],\n \
+         [(1, {begin:?}.encode()), (1, b'{{\"offer\":{{\"path\":{{\"text\":\".eob/x\"}}}}}}')]]:\n \
+         s = socket.socket(socket.AF_UNIX)\n s.settimeout(20)\n s.connect('control')\n f = s.makefile('rb')\n \
+         s.sendall(b'{{\"version\":1,\"request\":\"receive-replicas\"}}\\n')\n \
+         assert b'done' in f.readline()\n last = ''\n \
+         try:\n  for kind, body in frames: step(s, body, kind)\n  s.shutdown(socket.SHUT_WR)\n  \
+         while (text := said(s, f)): last = text\n except OSError: pass\n print(last)\n\
+         s = socket.socket(socket.AF_UNIX)\ns.connect('control')\nf = s.makefile('rb')\n\
+         s.sendall(b'{{\"version\":1,\"request\":\"receive-replicas\"}}\\n')\nf.readline()\n\
+         s.sendall(bytes([255, 255, 255, 255, 1]))\nprint(repr(f.read(1)))",
+        dir = drive.store().join(".strongroom"),
+    );
+    let said = ok(&mut python(60, &drive.path("."), &program));
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 8, "{said}");
+    for (at, line) in lines.iter().enumerate().take(7) {
+        // One whose kind is unknown gets no answer.
+        assert!(line.contains("refused") || at == 1 && line.is_empty(), "{at}: {said}");
+    }
+    assert_eq!(lines[7], "b''", "nor does one that is too long");
+    assert_eq!(run(&mut drive.on_store(["rewrap"], ["data"])).code, 0, "no job is left");
+    assert!(send(&drive, 0, STATUS).contains("\"done\""));
+    let none = "{\"version\":1,\"request\":{\"job\":{\"replicate\":{\"selection\":{\"bucket\":null,\"filter\":\
+                {\"prefix\":{\"Unix\":[]},\"stored\":null,\"key\":null,\"older_than\":null},\"dry_run\":false,\
+                \"rate\":null},\"target\":null,\"replica_key\":null}}}}\n";
+    assert!(send(&drive, 0, none).contains("no socket of a target came with the request"));
+}
+
 #[test]
 fn clients_that_say_nothing_hold_up_neither_the_drive_nor_its_end() {
     let mut drive = Drive::new();

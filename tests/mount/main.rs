@@ -26,6 +26,8 @@ mod policy;
 #[cfg(test)]
 mod posix;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod tools;

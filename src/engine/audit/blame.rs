@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use crate::{
     audit::{Decision, Event, EventName, Failure},
-    engine::{EngineError, RetentionError},
+    engine::{EngineError, PeerCause, PeerError, RetentionError},
     keys::{BucketKeyError, KeyError},
 };
 
@@ -72,6 +72,7 @@ fn decision(error: &EngineError) -> Decision {
         | EngineError::KeyPolicy { .. }
         | EngineError::Retained { .. }
         | EngineError::Blocked { .. }
+        | EngineError::Peer(PeerError { cause: PeerCause::Denied, .. })
         | EngineError::Key(KeyError::Denied { .. })
         | EngineError::BucketKey(BucketKeyError::Key(KeyError::Denied { .. })) => {
             Decision::Deny { statement: None }
@@ -109,6 +110,11 @@ fn code(error: &EngineError, event: EventName) -> &'static str {
         | EngineError::CrossBucket
         | EngineError::RootHoldsBuckets => "InvalidRequest",
         EngineError::JobRuns { .. } => "OperationAborted",
+        EngineError::Peer(error) => match error.cause {
+            PeerCause::Denied => "AccessDenied",
+            PeerCause::Busy | PeerCause::Stopped => "OperationAborted",
+            PeerCause::Damaged | PeerCause::Other => "InternalError",
+        },
         EngineError::TooLarge => "EntityTooLarge",
         EngineError::Integrity { .. }
         | EngineError::Configuration(_)

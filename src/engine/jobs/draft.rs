@@ -4,9 +4,11 @@
 
 use std::{ffi::OsStr, sync::Arc};
 
-use zeroize::Zeroizing;
-
-use super::{attributes, report::Log};
+use super::{
+    attributes::Attributes,
+    content::{ContentDigest, pieces},
+    report::Log,
+};
 use crate::{
     engine::{
         Bucket, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
@@ -14,12 +16,11 @@ use crate::{
         file::Content,
         item::Form,
         live::{LiveObject, Sync},
-        scratch,
     },
     envelope::Id,
     name::FileName,
     store::{
-        Birth, Kind, NodeRef, RenameMode, Stat, XattrMode,
+        Birth, Kind, NodeRef, RenameMode, XattrMode,
         layout::{TMP_DIR, fixed},
     },
 };
@@ -27,22 +28,73 @@ use crate::{
 /// An object in `tmp`. Removed when dropped, unless it was placed.
 pub(super) struct Draft<'a> {
     engine: &'a Engine,
+    pub(super) node: NodeRef,
+    staged: Staged,
+    file: Option<OpenFile>,
+}
+
+/// A name in `tmp` for something that is made there. Removed when dropped, unless it was placed.
+pub(super) struct Staged {
     tmp: NodeRef,
     name: FileName,
-    pub(super) node: NodeRef,
-    file: Option<OpenFile>,
-    /// Whether `name` still stands in `tmp`.
-    there: bool,
+    /// Whether it has its place.
+    placed: bool,
+}
+
+impl Staged {
+    /// A new one in `bucket`.
+    pub(super) fn new(bucket: &Bucket) -> Result<Self> {
+        let (tmp, _) = bucket.private().lookup(&fixed(TMP_DIR))?;
+        let name = FileName::parse(format!("{PREFIX}{}", Id::random()?).as_ref())?;
+        Ok(Self { tmp, name, placed: false })
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &NodeRef {
+        &self.tmp
+    }
+
+    /// The name there.
+    pub(super) fn name(&self) -> &FileName {
+        &self.name
+    }
+
+    /// Gives it the name `name` in `dir`.
+    pub(super) fn place(&mut self, dir: &NodeRef, name: &FileName, mode: RenameMode) -> Result<()> {
+        self.tmp.rename(&self.name, dir, name, mode)?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.placed {
+            return;
+        }
+        match self.tmp.unlink(&self.name) {
+            // Nothing was made.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let path = self.tmp.path().join(self.name.as_os_str());
+                log::warn!("`{}` stays until the next job: {error}", path.display());
+            }
+            Ok(()) => {}
+        }
+    }
 }
 
 impl<'a> Draft<'a> {
     /// Begins an empty object of `root`'s bucket, for its owner alone.
     pub(super) fn new(engine: &'a Engine, root: &Item, creation: Creation) -> Result<Self> {
         let bucket = root.bucket()?.clone();
-        let (tmp, owner) = bucket.private().lookup(&fixed(TMP_DIR))?;
-        let name = FileName::parse(format!("{PREFIX}{}", Id::random()?).as_ref())?;
+        let staged = Staged::new(&bucket)?;
+        let owner = staged.tmp.stat()?;
         let birth = Birth { mode: 0o600, umask: 0, uid: owner.uid, gid: owner.gid };
-        let (node, stat, file) = tmp.create_file(&name, &birth)?;
+        let (node, stat, file) = staged.tmp.create_file(&staged.name, &birth)?;
+        // Its number may have been that of another file.
+        engine.shared.explicit.forget(stat.key);
+        engine.shared.uploads.finish(stat.key);
         let item = root.child(node.clone(), stat.kind);
         let content = match creation {
             Creation::Plain => {
@@ -61,7 +113,7 @@ impl<'a> Draft<'a> {
             }
         };
         let flags = OpenFlags { read: true, write: true, append: false, truncate: false };
-        Ok(Self { engine, tmp, name, node, file: Some(OpenFile::new(item, flags, content)), there: true })
+        Ok(Self { engine, node, staged, file: Some(OpenFile::new(item, flags, content)) })
     }
 
     pub(super) fn file(&self) -> &OpenFile {
@@ -70,31 +122,50 @@ impl<'a> Draft<'a> {
 
     /// Copies the content of `from`, holes as holes; the plaintext bytes. `ECANCELED` once `log` tells to stop.
     pub(super) fn fill(&self, from: &OpenFile, size: u64, log: &mut Log<'_>) -> Result<u64> {
-        let to = self.file();
-        let mut at = from.seek(0, true)?.filter(|at| *at < size);
-        while let Some(start) = at {
-            let end = from.seek(start, false)?.map_or(size, |end| end.min(size));
-            copy(from, to, start, end, log)?;
-            at = from.seek(end, true)?.filter(|at| *at < size);
-        }
-        match to.content() {
-            Content::Plain(file) => file.set_len(size)?,
-            Content::Encrypted(object) => object.set_size(size)?,
-        }
+        pieces(from, size, &mut |at, bytes| {
+            if log.is_cancelled() {
+                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::ECANCELED)));
+            }
+            self.write(at, bytes)
+        })?;
+        self.set_size(size)?;
         Ok(size)
     }
 
-    /// Stores everything in place and takes over owner, mode and extended attributes of `from`.
-    pub(super) fn finish(&self, from: &NodeRef, stat: &Stat) -> Result<()> {
+    /// Writes all of `bytes` at `at`.
+    pub(super) fn write(&self, mut at: u64, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let done = self.file().write_at(at, bytes)?;
+            at += done as u64;
+            bytes = bytes.get(done..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Gives it this length, with a hole where nothing was written.
+    pub(super) fn set_size(&self, size: u64) -> Result<()> {
+        match self.file().content() {
+            Content::Plain(file) => Ok(file.set_len(size)?),
+            Content::Encrypted(object) => object.set_size(size),
+        }
+    }
+
+    /// Stores everything in place and gives it these attributes.
+    pub(super) fn finish(&self, attributes: &Attributes) -> Result<()> {
         if let Content::Encrypted(object) = self.file().content() {
             object.commit(Sync::Settled)?;
         }
-        attributes::take_over(from, stat, &self.node).map(drop)
+        attributes.give(&self.node).map(drop)
     }
 
-    /// Makes everything durable.
-    pub(super) fn sync(&self) -> Result<()> {
-        self.file().sync(false)
+    /// Reads everything back; the digest of it.
+    pub(super) fn digest(&self, size: u64) -> Result<[u8; 32]> {
+        let mut digest = ContentDigest::new();
+        pieces(self.file(), size, &mut |at, bytes| {
+            digest.update(at, bytes);
+            Ok(())
+        })?;
+        Ok(digest.finish(size))
     }
 
     /// Closes the file: what is left to do is to place it.
@@ -104,37 +175,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes over the times of `stat`.
-    pub(super) fn take_times(&self, stat: &Stat) -> Result<()> {
-        attributes::times(stat, &self.node)
-    }
-
-    /// Sets the hidden attribute `name`, and the times of `stat`, and makes both durable.
-    pub(super) fn mark(&self, name: &OsStr, value: &[u8], stat: &Stat) -> Result<()> {
-        self.node.set_xattr(name, value, XattrMode::Set)?;
-        self.take_times(stat)?;
-        if let Content::Encrypted(object) = self.file().content() {
-            object.note_attributes();
-        }
-        self.sync()
-    }
-
-    /// Reads everything back and compares it with `from`.
-    pub(super) fn require_same(&self, from: &OpenFile, size: u64) -> Result<()> {
-        let to = self.file();
-        let mut at = from.seek(0, true)?.filter(|at| *at < size);
-        while let Some(start) = at {
-            let end = from.seek(start, false)?.map_or(size, |end| end.min(size));
-            compare(from, to, start, end)?;
-            at = from.seek(end, true)?.filter(|at| *at < size);
-        }
-        Ok(())
+    /// Sets the hidden attribute `name`.
+    pub(super) fn mark(&self, name: &OsStr, value: &[u8]) -> Result<()> {
+        Ok(self.node.set_xattr(name, value, XattrMode::Set)?)
     }
 
     /// Gives it the name `name` in `dir`.
     pub(super) fn place(&mut self, dir: &NodeRef, name: &FileName, mode: RenameMode) -> Result<()> {
-        self.tmp.rename(&self.name, dir, name, mode)?;
-        self.there = false;
+        self.staged.place(dir, name, mode)?;
         self.node.moved(dir, name);
         Ok(())
     }
@@ -143,11 +191,6 @@ impl<'a> Draft<'a> {
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
         self.close();
-        if self.there
-            && let Err(error) = self.tmp.unlink(&self.name)
-        {
-            log::warn!("`{}` stays until the next job: {error}", self.node.path().display());
-        }
     }
 }
 
@@ -157,55 +200,12 @@ pub(super) fn clear_leftovers(bucket: &Bucket) -> Result<()> {
     let mut entries = tmp.entries()?;
     while let Some(entry) = entries.next()? {
         let ours = entry.name.to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if ours && entry.kind.is_none_or(|kind| kind == Kind::File) {
+        if ours && entry.kind.is_none_or(|kind| kind != Kind::Directory) {
             tmp.unlink(&FileName::parse(&entry.name)?)?;
         }
     }
     Ok(())
 }
 
-fn copy(from: &OpenFile, to: &OpenFile, start: u64, end: u64, log: &mut Log<'_>) -> Result<()> {
-    scratch::with_plain(STEP, |buffer| {
-        let mut at = start;
-        while at < end {
-            if log.is_cancelled() {
-                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::ECANCELED)));
-            }
-            let want = usize::try_from((end - at).min(STEP as u64)).expect("a step at most");
-            let got = from.read_at(at, buffer.get_mut(..want).expect("a step at most"))?;
-            if got == 0 {
-                // It was cut meanwhile, which the caller notices.
-                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY)));
-            }
-            let mut rest = buffer.get(..got).expect("reads are within the buffer");
-            while !rest.is_empty() {
-                let done = to.write_at(at, rest)?;
-                at += done as u64;
-                rest = rest.get(done..).unwrap_or_default();
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Fails where the two differ.
-fn compare(one: &OpenFile, other: &OpenFile, start: u64, end: u64) -> Result<()> {
-    let mut theirs = Zeroizing::new(vec![0; STEP]);
-    scratch::with_plain(STEP, |ours| {
-        let mut at = start;
-        while at < end {
-            let want = usize::try_from((end - at).min(STEP as u64)).expect("a step at most");
-            let (ours, theirs) = (ours.split_at_mut(want).0, theirs.split_at_mut(want).0);
-            if one.read_at(at, ours)? != want || other.read_at(at, theirs)? != want || ours != theirs {
-                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EIO)));
-            }
-            at += want as u64;
-        }
-        Ok(())
-    })
-}
-
 /// How the names of drafts begin.
 const PREFIX: &str = "job-";
-/// Bytes copied at a time.
-const STEP: usize = 1 << 20;

@@ -7,11 +7,13 @@
 //! It must never change what a policy denies, never touch content in place, never keep a list of the objects.
 
 mod attributes;
+mod content;
 mod description;
 mod draft;
 mod filter;
 mod inventory;
 mod objects;
+mod octets;
 mod pace;
 mod recorded;
 mod records;
@@ -25,9 +27,12 @@ mod walk;
 pub use filter::{Filter, Selection, Stored};
 pub use inventory::{Each, Entry, Inventory};
 pub use reencrypt::Reencrypt;
-pub use replicate::Replicate;
-pub use report::{Line, Outcome, Totals, Watch};
+pub use replicate::{Answer, Beginning, Receiver, Replica, Replicas, Replicate, Settled};
+pub use report::{Done, Line, Outcome, Totals, Watch};
 pub use rewrap::Rewrap;
+
+#[cfg(test)]
+pub(super) use content::digest_of as replicate_digest;
 
 use std::{
     collections::BTreeSet,
@@ -44,7 +49,14 @@ pub(super) struct Jobs(Mutex<BTreeSet<BucketName>>);
 /// The right to work on some buckets, until dropped.
 struct Turn<'a> {
     of: &'a Jobs,
-    buckets: &'a [BucketName],
+    buckets: Vec<BucketName>,
+}
+
+impl Turn<'_> {
+    /// Whether `bucket` is one of them.
+    fn covers(&self, bucket: &BucketName) -> bool {
+        self.buckets.contains(bucket)
+    }
 }
 
 impl Jobs {
@@ -66,13 +78,13 @@ impl Engine {
     }
 
     /// The right to run a job on `buckets`, unless another one works on one of them.
-    fn job_turn<'a>(&'a self, buckets: &'a [BucketName]) -> Result<Turn<'a>> {
+    fn job_turn(&self, buckets: &[BucketName]) -> Result<Turn<'_>> {
         let jobs = &self.shared.jobs;
         let mut taken = jobs.lock();
         if let Some(bucket) = buckets.iter().find(|bucket| taken.contains(*bucket)) {
             return Err(EngineError::JobRuns { bucket: bucket.to_string() });
         }
         taken.extend(buckets.iter().cloned());
-        Ok(Turn { of: jobs, buckets })
+        Ok(Turn { of: jobs, buckets: buckets.to_vec() })
     }
 }

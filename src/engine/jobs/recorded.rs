@@ -12,6 +12,9 @@ use crate::{
     name::BucketName,
 };
 
+/// What a job is about: its bucket, if it is one alone, and whether it is a dry run.
+pub(super) type About<'a> = (Option<&'a BucketName>, bool);
+
 impl Engine {
     /// Runs `work` as the job called `job`, with its beginning and end recorded.
     pub(super) fn recorded_job(
@@ -21,31 +24,55 @@ impl Engine {
         caller: &Caller,
         work: impl FnOnce() -> Result<Totals>,
     ) -> Result<Totals> {
-        let event = |name| {
-            let mut event = Event::new(name, self.actor(caller));
-            event.request.bucket = selection.bucket.as_ref().map(ToString::to_string);
-            event.details.more.insert("job", job.into());
-            event.details.more.insert("dryRun", selection.dry_run.into());
-            event
-        };
-        self.record(|| event(EventName::JobCreated), None)?;
+        let about = (selection.bucket.as_ref(), selection.dry_run);
+        self.job_began(job, about, caller)?;
         let outcome = work();
-        let ended = || {
-            let mut event = event(EventName::JobStatusChanged);
-            let status = match &outcome {
-                Ok(totals) if totals.cancelled => "Cancelled",
-                Ok(_) => "Complete",
-                Err(_) => "Failed",
+        let recorded = self.job_ended(job, about, caller, Some(&outcome));
+        outcome.and_then(|totals| recorded.map(|()| totals))
+    }
+
+    /// Records that a job begins.
+    pub(super) fn job_began(&self, job: &'static str, about: About<'_>, caller: &Caller) -> Result<()> {
+        self.record(|| self.job_status(EventName::JobCreated, job, about, caller), None)
+    }
+
+    /// Records that it has ended, and how; without an `outcome`, in the middle.
+    pub(super) fn job_ended(
+        &self,
+        job: &'static str,
+        about: About<'_>,
+        caller: &Caller,
+        outcome: Option<&Result<Totals>>,
+    ) -> Result<()> {
+        let event = || {
+            let mut event = self.job_status(EventName::JobStatusChanged, job, about, caller);
+            let status = match outcome {
+                Some(Ok(totals)) if totals.cancelled => "Cancelled",
+                Some(Ok(_)) => "Complete",
+                Some(Err(_)) | None => "Failed",
             };
             event.details.more.insert("status", status.into());
-            if let Ok(totals) = &outcome {
+            if let Some(Ok(totals)) = outcome {
                 let totals = serde_json::to_value(totals).expect("numbers always serialise");
                 event.details.more.insert("totals", totals);
             }
             event
         };
-        let recorded = self.record(ended, outcome.as_ref().err());
-        outcome.and_then(|totals| recorded.map(|()| totals))
+        self.record(event, outcome.and_then(|outcome| outcome.as_ref().err()))
+    }
+
+    fn job_status(
+        &self,
+        name: EventName,
+        job: &'static str,
+        (bucket, dry_run): About<'_>,
+        caller: &Caller,
+    ) -> Event {
+        let mut event = Event::new(name, self.actor(caller));
+        event.request.bucket = bucket.map(ToString::to_string);
+        event.details.more.insert("job", job.into());
+        event.details.more.insert("dryRun", dry_run.into());
+        event
     }
 
     /// An event of a job about the object at `path`; nothing where nothing is recorded.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    attributes::Attributes,
     description::{Description, Sealing as Described},
     draft::{self, Draft},
     filter::Selection,
@@ -308,9 +309,10 @@ impl<'a> Run<'a> {
         let creation = self.bucket.admit_put(admission, &self.caller, &path, &self.job.encryption)?;
         let mut draft = Draft::new(self.engine, &self.root, creation)?;
         draft.fill(source, before.size, log)?;
-        draft.finish(&found.node, &before.stat)?;
+        let attributes = Attributes::of(&found.node, &Stat { atime: found.stat.atime, ..before.stat })?;
+        draft.finish(&attributes)?;
         if self.job.preserve {
-            draft.take_times(&Stat { atime: found.stat.atime, ..before.stat })?;
+            attributes.give_times(&draft.node)?;
         }
         if let (Some(event), Content::Encrypted(object)) = (event, draft.file().content()) {
             say_object(event, object, Some(self.job.encryption != Encryption::Unnamed));
@@ -366,16 +368,6 @@ enum Again {
 impl<E: Into<EngineError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Error(error.into())
-    }
-}
-
-impl Kept {
-    fn why(self) -> &'static str {
-        match self {
-            Self::Open => "busy: it is open, run the job again when it is not",
-            Self::Changed => "it was changed meanwhile: run the job again",
-            Self::Moved => "it was moved or replaced meanwhile: run the job again",
-        }
     }
 }
 

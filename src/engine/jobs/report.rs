@@ -74,7 +74,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn count(&mut self, outcome: Outcome) {
+    pub(super) fn count(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::Succeeded => &mut self.succeeded,
             Outcome::Failed => &mut self.failed,
@@ -139,7 +139,8 @@ impl<'a> Log<'a> {
 }
 
 /// What became of one object, and the words for it.
-pub(super) struct Done(pub(super) Outcome, pub(super) String);
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Done(pub Outcome, pub String);
 
 impl Done {
     pub(super) fn succeeded(what: impl Into<String>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::description::Description;
 use crate::{
     engine::{
         OpenFile, Result, clock,
@@ -11,7 +12,7 @@ use crate::{
     },
     envelope::Id,
     object::{FormatError, Header},
-    store::{Access, NodeRef, Stat},
+    store::{Access, NodeRef, Stat, Timestamp},
 };
 
 /// The state of a file.
@@ -72,6 +73,15 @@ impl Version {
         }
     }
 
+    /// That of a file which nobody has open and which is `described` so.
+    pub(super) fn described(stat: Stat, described: &Description) -> Option<Self> {
+        match described {
+            Description::Encrypted(sealing) => Some(Self::sealed(stat, &sealing.header)),
+            Description::Plain => Some(Self { stat, size: stat.size, commit: None }),
+            Description::Damaged(_) => None,
+        }
+    }
+
     fn sealed(stat: Stat, header: &Header) -> Self {
         let commit = Commit {
             object: header.identity.object,
@@ -88,15 +98,15 @@ impl Version {
         facts(self) == facts(other) && self.commit == other.commit
     }
 
-    /// A text that is another one when the content may be; `stat` has the times to go by. A rewrap is no change.
-    pub(super) fn mark(&self, stat: &Stat) -> String {
-        let time = |time: crate::store::Timestamp| format!("{}.{:09}", time.sec, time.nsec);
+    /// A text that is another one when the content may be; `mtime` is the time to go by. A rewrap is no change.
+    pub(super) fn mark(&self, mtime: Timestamp) -> String {
+        let time = format!("{}.{:09}", mtime.sec, mtime.nsec);
         match &self.commit {
             Some(Commit { object, generation, rewraps }) => {
                 let commits = generation.saturating_sub((*rewraps).into());
-                format!("{object}:{commits}:{}:{}", self.size, time(stat.mtime))
+                format!("{object}:{commits}:{}:{time}", self.size)
             }
-            None => format!("{}:{}:{}", self.stat.key.ino, self.size, time(stat.mtime)),
+            None => format!("{}:{}:{time}", self.stat.key.ino, self.size),
         }
     }
 }

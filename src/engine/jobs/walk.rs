@@ -62,6 +62,8 @@ pub(super) struct Walk {
     /// First bytes of the paths to be seen.
     prefix: Vec<u8>,
     way: Vec<Level>,
+    /// Nothing else is looked at.
+    directories: bool,
 }
 
 struct Level {
@@ -75,7 +77,12 @@ impl Walk {
     pub(super) fn new(root: NodeRef, prefix: &OsStr) -> io::Result<Self> {
         let entries = root.entries()?;
         let top = Level { dir: root, path: PathBuf::new(), entries };
-        Ok(Self { prefix: prefix.as_bytes().to_vec(), way: vec![top] })
+        Ok(Self { prefix: prefix.as_bytes().to_vec(), way: vec![top], directories: false })
+    }
+
+    /// The same, showing directories alone.
+    pub(super) fn directories(root: NodeRef, prefix: &OsStr) -> io::Result<Self> {
+        Ok(Self { directories: true, ..Self::new(root, prefix)? })
     }
 
     /// Whether the path begins with the prefix, or leads to one that does.
@@ -105,7 +112,8 @@ impl Walk {
                 return Some(Err(Unseen { path, error }));
             }
         };
-        if top && entry.name == BUCKET_DIR {
+        let is_other = self.directories && entry.kind.is_some_and(|kind| kind != Kind::Directory);
+        if is_other || top && entry.name == BUCKET_DIR {
             return Some(Ok(None));
         }
         let (dir, path) = (level.dir.clone(), level.path.join(&entry.name));
@@ -126,7 +134,8 @@ impl Walk {
             let entries = node.entries().map_err(unseen)?;
             self.way.push(Level { dir: node.clone(), path: path.clone(), entries });
         }
-        Ok(self.begins(&path).then_some(Found { path, dir, name, node, stat }))
+        let shown = self.begins(&path) && (!self.directories || stat.kind == Kind::Directory);
+        Ok(shown.then_some(Found { path, dir, name, node, stat }))
     }
 }
 
@@ -150,6 +159,10 @@ mod tests {
     use crate::store::LocalStore;
 
     fn seen(prefix: &str) -> Vec<String> {
+        seen_by(|root| Walk::new(root, OsStr::new(prefix)))
+    }
+
+    fn seen_by(walk: impl FnOnce(NodeRef) -> io::Result<Walk>) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         for path in [".eob/kek/x", "a/b/c", "a/.eob", "ab", "b/a"] {
             let path = dir.path().join(path);
@@ -157,10 +170,8 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let root = LocalStore::open_with_handles(dir.path(), 16).unwrap().root();
-        let mut seen: Vec<_> = Walk::new(root, OsStr::new(prefix))
-            .unwrap()
-            .map(|found| found.unwrap().path.display().to_string())
-            .collect();
+        let mut seen: Vec<_> =
+            walk(root).unwrap().map(|found| found.unwrap().path.display().to_string()).collect();
         seen.sort();
         seen
     }
@@ -176,5 +187,11 @@ mod tests {
         assert_eq!(seen("a/b"), ["a/b", "a/b/c"]);
         assert_eq!(seen("a/b/"), ["a/b/c"]);
         assert_eq!(seen("nothing"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn directories_are_shown_alone_where_that_is_asked_for() {
+        assert_eq!(seen_by(|root| Walk::directories(root, OsStr::new(""))), ["a", "a/b", "b"]);
+        assert_eq!(seen_by(|root| Walk::directories(root, OsStr::new("a/"))), ["a/b"]);
     }
 }

@@ -10,6 +10,7 @@ mod jobs_crash;
 mod key_policies;
 mod model;
 mod repairing;
+mod replicas;
 mod salvaging;
 mod tampering;
 mod unfinished;

@@ -23,17 +23,6 @@ impl Passphrase {
         if bytes.is_empty() { Err(KeyringError::EmptyPassphrase) } else { Ok(Self(bytes)) }
     }
 
-    /// The bytes as hex, for another process of the same user.
-    pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(hex::encode(&*self.0))
-    }
-
-    /// What [`Passphrase::to_hex`] wrote.
-    pub fn from_hex(text: &str) -> Result<Self, KeyringError> {
-        // No hex is no passphrase, either.
-        Self::new(Zeroizing::new(hex::decode(text).unwrap_or_default()))
-    }
-
     pub(super) fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -1,0 +1,15 @@
+//! Replicas on their way to the process that has the target in use: the calls of [`Replicas`] over a stream socket.
+//!
+//! Each step of the source is a frame, and each but data gets one answer, so that neither side ever waits for the other
+//! while that waits for it. Content goes in pieces of a mebibyte at most. No key and no passphrase goes over it: each
+//! side has those of its own store.
+//!
+//! [`Replicas`]: crate::engine::Replicas
+
+mod frames;
+mod receive;
+mod send;
+mod steps;
+
+pub use receive::receive;
+pub use send::Remote;
