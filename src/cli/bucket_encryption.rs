@@ -137,7 +137,7 @@ impl UnlockedBucket {
 /// The job after which what is stored in the bucket has its default encryption.
 fn following(bucket: &BucketName) -> Reencrypt {
     let selection = Selection { bucket: Some(bucket.clone()), ..Selection::default() };
-    Reencrypt { selection, encryption: Encryption::BucketDefault, preserve: false, force: false }
+    Reencrypt { selection, encryption: Encryption::BucketDefault, ..Reencrypt::default() }
 }
 
 fn print(encryption: &BucketEncryption) -> anyhow::Result<()> {

@@ -31,6 +31,11 @@ pub(super) struct Reencrypt {
     /// Also encrypt anew what is encrypted so already
     #[arg(long)]
     force: bool,
+    /// Also encrypt anew what governance retention keeps, if the policies let you do s3:BypassGovernanceRetention
+    ///
+    /// The new object is retained from then on. Compliance retention is never bypassed.
+    #[arg(long)]
+    bypass_governance_retention: bool,
     #[command(flatten)]
     sse: SseArgs,
     #[command(flatten)]
@@ -51,6 +56,7 @@ impl Reencrypt {
             encryption: sse::requested(&options)?,
             preserve: self.preserve,
             force: self.force,
+            bypass_governance: self.bypass_governance_retention,
         };
         let store = StorePath::open(&self.store)?;
         if let Some(daemon) = store.daemon()? {

@@ -118,9 +118,20 @@ impl Admission {
         action: Action,
         lock: Option<Lock>,
     ) -> Result<Grant> {
-        let everything = ObjectName::parse("*".as_ref())?;
+        self.admit_object_lock(caller, policy, action, &ObjectName::parse("*".as_ref())?, lock)
+    }
+
+    /// The same for a single object.
+    pub(super) fn admit_object_lock(
+        &self,
+        caller: &Caller,
+        policy: &BucketPolicy,
+        action: Action,
+        object: &ObjectName,
+        lock: Option<Lock>,
+    ) -> Result<Grant> {
         let document = policy.document(action)?;
-        let object = action.is_about_objects().then_some(&everything);
+        let object = action.is_about_objects().then_some(object);
         let resource = Resource::of(policy.bucket(), object);
         logged(self.decide(caller, document.as_deref(), action, resource, now().lock(lock)))
     }

@@ -1,11 +1,15 @@
 //! Retention at work: what may be changed, and how the rule itself is changed.
 
-use std::{path::PathBuf, sync::PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::{Caller, Engine, EngineError, Item, Result, Retention, clock};
 use crate::{
-    name::BucketName,
-    policy::{Action, LockMode},
+    name::{BucketName, ObjectName},
+    policy::{Action, Lock, LockMode},
     store::Kind,
 };
 
@@ -26,6 +30,13 @@ pub enum RetentionError {
     Engine(#[from] EngineError),
 }
 
+/// Why an object may not be changed.
+struct Kept {
+    rule: Arc<Retention>,
+    /// Until when, in Unix seconds.
+    until: i64,
+}
+
 impl Engine {
     /// Refuses to change or remove a regular file that is retained, also where nobody else would object.
     pub(super) fn require_free(
@@ -34,27 +45,50 @@ impl Engine {
         item: &Item,
         path: &dyn Fn() -> PathBuf,
     ) -> Result<()> {
+        match self.kept(caller, item, path)? {
+            Some(kept) => Err(refused(caller, item, path, &kept)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for who says that he bypasses governance retention, which a policy may deny him. Whether he had to.
+    pub(super) fn require_free_or_bypass(
+        &self,
+        caller: &Caller,
+        item: &Item,
+        path: &dyn Fn() -> PathBuf,
+    ) -> Result<bool> {
+        let Some(kept) = self.kept(caller, item, path)? else { return Ok(false) };
+        if kept.rule.mode == LockMode::Compliance {
+            return Err(refused(caller, item, path, &kept)?);
+        }
+        let policy = item.bucket()?.policy();
+        let object = ObjectName::parse(path().as_os_str())?;
+        let seconds = Duration::from_secs(u64::try_from(kept.until).unwrap_or(0));
+        let lock = Lock { mode: kept.rule.mode, until: UNIX_EPOCH + seconds, legal_hold: false };
+        let action = Action::BypassGovernanceRetention;
+        let _granted =
+            self.shared.admission.admit_object_lock(caller, policy, action, &object, Some(lock))?;
+        Ok(true)
+    }
+
+    /// What keeps a regular file from being changed by `caller`, if anything does.
+    fn kept(&self, caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf) -> Result<Option<Kept>> {
         if item.kind() != Kind::File {
-            return Ok(());
+            return Ok(None);
         }
         let bucket = item.bucket()?;
-        let Some(rule) = bucket.retention()? else { return Ok(()) };
+        let Some(rule) = bucket.retention()? else { return Ok(None) };
         if self.shared.uploads.is_unfinished(item.key(), caller.uid) {
-            return Ok(());
+            return Ok(None);
         }
         let stat = item.node().stat()?;
-        let Some(until) = rule.until(stat.ctime.sec, clock::now().sec) else { return Ok(()) };
-        let path = path();
+        let Some(until) = rule.until(stat.ctime.sec, clock::now().sec) else { return Ok(None) };
         // A file with names inside and outside of an exception is not excepted.
-        if stat.nlink == 1 && rule.excepts(&path) {
-            return Ok(());
+        if stat.nlink == 1 && rule.excepts(&path()) {
+            return Ok(None);
         }
-        let object = format!("{}/{}", bucket.name(), path.display());
-        let until =
-            jiff::Timestamp::from_second(until).map_or_else(|_| "for ever".to_owned(), |t| t.to_string());
-        let error = EngineError::Retained { object, until };
-        log::warn!("uid {}: {error}", caller.uid);
-        Err(error)
+        Ok(Some(Kept { rule, until }))
     }
 
     /// The retention rule of a bucket.
@@ -97,6 +131,16 @@ impl Engine {
         }
         Ok(bucket.put_retention(rule)?)
     }
+}
+
+/// The refusal, logged where it happens.
+fn refused(caller: &Caller, item: &Item, path: &dyn Fn() -> PathBuf, kept: &Kept) -> Result<EngineError> {
+    let object = format!("{}/{}", item.bucket()?.name(), path().display());
+    let until = jiff::Timestamp::from_second(kept.until);
+    let until = until.map_or_else(|_| "for ever".to_owned(), |until| until.to_string());
+    let error = EngineError::Retained { object, until };
+    log::warn!("uid {}: {error}", caller.uid);
+    Ok(error)
 }
 
 /// Whether a file that is retained may be opened to grow at its end.

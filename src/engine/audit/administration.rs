@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use serde_json::json;
 
+use super::BYPASS_HEADER;
 use crate::{
     audit::{Event, EventName},
     engine::{
@@ -79,7 +80,7 @@ impl Engine {
             });
             event.request.more.insert("ObjectLockConfiguration", json!({ "Rule": rule }));
             if bypass {
-                event.request.more.insert("x-amz-bypass-governance-retention", true.into());
+                event.request.more.insert(BYPASS_HEADER, true.into());
             }
             event
         };

@@ -31,6 +31,9 @@ use crate::{
 pub(super) use self::{blame::Blame, how::say_object, recorder::Recorder, uses::watched};
 pub use self::{blame::kms_code, uses::upkeep_event};
 
+/// The header of S3 by which a request bypasses governance retention.
+pub(super) const BYPASS_HEADER: &str = "x-amz-bypass-governance-retention";
+
 impl Engine {
     /// Opens a regular file. With `truncate` its content is dropped: a new PUT, judged by the bucket's policy.
     pub fn open(&self, caller: &Caller, item: &Item, flags: OpenFlags) -> Result<OpenFile> {

@@ -8,23 +8,40 @@ use std::path::Path;
 use super::{filter::Selection, report::Totals};
 use crate::{
     audit::{Event, EventName},
-    engine::{Caller, Engine, Result, audit::Blame, error::EngineError},
+    engine::{
+        Caller, Engine, Result,
+        audit::{BYPASS_HEADER, Blame},
+        error::EngineError,
+    },
     name::BucketName,
 };
 
-/// What a job is about: its bucket, if it is one alone, and whether it is a dry run.
-pub(super) type About<'a> = (Option<&'a BucketName>, bool);
+/// What a job is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// Its bucket, if it is one alone.
+    pub(super) bucket: Option<&'a BucketName>,
+    pub(super) dry_run: bool,
+    /// It bypasses governance retention.
+    pub(super) bypass: bool,
+}
+
+impl Selection {
+    /// What a job with this selection is about.
+    pub(super) fn about(&self) -> About<'_> {
+        About { bucket: self.bucket.as_ref(), dry_run: self.dry_run, bypass: false }
+    }
+}
 
 impl Engine {
     /// Runs `work` as the job called `job`, with its beginning and end recorded.
     pub(super) fn recorded_job(
         &self,
         job: &'static str,
-        selection: &Selection,
+        about: About<'_>,
         caller: &Caller,
         work: impl FnOnce() -> Result<Totals>,
     ) -> Result<Totals> {
-        let about = (selection.bucket.as_ref(), selection.dry_run);
         self.job_began(job, about, caller)?;
         let outcome = work();
         let recorded = self.job_ended(job, about, caller, Some(&outcome));
@@ -65,13 +82,16 @@ impl Engine {
         &self,
         name: EventName,
         job: &'static str,
-        (bucket, dry_run): About<'_>,
+        About { bucket, dry_run, bypass }: About<'_>,
         caller: &Caller,
     ) -> Event {
         let mut event = Event::new(name, self.actor(caller));
         event.request.bucket = bucket.map(ToString::to_string);
         event.details.more.insert("job", job.into());
         event.details.more.insert("dryRun", dry_run.into());
+        if bypass {
+            event.request.more.insert(BYPASS_HEADER, true.into());
+        }
         event
     }
 

@@ -18,6 +18,7 @@ use super::{
     filter::Selection,
     objects::{Objects, Seen},
     pace::Pace,
+    recorded::About,
     report::{Done, Log, Totals, Watch},
     version::Version,
     walk::Found,
@@ -26,7 +27,7 @@ use crate::{
     audit::{Event, EventName},
     engine::{
         Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
-        audit::say_object,
+        audit::{BYPASS_HEADER, say_object},
         clock,
         file::Content,
         item::damaged,
@@ -52,6 +53,9 @@ pub struct Reencrypt {
     pub preserve: bool,
     /// Objects that are encrypted as asked already get a new data key, too.
     pub force: bool,
+    /// So do objects under governance retention, if no policy denies `s3:BypassGovernanceRetention`. Those under compliance
+    /// retention never do.
+    pub bypass_governance: bool,
 }
 
 impl Engine {
@@ -64,7 +68,8 @@ impl Engine {
         let _turn = self.job_turn(&names)?;
         let caller = watch.caller();
         let run = || self.reencrypt_buckets(job, &names, watch);
-        self.recorded_job("reencrypt", &job.selection, &caller, run)
+        let about = About { bypass: job.bypass_governance, ..job.selection.about() };
+        self.recorded_job("reencrypt", about, &caller, run)
     }
 
     fn reencrypt_buckets(
@@ -274,16 +279,24 @@ impl<'a> Run<'a> {
             let why = format!("it has {} hard links, which would part", found.stat.nlink);
             return Err(Stop::Skip(why));
         }
+        let item = self.root.child(found.node.clone(), Kind::File);
+        let bypassed = match self.require_free(&item, &found.path) {
+            Err(error @ EngineError::Retained { .. }) if self.job.selection.dry_run => {
+                return Err(Stop::Skip(error.to_string()));
+            }
+            free => free?,
+        };
         if self.job.selection.dry_run {
             return Ok(None);
+        }
+        if let Some(event) = event.as_mut().filter(|_| bypassed) {
+            event.request.more.insert(BYPASS_HEADER, true.into());
         }
         let (key, engine) = (found.node.key(), self.engine);
         // Asked again when it is replaced; here it saves the copy.
         if engine.shared.objects.is_open(key) || self.bucket.plain_opens().count(key) > 0 {
             return Err(Stop::Kept(Kept::Open));
         }
-        let item = self.root.child(found.node.clone(), Kind::File);
-        self.engine.require_free(&self.caller, &item, &|| found.path.clone())?;
         let flags = OpenFlags { read: true, write: false, append: false, truncate: false };
         let customer = matches!(description, Description::Encrypted(it) if it.mode() == SseMode::Customer);
         let source = match self.engine.open_file(&self.caller, &item, flags, &OnceCell::new()) {
@@ -295,6 +308,15 @@ impl<'a> Run<'a> {
         let copied = self.copied(found, &source, event, log);
         self.engine.close(source);
         copied.map(Some)
+    }
+
+    /// Refuses what is retained; whether that had to be bypassed.
+    fn require_free(&self, item: &Item, path: &Path) -> Result<bool> {
+        let path = || path.to_owned();
+        if self.job.bypass_governance {
+            return self.engine.require_free_or_bypass(&self.caller, item, &path);
+        }
+        self.engine.require_free(&self.caller, item, &path).map(|()| false)
     }
 
     fn copied(
@@ -324,7 +346,12 @@ impl<'a> Run<'a> {
     /// Puts the new object in the place of what it was made from.
     fn place(&self, found: &Found, before: &Version, draft: &mut Draft<'_>) -> std::result::Result<(), Stop> {
         let place = Place { dir: &found.dir, name: &found.name, node: &found.node };
-        let unchanged = || Ok(Version::stored(&found.node)?.is(before));
+        let item = self.root.child(found.node.clone(), Kind::File);
+        let unchanged = || {
+            // The rule may be another one than when it was copied.
+            self.require_free(&item, &found.path)?;
+            Ok(Version::stored(&found.node)?.is(before))
+        };
         let put = || draft.place(&found.dir, &found.name, RenameMode::Replace);
         self.engine.replace(self.bucket, &place, unchanged, put)?.map_err(Stop::Kept)
     }

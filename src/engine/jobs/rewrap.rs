@@ -83,7 +83,9 @@ impl Engine {
         let names = self.names_for(job.selection.bucket.as_ref())?;
         let _turn = self.job_turn(&names)?;
         let caller = watch.caller();
-        self.recorded_job("rewrap", &job.selection, &caller, || self.rewrap_buckets(job, &names, watch))
+        self.recorded_job("rewrap", job.selection.about(), &caller, || {
+            self.rewrap_buckets(job, &names, watch)
+        })
     }
 
     fn rewrap_buckets(&self, job: &Rewrap, names: &[BucketName], watch: &mut dyn Watch) -> Result<Totals> {

@@ -9,6 +9,7 @@ use std::{
 use super::*;
 use crate::{
     keys::{KeyScope, NewKey},
+    policy::LockMode,
     store::{RenameMode, SetTime, XattrMode},
 };
 
@@ -166,4 +167,89 @@ fn the_inventory_judges_conditions_on_the_key_by_its_arn() {
     assert_eq!(all["good"], (Some(arn.clone()), "allowed".to_owned()));
     assert!(all["other"].1.starts_with("denied") && all["other"].1.contains("OneKey"), "{all:?}");
     assert_eq!(listed(Some(&arn)).into_keys().collect::<Vec<_>>(), ["good"]);
+}
+
+/// Keeps the last words about each object.
+#[derive(Default)]
+struct Words(BTreeMap<String, (Outcome, String)>);
+
+impl Watch for Words {
+    fn note(&mut self, line: &Line<'_>) -> std::io::Result<()> {
+        self.0.insert(line.key.display().to_string(), (line.outcome, line.reason.clone()));
+        Ok(())
+    }
+}
+
+#[test]
+fn row_l3_governance_retention_is_bypassed_for_who_says_so_and_may_and_compliance_for_nobody() {
+    let fixture = Fixture::with_bucket(4096);
+    let (engine, bucket) = (fixture.engine(), BucketName::parse("data").unwrap());
+    for name in ["free", "kept", "secret"] {
+        put(&engine, name, b"content");
+    }
+    let rule = |mode| Retention { mode, days: 1, append_only: false, except: vec!["free".into()] };
+    engine.put_retention(&caller(), &bucket, Some(&rule(LockMode::Governance)), false).unwrap();
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"NotThat","Effect":"Deny","Principal":"*",
+        "Action":"s3:BypassGovernanceRetention","Resource":"arn:aws:s3:::data/secret",
+        "Condition":{"StringEquals":{"s3:object-lock-mode":"GOVERNANCE"}}}]}"#;
+    PolicyFile::of(&fixture.store(), &bucket).unwrap().put(policy).unwrap();
+    drop(engine);
+    let engine = fixture.engine();
+    let run = |bypass_governance, dry_run| {
+        let selection = Selection { dry_run, ..Selection::default() };
+        let job = Reencrypt { selection, force: true, bypass_governance, ..Reencrypt::default() };
+        let mut words = Words::default();
+        engine.reencrypt(&job, &mut words).unwrap();
+        words.0
+    };
+    let is = |words: &BTreeMap<String, (Outcome, String)>, name: &str, outcome, says: &str| {
+        assert!(words[name].0 == outcome && words[name].1.contains(says), "{name}: {words:?}");
+    };
+    let planned = run(false, true);
+    is(&planned, "kept", Outcome::Skipped, "is retained until");
+    is(&run(true, true), "kept", Outcome::Planned, "AES256");
+    let without = run(false, false);
+    is(&without, "free", Outcome::Succeeded, "AES256");
+    for name in ["kept", "secret"] {
+        is(&without, name, Outcome::Failed, "is retained until");
+    }
+    let with = run(true, false);
+    is(&with, "kept", Outcome::Succeeded, "AES256");
+    is(&with, "secret", Outcome::Failed, "NotThat");
+    let (item, _) = engine.lookup(&data(&engine), OsStr::new("kept")).unwrap();
+    let refused = engine.open(&caller(), &item, WRITE).err().unwrap();
+    assert!(matches!(refused, EngineError::Retained { .. }), "the new object is retained, too");
+    drop(item);
+    engine.put_retention(&caller(), &bucket, Some(&rule(LockMode::Compliance)), false).unwrap();
+    is(&run(true, false), "kept", Outcome::Failed, "is retained until");
+    is(&run(true, true), "kept", Outcome::Skipped, "is retained until");
+}
+
+/// A rule that is put while a copy waits for its turn holds for it.
+#[test]
+fn a_rule_that_comes_while_a_copy_waits_for_its_place_keeps_the_old_object() {
+    struct Ruler<'a>(&'a Engine, bool);
+    impl Watch for Ruler<'_> {
+        fn note(&mut self, line: &Line<'_>) -> std::io::Result<()> {
+            assert!(line.error.is_some(), "{line:?}");
+            Ok(())
+        }
+        fn is_cancelled(&mut self) -> bool {
+            // Asked before each object, and before what is ready is placed.
+            let rule = Retention { mode: LockMode::Compliance, days: 1, append_only: false, except: vec![] };
+            let bucket = BucketName::parse("data").unwrap();
+            if std::mem::replace(&mut self.1, true) {
+                self.0.put_retention(&caller(), &bucket, Some(&rule), false).unwrap();
+            }
+            false
+        }
+    }
+    let fixture = Fixture::with_bucket(4096);
+    put(&fixture.engine(), "a", b"content");
+    let engine = fixture.engine();
+    let before = engine.lookup(&data(&engine), OsStr::new("a")).unwrap().1.key;
+    let job = Reencrypt { force: true, ..Reencrypt::default() };
+    let totals = engine.reencrypt(&job, &mut Ruler(&engine, false)).unwrap();
+    assert_eq!((totals.succeeded, totals.failed), (0, 1));
+    assert_eq!(engine.lookup(&data(&engine), OsStr::new("a")).unwrap().1.key, before);
 }

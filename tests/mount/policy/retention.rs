@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use crate::fixture::{Drive, fails, ok, run, shell};
+use crate::fixture::{Drive, eventually, fails, ok, run, shell};
 
 fn retaining(flags: &[&str]) -> Drive {
     let drive = Drive::unmounted();
@@ -257,4 +257,59 @@ fn row_j19_a_policy_bounds_the_retention_that_may_be_put() {
     ok(&mut put("30", "governance"));
     ok(&mut put("100", "governance"));
     assert!(fails(&mut put("90", "governance"), 1).contains("StaysLong"));
+}
+
+/// A job bypasses governance retention where its caller says so and a policy lets him, and leaves a line in the log.
+#[test]
+fn reencryption_bypasses_governance_retention_alone_and_says_so_in_the_log() {
+    let mut drive = retaining(&[]);
+    let deny = r#"{"Version":"2012-10-17","Statement":[{"Sid":"NotThat","Effect":"Deny","Principal":"*",
+        "Action":"s3:BypassGovernanceRetention","Resource":"arn:aws:s3:::data/secret"}]}"#;
+    fs::write(drive.path("policy"), deny).unwrap();
+    ok(drive.on_store(["bucket", "policy", "put"], ["data"]).arg(drive.path("policy")));
+    drive.mount(&["--audit", "on"]);
+    ok(&mut shell(20, &drive.dir(), "echo kept > kept; echo secret > secret"));
+    drive.remount();
+    let id = |drive: &Drive, name: &str| drive.inspected(name)["object_id"].clone();
+    let before = ["kept", "secret"].map(|name| id(&drive, name));
+    let job =
+        |drive: &Drive, more: &[&str]| run(drive.on_store(["reencrypt"], ["data", "--force"]).args(more));
+    let refused = job(&drive, &[]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stdout.contains("FAILED data/kept: `data/kept` is retained until 20"),
+        "{}",
+        refused.stdout
+    );
+    let bypassing = ["--bypass-governance-retention"];
+    let ran = job(&drive, &bypassing);
+    assert!(ran.stdout.contains("1 done, 1 failed") && ran.stdout.contains("NotThat"), "{}", ran.stdout);
+    let after = ["kept", "secret"].map(|name| id(&drive, name));
+    assert!(after[0] != before[0] && after[1] == before[1]);
+    assert_eq!(fs::read(drive.dir().join("kept")).unwrap(), b"kept\n");
+    assert_retained(fs::write(drive.dir().join("kept"), "new"));
+    let show = || ok(&mut drive.on_store(["audit", "show"], ["--json"]));
+    eventually("both jobs in the log", || show().matches("JobStatusChanged").count() == 2);
+    let shown = show();
+    let events: Vec<serde_json::Value> =
+        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let bypassed: Vec<_> = events
+        .iter()
+        .filter(|event| event["requestParameters"]["x-amz-bypass-governance-retention"] == true)
+        .map(|event| (event["eventName"].as_str().unwrap(), event["requestParameters"]["key"].as_str()))
+        .collect();
+    let jobs = [("JobCreated", None), ("JobStatusChanged", None)];
+    assert_eq!(bypassed, [jobs[0], ("CopyObject", Some("kept")), jobs[1]]);
+    drive.unmount();
+    assert!(job(&drive, &bypassing).stdout.contains("1 done, 1 failed"), "without a mount, too");
+    let compliance = ["data", "--days", "30", "--mode", "compliance"];
+    ok(&mut drive.on_store(["bucket", "retention", "put"], compliance));
+    for mounted in [false, true] {
+        if mounted {
+            drive.mount(&[]);
+        }
+        let ran = job(&drive, &bypassing);
+        assert!(ran.stdout.contains("0 done, 2 failed"), "nobody bypasses compliance: {}", ran.stdout);
+        assert!(!ran.stdout.contains("NotThat"), "nor is a policy asked: {}", ran.stdout);
+    }
 }

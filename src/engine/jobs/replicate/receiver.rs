@@ -9,6 +9,7 @@ use super::{
     super::{
         Turn, draft,
         draft::Draft,
+        recorded::About,
         report::{Done, Outcome, Totals},
         version::Version,
     },
@@ -68,6 +69,12 @@ impl<'a> Receiver<'a> {
             self.finish(true)?;
         }
         Ok(settled)
+    }
+
+    fn about(&self) -> About<'_> {
+        let (bucket, dry_run) =
+            self.job.as_ref().map_or((None, false), |job| (job.bucket.as_ref(), job.dry_run));
+        About { bucket, dry_run, bypass: false }
     }
 
     fn target(&mut self) -> Result<&mut Target<'a>> {
@@ -156,8 +163,8 @@ impl Replicas for Receiver<'_> {
         self.engine.require_writable()?;
         let turn = self.engine.job_turn(&job.buckets)?;
         let bucket = <[BucketName; 1]>::try_from(job.buckets.clone()).ok().map(|[bucket]| bucket);
-        self.engine.job_began("replicate", (bucket.as_ref(), job.dry_run), &self.caller)?;
         self.job = Some(Job { bucket, dry_run: job.dry_run, turn });
+        self.engine.job_began("replicate", self.about(), &self.caller)?;
         job.replica_key.as_ref().map_or(Ok(()), |key| self.engine.prove_key(key))
     }
 
@@ -243,11 +250,13 @@ impl Replicas for Receiver<'_> {
             return Err(out_of_order());
         }
         let flushed = self.target.take().map_or(Ok(()), |mut target| target.flush());
-        let Some(job) = self.job.take() else { return Err(out_of_order()) };
+        if self.job.is_none() {
+            return Err(out_of_order());
+        }
         self.totals.cancelled = cancelled;
         let outcome = flushed.map(|()| self.totals);
-        let about = (job.bucket.as_ref(), job.dry_run);
-        let recorded = self.engine.job_ended("replicate", about, &self.caller, Some(&outcome));
+        let recorded = self.engine.job_ended("replicate", self.about(), &self.caller, Some(&outcome));
+        self.job = None;
         outcome.and(recorded)
     }
 }
@@ -255,9 +264,9 @@ impl Replicas for Receiver<'_> {
 impl Drop for Receiver<'_> {
     /// A job that was not finished has failed.
     fn drop(&mut self) {
-        let Some(job) = self.job.take() else { return };
-        let about = (job.bucket.as_ref(), job.dry_run);
-        if let Err(error) = self.engine.job_ended("replicate", about, &self.caller, None) {
+        if self.job.is_some()
+            && let Err(error) = self.engine.job_ended("replicate", self.about(), &self.caller, None)
+        {
             log::error!("the end of a replication is not in the audit log: {error}");
         }
     }

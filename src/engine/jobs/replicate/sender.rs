@@ -45,7 +45,9 @@ impl Engine {
         let names = self.names_for(job.selection.bucket.as_ref())?;
         let _turn = self.job_turn(&names)?;
         let caller = watch.caller();
-        self.recorded_job("replicate", &job.selection, &caller, || self.send_buckets(to, job, &names, watch))
+        self.recorded_job("replicate", job.selection.about(), &caller, || {
+            self.send_buckets(to, job, &names, watch)
+        })
     }
 
     fn send_buckets(
