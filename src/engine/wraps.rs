@@ -314,12 +314,13 @@ impl Wraps {
         }
     }
 
-    /// The bucket key that wraps new data keys under `master`: the newest stored one that still wraps, else a new one.
+    /// The bucket key that wraps new data keys under `master`: the newest stored one that still wraps, unless `master` was
+    /// rotated since; else a new one.
     pub(super) fn wrapping_key(&self, master: &KeyId) -> Result<Arc<BucketKey>> {
         let load = || {
             let now = clock::now_secs();
             match self.newest_key(master, now)? {
-                Some(key) => Ok(key),
+                Some(key) => self.unless_rotated(master, key, now),
                 None => self.make_key(master, now),
             }
         };
@@ -334,6 +335,34 @@ impl Wraps {
     /// The bucket key of SSE-S3 that wraps new data keys.
     pub(super) fn service_wrapping_key(&self) -> Result<Arc<BucketKey>> {
         self.wrapping_key(&service_key())
+    }
+
+    /// `key`, or a new one if `master` has a newer version than `key` is under. Asked once an hour, as the key itself is;
+    /// where nobody can tell, or make a new one now, the key goes on until its 30 days are over.
+    fn unless_rotated(
+        &self,
+        master: &KeyId,
+        key: Arc<BucketKey>,
+        now: u64,
+    ) -> std::result::Result<Arc<BucketKey>, BucketKeyError> {
+        match self.service().is_newest(&key.record().wrapped) {
+            Ok(Some(false)) => {}
+            Ok(Some(true) | None) => return Ok(key),
+            Err(error) => {
+                log::info!("whether key `{master}` was rotated cannot be told: {error}");
+                return Ok(key);
+            }
+        }
+        // Made later than the other, also within one second: the latest is the one that wraps.
+        match self.make_key(master, now.max(key.record().created.saturating_add(1))) {
+            Err(BucketKeyError::Key(error @ (KeyError::Unavailable { .. } | KeyError::Denied { .. }))) => {
+                log::warn!("key `{master}` was rotated, and its last version wraps on: {error}");
+                Ok(key)
+            }
+            made => {
+                made.inspect(|_| log::info!("key `{master}` was rotated: a new bucket key wraps from now on"))
+            }
+        }
     }
 
     fn newest_key(
@@ -380,6 +409,13 @@ impl Wraps {
             .lookup(&fixed(KEK_DIR))
             .and_then(|(dir, _)| small::replace(&dir, &name, &key.encode_record(), 0o600));
         stored.map_err(|error| unusable(&error))?;
+        let wrapped = &key.record().wrapped;
+        // A provider that writes no versions into its records notes now which one this is.
+        if wrapped.key_version == 0
+            && let Err(error) = self.service().is_newest(wrapped)
+        {
+            log::debug!("the version of key `{master}` is unknown: {error}");
+        }
         Ok(self.keys.insert(key))
     }
 

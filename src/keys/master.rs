@@ -34,6 +34,14 @@ pub trait MasterKey: Send + Sync {
     /// The user pairs are those of the record. Wrong key, wrong context and altered bytes are all
     /// [`KeyError::Rejected`].
     fn unwrap_key(&self, wrapped: &WrappedKey, binding: &Binding) -> Result<Secret<32>, KeyError>;
+
+    /// Whether a wrap made now would be under the same version of its key as `wrapped` is; `None` where that cannot be told.
+    ///
+    /// Asked after that record was wrapped or unwrapped, about bucket keys only, and rarely: it is one call of the service,
+    /// and no use of the key. It must not take long: who asks goes on without an answer.
+    fn is_newest(&self, _wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        Ok(None)
+    }
 }
 
 /// What a wrap is bound to besides the user's pairs (the reserved `eob:` pairs).

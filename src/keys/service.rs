@@ -303,6 +303,15 @@ impl MasterKey for KeyService {
         }
         answer
     }
+
+    /// Asks whoever holds the key. That is no use of it, which nobody witnesses.
+    fn is_newest(&self, wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        if wrapped.provider == Provider::Keyring {
+            return self.keyring.is_newest(wrapped);
+        }
+        let usable = self.holders(wrapped)?.into_iter().find(|holder| holder.check_unwrap(self).is_ok());
+        usable.map_or(Ok(None), |holder| holder.master.is_newest(wrapped))
+    }
 }
 
 fn tell(witness: &dyn Witness, used: &KeyUse<'_>) -> Result<(), KeyError> {

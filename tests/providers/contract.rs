@@ -256,6 +256,24 @@ pub(crate) mod versions {
         assert_opens(&*master, &new);
     }
 
+    /// A provider that does not write versions into its records may have to see one before it can tell.
+    pub(crate) fn whether_a_wrap_is_under_the_newest_version_is_told<S: Versions>(subject: &S) {
+        let (master, key) = (subject.master(), subject.new_key());
+        let look = |wrapped: &WrappedKey| master.is_newest(wrapped).unwrap();
+        let (_, old, _) = wrap(&*master, &key).unwrap();
+        assert_eq!(look(&old), S::SHOWN.then_some(true));
+        assert_eq!(look(&old), Some(true));
+        subject.rotate(&key);
+        assert_eq!(look(&old), Some(false));
+        let (_, new, _) = wrap(&*master, &key).unwrap();
+        assert_ne!(look(&new), Some(false));
+        assert_eq!((look(&new), look(&old)), (Some(true), Some(false)));
+        let elsewhere = WrappedKey { key_id: subject.unknown_key().into_bytes(), ..old.clone() };
+        assert!(matches!(master.is_newest(&elsewhere), Err(KeyError::Unknown { .. })));
+        let foreign = WrappedKey { provider: Provider::Customer, ..old };
+        assert!(matches!(master.is_newest(&foreign), Err(KeyError::Unknown { .. })));
+    }
+
     pub(crate) fn a_version_opens_only_as_itself<S: Versions>(subject: &S) {
         let (master, key) = (subject.master(), subject.new_key());
         let (_, wrapped, binding) = wrap(&*master, &key).unwrap();

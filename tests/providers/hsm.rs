@@ -118,7 +118,7 @@ contracts_alone! { place(), hsm();
         an_unknown_key_is_unknown a_record_of_another_provider_is_unknown another_key_never_opens
         equal_secrets_do_not_look_equal eight_threads_wrap_and_open_at_once;
     states: a_disabled_key_does_nothing_until_it_is_enabled;
-    versions: old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
+    versions: whether_a_wrap_is_under_the_newest_version_is_told old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
 }
 
 /// The tests of this provider alone.

@@ -65,5 +65,5 @@ contracts! { local();
         equal_secrets_do_not_look_equal eight_threads_wrap_and_open_at_once;
     states: a_disabled_key_does_nothing_until_it_is_enabled;
     deletions: a_key_that_waits_for_its_deletion_says_so;
-    versions: old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
+    versions: whether_a_wrap_is_under_the_newest_version_is_told old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
 }

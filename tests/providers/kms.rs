@@ -11,7 +11,8 @@ use strongroom::keys::{AwsKmsSettings, KeyError, MasterKey, Patience, ProviderSe
 
 use crate::{
     contract::{self, Deletions, Network, States, Subject, Versions},
-    faults::Faults,
+    faults::{Fault, Faults},
+    fixture::{Drive, ok},
     http,
     service::{Service, contracts_alone, free_port, run_alone},
 };
@@ -130,7 +131,7 @@ contracts_alone! { variables(), kms();
         equal_secrets_do_not_look_equal eight_threads_wrap_and_open_at_once;
     states: a_disabled_key_does_nothing_until_it_is_enabled;
     deletions: a_key_that_waits_for_its_deletion_says_so;
-    versions: old_wraps_open_after_a_rotation;
+    versions: whether_a_wrap_is_under_the_newest_version_is_told old_wraps_open_after_a_rotation;
     network: a_busy_service_is_asked_again a_service_that_stays_busy_is_unavailable
         an_outage_ends_as_unavailable_and_then_it_works_again a_service_that_was_never_there_is_unavailable
         an_answer_of_another_key_is_refused;
@@ -157,6 +158,78 @@ mod only {
         assert_eq!(master.unwrap_key(&made.1, &made.2).unwrap().expose(), made.0.expose());
         let id = key.rsplit('/').next().unwrap();
         assert_eq!(contract::wrap(&*master, id).unwrap().1.key_id, key.as_bytes());
+    }
+
+    /// The drive asks once an hour, and after any change of its own keys, which is what the test can wait for.
+    #[test]
+    fn new_objects_of_a_drive_follow_a_rotation_at_kms() {
+        run_alone(concat!(module_path!(), "::drive"), &variables());
+    }
+
+    #[test]
+    #[ignore = "run by the test above"]
+    fn drive() {
+        let (kms, mut drive) = (kms(), Drive::unmounted());
+        let key = kms.new_key();
+        drive.configure(&format!(
+            "[bucket]\ndefault_encryption = 'aws:kms'\nkms_key = 'alias/theirs'\n[provider.aws]\nkind = 'aws-kms'\n\
+             region = '{REGION}'\nendpoint = 'http://127.0.0.1:{}'\ninsecure_loopback = true\n",
+            kms.0
+        ));
+        let named = ["--provider", "aws", "--provider-key", &key, "--alias", "alias/theirs"];
+        ok(&mut drive.on_store(["key", "create"], named));
+        ok(&mut drive.on_store(["bucket", "create"], ["remote"]));
+        drive.mount(&[]);
+        let bucket_keys = |name: &str| {
+            std::fs::write(drive.root().join("remote").join(name), name).unwrap();
+            std::fs::read_dir(drive.store().join("remote/.eob/kek")).unwrap().count()
+        };
+        assert_eq!((bucket_keys("a"), bucket_keys("b")), (2, 2), "that of SSE-S3 and one of KMS");
+        ok(&mut drive.on_store(["key", "create"], ["--alias", "alias/one"]));
+        assert_eq!(bucket_keys("c"), 2, "nothing was rotated");
+        kms.rotate(&key);
+        ok(&mut drive.on_store(["key", "create"], ["--alias", "alias/two"]));
+        assert_eq!((bucket_keys("d"), bucket_keys("e")), (3, 3));
+        drive.unmount();
+        drive.mount(&[]);
+        for name in ["a", "b", "c", "d", "e"] {
+            assert_eq!(std::fs::read(drive.root().join("remote").join(name)).unwrap(), name.as_bytes());
+        }
+    }
+
+    /// AWS names the material that decrypted something, the local endpoint does not: it is put into its answers here.
+    #[test]
+    fn the_material_that_opened_a_bucket_key_tells_whether_the_key_was_rotated_before() {
+        run_alone(concat!(module_path!(), "::material"), &variables());
+    }
+
+    #[test]
+    #[ignore = "run by the test above"]
+    fn material() {
+        let kms = kms();
+        let (key, faults) = (kms.new_key(), Faults::before(kms.0));
+        let (_, wrapped, binding) = contract::wrap(&*kms.master(), &key).unwrap();
+        // As a daemon that comes up after a rotation of which it heard nothing.
+        let told = |decrypt: fn(&[u8]) -> Vec<u8>| {
+            let master = open(settings(faults.port(), Duration::from_mins(1)));
+            faults.set(Fault::Rewrite(decrypt));
+            master.unwrap_key(&wrapped, &binding).unwrap();
+            master.is_newest(&wrapped).unwrap()
+        };
+        assert_eq!(told(|answer| with_material(answer, "aaaa")), Some(false));
+        assert_eq!(told(|answer| with_material(answer, "the same")), Some(true));
+        assert_eq!(told(<[u8]>::to_vec), None);
+    }
+
+    /// The answer with a name for the material that decrypted; a key has `the same` material now.
+    fn with_material(answer: &[u8], material: &str) -> Vec<u8> {
+        let mut answer: Value = serde_json::from_slice(answer).unwrap();
+        if answer["Plaintext"].is_string() {
+            answer["KeyMaterialId"] = material.into();
+        } else {
+            answer["KeyMetadata"]["CurrentKeyMaterialId"] = "the same".into();
+        }
+        answer.to_string().into_bytes()
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Transit {
     }
 
     /// The requests that reached the engine.
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         serde_json::from_value(self.control(&json!({}))["requests"].clone()).unwrap()
     }
 }
@@ -145,7 +145,7 @@ mod plain_keys {
         core: a_wrap_opens_with_exactly_its_context another_context_is_rejected altered_bytes_are_rejected
             an_unknown_key_is_unknown a_record_of_another_provider_is_unknown another_key_never_opens
             equal_secrets_do_not_look_equal eight_threads_wrap_and_open_at_once;
-        versions: old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
+        versions: whether_a_wrap_is_under_the_newest_version_is_told old_wraps_open_after_a_rotation a_version_opens_only_as_itself;
         network: a_busy_service_is_asked_again a_service_that_stays_busy_is_unavailable
             an_outage_ends_as_unavailable_and_then_it_works_again a_service_that_was_never_there_is_unavailable
             an_answer_of_another_key_is_refused;

@@ -14,8 +14,10 @@ use crate::{
         Bucket, EngineError, Result,
         settings::{MAX_SETTINGS, Settings},
     },
-    envelope::Id,
-    keys::{BucketKeyError, BucketRoot, KeyId, MAX_BUCKET_KEY_RECORD, SealedBucketKey},
+    envelope::{Id, WrappedKey},
+    keys::{
+        BucketKeyError, BucketRoot, KeyId, KeyService, MAX_BUCKET_KEY_RECORD, MasterKey, SealedBucketKey,
+    },
     store::{
         layout::{BUCKET_DIR, BUCKET_FILE, KEK_DIR, fixed},
         small,
@@ -37,12 +39,22 @@ pub(super) fn rewrap(bucket: &Bucket, key: Option<&KeyId>, dry_run: bool) -> Res
     Ok(records)
 }
 
-/// What is to be done with a record under version `old` of `name`, when a fresh wrap has version `new`.
-fn plan(name: &str, old: u32, new: u32, dry_run: bool) -> (bool, Done) {
-    if old == new {
-        return (false, Done::skipped(format!("already under version {new} of `{name}`")));
-    }
-    let what = format!("from version {old} to {new} of `{name}`");
+/// What is to be done with the record `old`, when a fresh wrap is `new`. A provider may keep its versions to itself and
+/// still know that they are not the same.
+fn plan(
+    service: &KeyService,
+    name: &str,
+    (old, new): (&WrappedKey, &WrappedKey),
+    dry_run: bool,
+) -> (bool, Done) {
+    let (from, to) = (old.key_version, new.key_version);
+    let what = if from != to {
+        format!("from version {from} to {to} of `{name}`")
+    } else if matches!(service.is_newest(old), Ok(Some(false))) {
+        format!("from an older version to the newest of `{name}`")
+    } else {
+        return (false, Done::skipped(format!("already under version {to} of `{name}`")));
+    };
     if dry_run { (false, Done::planned(what)) } else { (true, Done::succeeded(what)) }
 }
 
@@ -66,7 +78,7 @@ fn rewrap_root(bucket: &Bucket, key: Option<&KeyId>, dry_run: bool) -> Result<Do
         return Ok(other_key(&name));
     }
     let new = root.wrap(service, &name, settings.id, &old.context)?;
-    let (go, done) = plan(&name, old.key_version, new.key_version, dry_run);
+    let (go, done) = plan(service, &name, (&old, &new), dry_run);
     if go {
         let bytes = settings.encode(&root, &new);
         Settings::decode(&bytes, |wrapped, id| BucketRoot::open(wrapped, id, service))
@@ -87,8 +99,8 @@ fn rewrap_key(bucket: &Bucket, id: Id, key: Option<&KeyId>, dry_run: bool) -> Re
     }
     let old = sealed.open(id, bucket.id(), service)?;
     let new = old.rewrapped(service, &name)?;
-    let versions = [&old, &new].map(|key| key.record().wrapped.key_version);
-    let (go, done) = plan(&name, versions[0], versions[1], dry_run);
+    let wraps = (&old.record().wrapped, &new.record().wrapped);
+    let (go, done) = plan(service, &name, wraps, dry_run);
     if go {
         let bytes = new.encode_record();
         let proven = SealedBucketKey::decode(&bytes)?.open(id, bucket.id(), service)?;

@@ -11,6 +11,7 @@ mod key_policies;
 mod model;
 mod repairing;
 mod replicas;
+mod rotations;
 mod salvaging;
 mod tampering;
 mod unfinished;

@@ -99,6 +99,11 @@ impl Key {
         matches!(self.meta.origin, Origin::Imported { expires: Some(end) } if end <= now)
     }
 
+    /// The number of the newest version.
+    pub(super) fn newest(&self) -> Option<u32> {
+        self.versions.last().map(|newest| newest.number)
+    }
+
     /// The newest version, if it may wrap.
     pub(super) fn wrapping(&self, now: u64) -> Result<(u32, &Secret<32>), KeyError> {
         let name = self.id.as_str();

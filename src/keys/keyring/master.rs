@@ -40,6 +40,11 @@ impl MasterKey for Keyring {
             envelope::unwrap_local(wrapped, material, &bound).map_err(|_| rejected())
         })
     }
+
+    fn is_newest(&self, wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        let key = local_name(wrapped)?;
+        Ok(self.read().named(key)?.newest().map(|newest| newest == wrapped.key_version))
+    }
 }
 
 impl Keyring {

@@ -7,7 +7,8 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
@@ -23,11 +24,11 @@ use super::{
     AwsKmsSettings, Endpoint, ProviderError,
     authority::read_authorities,
     record::{self, is_reference},
-    retry::{Attempt, insist},
+    retry::{Attempt, LOOK, insist},
 };
 use crate::{
-    crypto::Secret,
-    envelope::{EncryptionContext, Provider, WrapAlg, WrappedKey},
+    crypto::{self, Secret},
+    envelope::{EncryptionContext, Provider, Purpose, WrapAlg, WrappedKey},
     keys::{Binding, KeyError, MasterKey},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct AwsKms {
     authorities: Option<Vec<u8>>,
     /// Made by the first call: its thread must not be there before a daemon forks.
     service: Mutex<Option<Arc<Service>>>,
+    /// By the digest of a wrapped bucket key: the material of the key that it is under.
+    materials: Mutex<HashMap<[u8; 32], String>>,
 }
 
 /// The client and the thread that drives its connections.
@@ -66,6 +69,7 @@ impl AwsKms {
             settings: settings.clone(),
             authorities: authorities.transpose()?,
             service: Mutex::default(),
+            materials: Mutex::default(),
         })
     }
 
@@ -86,14 +90,41 @@ impl AwsKms {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        self.call_within(self.settings.timeout.duration(), key, ask)
+    }
+
+    /// The same for at most `total`.
+    fn call_within<T, E, F>(
+        &self,
+        total: Duration,
+        key: &str,
+        ask: impl Fn(Client) -> F,
+    ) -> Result<T, KeyError>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
         let service = self.service().map_err(|why| KeyError::Unavailable { key: key.to_owned(), why })?;
-        insist(key, self.settings.timeout.duration(), |allowed| {
+        insist(key, total, |allowed| {
             let answer = async { tokio::time::timeout(allowed, ask(service.client.clone())).await };
             match service.runtime.block_on(answer) {
                 Ok(answer) => answer.map_err(|error| failure(key, &error)),
                 Err(_) => Err(Attempt::Again(format!("no answer within {} s", allowed.as_secs_f32()))),
             }
         })
+    }
+
+    fn materials(&self) -> MutexGuard<'_, HashMap<[u8; 32], String>> {
+        self.materials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes under which material a bucket key is wrapped.
+    fn note_material(&self, wrapped: &WrappedKey, material: String) {
+        let mut materials = self.materials();
+        if materials.len() >= MOST_MATERIALS {
+            materials.clear();
+        }
+        materials.insert(crypto::sha256(&wrapped.wrapped), material);
     }
 }
 
@@ -134,8 +165,27 @@ impl MasterKey for AwsKms {
             request.set_encryption_context(Some(context.clone())).send()
         })?;
         answered(key, answer.key_id)?;
+        if let Some(material) = answer.key_material_id.filter(|_| binding.purpose == Purpose::BucketKey) {
+            self.note_material(wrapped, material);
+        }
         let plaintext = Zeroizing::new(answer.plaintext.map(Blob::into_inner).unwrap_or_default());
         record::secret(key, &plaintext)
+    }
+
+    /// The material that decrypted a bucket key against the one that the key has now. Where an endpoint does not tell the
+    /// former, what the key had when that was first asked stands for it.
+    fn is_newest(&self, wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        let key = record::name_of(wrapped, FORM)?;
+        let total = self.settings.timeout.duration().min(LOOK);
+        let answer = self.call_within(total, key, |client| client.describe_key().key_id(key).send())?;
+        let Some(metadata) = answer.key_metadata else { return Ok(None) };
+        answered(key, metadata.arn)?;
+        let Some(now) = metadata.current_key_material_id else { return Ok(None) };
+        let known = self.materials().get(&crypto::sha256(&wrapped.wrapped)).cloned();
+        if known.is_none() {
+            self.note_material(wrapped, now.clone());
+        }
+        Ok(known.map(|known| known == now))
     }
 }
 
@@ -237,6 +287,8 @@ fn one_line(text: &str) -> String {
 const FORM: (Provider, WrapAlg) = (Provider::AwsKms, WrapAlg::ProviderBlob);
 /// KMS keeps the versions of a key to itself.
 const KMS_VERSION: u32 = 0;
+/// Most bucket keys whose material is known; with more, all are asked for again.
+const MOST_MATERIALS: usize = 1024;
 /// Codes that ask for another try.
 const BUSY: [&str; 9] = [
     "DependencyTimeoutException",

@@ -34,19 +34,25 @@ pub(super) fn record(
 /// The key that a record of `provider` names, once its form is right; nobody is asked about any other.
 pub(super) fn key_of<'a>(
     wrapped: &'a WrappedKey,
-    (provider, alg): (Provider, WrapAlg),
+    form: (Provider, WrapAlg),
     binding: &Binding,
 ) -> Result<&'a str, KeyError> {
+    let name = name_of(wrapped, form)?;
+    if wrapped.kind == binding.record_type() {
+        Ok(name)
+    } else {
+        Err(KeyError::Rejected { key: name.to_owned() })
+    }
+}
+
+/// The same, whatever was wrapped.
+pub(super) fn name_of(wrapped: &WrappedKey, (provider, alg): (Provider, WrapAlg)) -> Result<&str, KeyError> {
     let escaped = || String::from_utf8_lossy(&wrapped.key_id).escape_debug().to_string();
     let name = std::str::from_utf8(&wrapped.key_id).ok().filter(|name| is_reference(name));
     let Some(name) = name.filter(|_| wrapped.provider == provider) else {
         return Err(KeyError::Unknown { key: escaped() });
     };
-    if wrapped.kind == binding.record_type() && wrapped.alg == alg {
-        Ok(name)
-    } else {
-        Err(KeyError::Rejected { key: name.to_owned() })
-    }
+    if wrapped.alg == alg { Ok(name) } else { Err(KeyError::Rejected { key: name.to_owned() }) }
 }
 
 /// Whether a name could be one of a key service: 1 to 2048 bytes, nothing that a message or address would stumble on.

@@ -62,6 +62,8 @@ fn pause(tries: u32) -> Duration {
     bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
+/// How long a look at the version of a key may take, at most.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// The bound of the first pause.
 const LEAST: Duration = Duration::from_millis(50);
 /// The bound of every pause.

@@ -17,7 +17,7 @@ use std::{
 use super::{
     Pkcs11Settings, ProviderError,
     record::{self, is_reference},
-    retry::{Attempt, insist},
+    retry::{Attempt, LOOK, insist},
 };
 use crate::{
     crypto::Secret,
@@ -50,9 +50,9 @@ impl Pkcs11 {
         Ok(Self { settings: settings.clone(), worker: Mutex::default() })
     }
 
-    /// Gives the thread a task and waits, as long as the settings allow.
-    fn ask(&self, name: &str, task: &Task) -> Result<Answer, KeyError> {
-        insist(name, self.settings.timeout.duration(), |allowed| {
+    /// Gives the thread a task and waits, at most for `total`.
+    fn ask(&self, name: &str, task: &Task, total: Duration) -> Result<Answer, KeyError> {
+        insist(name, total, |allowed| {
             let (reply, answer) = mpsc::sync_channel(1);
             let job = Job { task: task.clone(), until: Instant::now() + allowed, reply };
             self.worker()?.send(job).map_err(|_| Attempt::Again("its thread ended".to_owned()))?;
@@ -98,11 +98,11 @@ impl MasterKey for Pkcs11 {
             secret: secret.into(),
             context: binding.context(user).canonical(),
         };
-        match self.ask(key, &task)? {
+        match self.ask(key, &task, self.settings.timeout.duration())? {
             Answer::Wrapped { version, nonce, blob } => {
                 record::record(FORM, (key, version), user, binding, (nonce, blob))
             }
-            Answer::Opened(_) => Err(KeyError::Rejected { key: key.to_owned() }),
+            Answer::Opened(_) | Answer::Newest(_) => Err(KeyError::Rejected { key: key.to_owned() }),
         }
     }
 
@@ -116,9 +116,18 @@ impl MasterKey for Pkcs11 {
             blob: wrapped.wrapped.clone(),
             context: binding.context(&wrapped.context).canonical(),
         };
-        match self.ask(key, &task)? {
+        match self.ask(key, &task, self.settings.timeout.duration())? {
             Answer::Opened(plaintext) => record::secret(key, &plaintext),
-            Answer::Wrapped { .. } => Err(rejected()),
+            Answer::Wrapped { .. } | Answer::Newest(_) => Err(rejected()),
+        }
+    }
+
+    fn is_newest(&self, wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        let key = record::name_of(wrapped, FORM)?;
+        let total = self.settings.timeout.duration().min(LOOK);
+        match self.ask(key, &Task::Look { label: key.to_owned() }, total)? {
+            Answer::Newest(version) => Ok(Some(version == wrapped.key_version)),
+            Answer::Wrapped { .. } | Answer::Opened(_) => Ok(None),
         }
     }
 }

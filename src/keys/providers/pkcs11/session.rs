@@ -123,6 +123,10 @@ impl Session {
                 key.check(label)?;
                 self.open(&key, label, (nonce, blob), context).map(Answer::Opened)
             }
+            Task::Look { label } => {
+                let keys = token_key::find(&self.0, label)?;
+                token_key::newest(keys, label).map(|key| Answer::Newest(key.version))
+            }
         }
     }
 

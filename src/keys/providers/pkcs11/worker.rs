@@ -20,12 +20,15 @@ pub(super) enum Task {
     Wrap { label: String, secret: Arc<Secret<32>>, context: Vec<u8> },
     /// Open with one version of a key.
     Open { label: String, version: u32, nonce: [u8; 12], blob: Vec<u8>, context: Vec<u8> },
+    /// Tell the newest version of a key.
+    Look { label: String },
 }
 
 /// What the token did.
 pub(super) enum Answer {
     Wrapped { version: u32, nonce: Vec<u8>, blob: Vec<u8> },
     Opened(Zeroizing<Vec<u8>>),
+    Newest(u32),
 }
 
 /// A task, and whom to tell. After `until` nobody listens any more.

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{
     ProviderError, TransitSettings, record,
-    retry::{Attempt, insist},
+    retry::{Attempt, LOOK, insist},
 };
 use crate::{
     crypto::{self, Secret},
@@ -189,6 +189,17 @@ impl MasterKey for Transit {
         let blob = blob.ok_or_else(|| KeyError::Rejected { key: key.to_owned() })?;
         let context = BASE64_STANDARD.encode(binding.context(&wrapped.context).canonical());
         self.open(key, &Decrypt { ciphertext: blob, associated_data: &context, context: &context })
+    }
+
+    /// The server tells the latest version of a key, which the next wrap would be under.
+    fn is_newest(&self, wrapped: &WrappedKey) -> Result<Option<bool>, KeyError> {
+        let name = record::name_of(wrapped, FORM)?;
+        let path = self.path("keys", name)?;
+        let total = self.settings.timeout.duration().min(LOOK);
+        let asked = insist(name, total, |allowed| {
+            self.client.get(&path, allowed).map_err(|failure| attempt(name, failure))
+        });
+        asked.map(|key: TransitKey| Some(key.latest_version == wrapped.key_version))
     }
 }
 
