@@ -85,6 +85,9 @@ impl Verify {
             total => total?,
         };
         let bar = progress_bar(total);
+        if !(self.json || self.repair || self.salvage.is_some()) {
+            return print_each(&engine, bucket.as_ref(), &bar);
+        }
         let outcome = self.work(&engine, bucket.as_ref(), &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         if self.json {
@@ -92,11 +95,7 @@ impl Verify {
         } else {
             outcome.print()?;
         }
-        Ok(match &outcome.report {
-            report if !report.damaged.is_empty() => Exit::Damage,
-            report if !report.keyless.is_empty() => Exit::Failure,
-            _ => Exit::Done,
-        })
+        Ok(exit(outcome.report.damaged.len() as u64, outcome.report.keyless.len() as u64))
     }
 
     fn work(
@@ -230,26 +229,48 @@ fn print_salvage(salvage: &Salvage) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Verifies and prints what is found as it is found: there may be much of it.
+fn print_each(engine: &Engine, bucket: Option<&BucketName>, bar: &ProgressBar) -> anyhow::Result<Exit> {
+    let (mut damaged, mut keyless) = (0, 0);
+    let report = engine.verify_each(bucket, &mut |bytes| bar.inc(bytes), &mut |is_damaged, finding| {
+        *(if is_damaged { &mut damaged } else { &mut keyless }) += 1;
+        bar.suspend(|| output::line(told(is_damaged, finding))).map_err(std::io::Error::other)
+    });
+    bar.finish_and_clear();
+    output::line(summary(&report?, damaged, keyless))?;
+    Ok(exit(damaged, keyless))
+}
+
+fn exit(damaged: u64, keyless: u64) -> Exit {
+    match (damaged, keyless) {
+        (0, 0) => Exit::Done,
+        (0, _) => Exit::Failure,
+        _ => Exit::Damage,
+    }
+}
+
 fn print(report: &Report) -> anyhow::Result<()> {
-    report.damaged.iter().try_for_each(|finding| output::line(describe(finding)))?;
-    report
-        .keyless
-        .iter()
-        .try_for_each(|it| output::line(format!("NO KEY {}: {}", it.object.escape_debug(), it.reason)))?;
-    let Report { objects, bytes, plain, damaged, keyless } = report;
+    report.damaged.iter().try_for_each(|finding| output::line(told(true, finding)))?;
+    report.keyless.iter().try_for_each(|finding| output::line(told(false, finding)))?;
+    output::line(summary(report, report.damaged.len() as u64, report.keyless.len() as u64))
+}
+
+fn told(is_damaged: bool, finding: &Finding) -> String {
+    if is_damaged {
+        return describe(finding);
+    }
+    format!("NO KEY {}: {}", finding.object.escape_debug(), finding.reason)
+}
+
+fn summary(report: &Report, damaged: u64, keyless: u64) -> String {
+    let Report { objects, bytes, plain, .. } = report;
     let plain = if *plain > 0 {
         format!(", {plain} plain objects that nothing authenticates")
     } else {
         String::new()
     };
-    let keyless = match keyless.len() {
-        0 => String::new(),
-        count => format!(", {count} without their key"),
-    };
-    output::line(format!(
-        "{objects} objects with {bytes} bytes read, {} damaged{keyless}{plain}",
-        damaged.len()
-    ))
+    let keyless = if keyless > 0 { format!(", {keyless} without their key") } else { String::new() };
+    format!("{objects} objects with {bytes} bytes read, {damaged} damaged{keyless}{plain}")
 }
 
 fn describe(finding: &Finding) -> String {

@@ -90,7 +90,7 @@ pub use retention::Retention;
 pub use salvage::{Salvage, Salvaged};
 pub use settings::{JournalMode, NewBucket, Settings, SettingsError};
 pub use startup::{StartError, create_store};
-pub use verify::{Finding, Progress, Report};
+pub use verify::{Finding, Findings, Progress, Report};
 
 use self::{
     admission::Admission, attributes::Explicit, audit::Recorder, buckets::Buckets, committer::Committer,

@@ -6,6 +6,7 @@ use super::{
     Bucket, Engine, EngineError, Item, Result,
     item::Form,
     live::{LiveObject, Opening, read_header},
+    scratch,
     wraps::Whom,
 };
 use crate::{
@@ -56,6 +57,12 @@ impl Report {
                 self.damaged.push(finding);
             }
         }
+    }
+
+    /// Hands the findings over.
+    fn hand_over(&mut self, to: &mut Findings<'_>) -> Result<()> {
+        self.damaged.drain(..).try_for_each(|finding| to(true, &finding))?;
+        Ok(self.keyless.drain(..).try_for_each(|finding| to(false, &finding))?)
     }
 
     fn count(&mut self, size: u64) {
@@ -119,6 +126,9 @@ impl From<EngineError> for Lost {
 /// Told about progress: plaintext bytes of the piece just read.
 pub type Progress<'a> = dyn FnMut(u64) + 'a;
 
+/// Told about each object that is not sound: whether it is damaged, or else without its key, and what was found.
+pub type Findings<'a> = dyn FnMut(bool, &Finding) -> std::io::Result<()> + 'a;
+
 impl Engine {
     /// Verifies `only`, or every bucket.
     pub fn verify(&self, only: Option<&BucketName>, progress: &mut Progress<'_>) -> Result<Report> {
@@ -129,6 +139,25 @@ impl Engine {
                 Ok(())
             })?;
         }
+        Ok(report)
+    }
+
+    /// The same, telling `findings` of each as it is found; the report has none of them then. However many there are,
+    /// nothing of them is kept. A failure of `findings` ends it.
+    pub fn verify_each(
+        &self,
+        only: Option<&BucketName>,
+        progress: &mut Progress<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Result<Report> {
+        let mut report = Report::default();
+        for (_, found) in self.buckets_for(only, &mut report)? {
+            self.walk(&found, &mut |entry| {
+                report.note(self.see(entry.item, progress)?);
+                report.hand_over(findings)
+            })?;
+        }
+        report.hand_over(findings)?;
         Ok(report)
     }
 
@@ -169,23 +198,27 @@ impl Engine {
         only.map_or_else(|| self.bucket_names(), |name| Ok(vec![name.clone()]))
     }
 
-    /// Calls `visit` for every regular file below `dir`, directory by directory, without recursion.
+    /// Calls `visit` for every regular file below `dir`. Kept are the directories on the way alone.
     pub(super) fn walk(&self, dir: &Item, visit: &mut dyn FnMut(&Entry<'_>) -> Result<()>) -> Result<()> {
-        let mut directories = vec![dir.clone()];
-        while let Some(dir) = directories.pop() {
-            let mut listing = self.list(&dir)?;
-            while let Some(entry) = listing.next()? {
-                let name = FileName::parse(&entry.name)?;
-                let (node, stat) = match dir.node().lookup(&name) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                    found => found?,
-                };
-                let item = dir.child(node, stat.kind);
-                match stat.kind {
-                    Kind::Directory => directories.push(item),
-                    Kind::File => visit(&Entry { dir: &dir, name: &name, item: &item, size: stat.size })?,
-                    _ => {}
+        let mut way = vec![(dir.clone(), self.list(dir)?)];
+        while let Some((dir, listing)) = way.last_mut() {
+            let Some(entry) = listing.next()? else {
+                way.pop();
+                continue;
+            };
+            let name = FileName::parse(&entry.name)?;
+            let (node, stat) = match dir.node().lookup(&name) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                found => found?,
+            };
+            let item = dir.child(node, stat.kind);
+            match stat.kind {
+                Kind::Directory => {
+                    let listing = self.list(&item)?;
+                    way.push((item, listing));
                 }
+                Kind::File => visit(&Entry { dir, name: &name, item: &item, size: stat.size })?,
+                _ => {}
             }
         }
         Ok(())
@@ -258,21 +291,23 @@ fn is_keyless(error: &EngineError, item: &Item) -> bool {
 fn read_all(object: &LiveObject, progress: &mut Progress<'_>) -> (Vec<Range<u64>>, Option<Lost>) {
     let mut reason = object.check_freshness().err().map(Lost::from);
     let mut lost: Vec<Range<u64>> = Vec::new();
-    let mut buffer = zeroize::Zeroizing::new(vec![0; STEP]);
-    let mut offset = 0;
-    while offset < object.size() {
-        match object.read_at(offset, &mut buffer) {
-            Ok(got) => {
-                offset += got as u64;
-                progress(got as u64);
-            }
-            Err(error) => {
-                reason.get_or_insert(error.into());
-                offset = read_blocks(object, offset, &mut lost);
-                progress(STEP as u64);
+    let step = usize::try_from(object.size().min(STEP as u64)).expect("a step at most");
+    scratch::with_plain(step, |buffer| {
+        let mut offset = 0;
+        while offset < object.size() {
+            match object.read_at(offset, buffer) {
+                Ok(got) => {
+                    offset += got as u64;
+                    progress(got as u64);
+                }
+                Err(error) => {
+                    reason.get_or_insert(error.into());
+                    offset = read_blocks(object, offset, &mut lost);
+                    progress(STEP as u64);
+                }
             }
         }
-    }
+    });
     (lost, reason)
 }
 

@@ -103,7 +103,7 @@ impl Journal {
     pub(super) fn retire(&self, index: usize) -> io::Result<bool> {
         while let Some((objects, seen)) = self.applied_objects(index) {
             if !self.defects.has(Defect::ReusedUnsynced) {
-                objects.iter().try_for_each(|node| self.sync_object(node))?;
+                self.sync_objects(&objects)?;
             }
             if let Some(segment) = self.close_unless_grown(index, seen) {
                 let next_lsn = self.lock().next_lsn;
@@ -134,6 +134,14 @@ impl Journal {
         Some(segment)
     }
 
+    /// Makes objects durable in place: each by itself, or, where a job went over many, all by one flush of the file system.
+    fn sync_objects(&self, objects: &[NodeRef]) -> io::Result<()> {
+        if objects.len() > MANY {
+            return self.wal.sync_store().inspect_err(|_| self.fail());
+        }
+        objects.iter().try_for_each(|node| self.sync_object(node))
+    }
+
     fn sync_object(&self, node: &NodeRef) -> io::Result<()> {
         let file = match node.open(Access::Read) {
             Err(error) if [libc::ENOENT, libc::ESTALE].map(Some).contains(&error.raw_os_error()) => {
@@ -153,3 +161,6 @@ impl Journal {
         segment.file.sync_data().inspect_err(|_| self.fail())
     }
 }
+
+/// More objects than this are not flushed one by one.
+const MANY: usize = 256;

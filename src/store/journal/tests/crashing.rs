@@ -256,3 +256,40 @@ fn of_several_segments_the_newest_is_discarded_last() {
     assert!(harmed(Some(Defect::DiscardedNewestFirst)));
     assert!(!harmed(None));
 }
+
+/// A job changes many objects; those of a segment are then flushed all at once.
+#[test]
+fn objects_too_many_to_be_flushed_one_by_one_are_durable_before_their_segment_is_free() {
+    const OBJECTS: usize = 300;
+    let lost = |defect| {
+        let disk = SimDisk::new(Host::Ordered);
+        let root = disk.root();
+        let wal = make_dir(&make_dir(&root, ".eob"), "wal");
+        let objects: Vec<Object> = (0..OBJECTS)
+            .map(|n| {
+                let text = n.to_string();
+                let (node, _, file) = root.create_file(&name(&text), &birth(&root, 0o600)).unwrap();
+                file.write_at(&[IoSlice::new(&header(1, b'0')), IoSlice::new(&[b'0'; 4096])], 0).unwrap();
+                file.sync_all().unwrap();
+                let subject = Subject { object_id: [1; 16], inode: node.key().ino, path: text.into() };
+                Object { node, file, subject }
+            })
+            .collect();
+        wal.sync_store().unwrap();
+        let settings = Settings { segment_bytes: 8 << 20, segments: 2 };
+        let (journal, _) = Journal::open_with(wal, &root, BUCKET, settings, Defects { on: defect }).unwrap();
+        for object in &objects {
+            change(&journal, object, &[b'1'; 4096]);
+        }
+        journal.checkpoint().unwrap();
+        let after = disk.power_cycle(&mut StdRng::seed_from_u64(1), CrashMode::DropAll);
+        let is_old = |n: &usize| {
+            let mut byte = [0];
+            reopened(&after.root(), &n.to_string()).read_at(&mut byte, 4096).unwrap();
+            byte != *b"1"
+        };
+        (0..OBJECTS).filter(is_old).count()
+    };
+    assert_eq!(lost(None), 0);
+    assert_eq!(lost(Some(Defect::ReusedUnsynced)), OBJECTS);
+}

@@ -195,3 +195,21 @@ fn a_number_from_elsewhere_is_refused() {
     let (journal, _) = bucket.open();
     assert_eq!(errno(journal.flush(super::super::Lsn(5))), libc::EINVAL);
 }
+
+#[test]
+fn a_flush_of_many_objects_at_once_that_fails_keeps_the_journal() {
+    let (bucket, faults) = (bucket(), Faults::default());
+    let settings = Settings { segment_bytes: 8 << 20, segments: 2 };
+    let (journal, _) =
+        Journal::open(faults.wrap(bucket.wal.clone()), &bucket.root, BUCKET, settings).unwrap();
+    for n in 0..300 {
+        let object = bucket.object(&n.to_string(), 1, 1);
+        journal.applied(log(&journal, object.frame().write(4096, &[b'1'; 4096]), &object));
+    }
+    faults.arm(Call::SyncStore, 1, libc::EIO);
+    assert_eq!(errno(journal.checkpoint()), libc::EIO);
+    assert_eq!(errno(journal.checkpoint()), libc::EIO, "and it is not tried again");
+    drop(journal);
+    let (_, recovery) = Journal::open(bucket.wal.clone(), &bucket.root, BUCKET, settings).unwrap();
+    assert_eq!(recovery.frames, 300);
+}
