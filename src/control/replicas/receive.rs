@@ -29,66 +29,94 @@ pub fn receive(
 ) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut frames = Frames::new(stream);
-    let (mut receiver, mut body) = (Receiver::new(engine, caller), Zeroizing::new(Vec::new()));
+    let (mut frames, mut body) = (Frames::new(stream), Zeroizing::new(Vec::new()));
+    let mut target = Target { receiver: Receiver::new(engine, caller), unstarted: None, number_of };
     loop {
         let kind = match frames.next(&mut body, &mut too_late) {
             Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                return stop(receiver, &frames, number_of);
+                return stop(target.receiver, &frames, number_of);
             }
             kind => kind?,
         };
         let said = match kind {
-            Kind::Data => data(&mut receiver, &body).map(|()| None),
-            Kind::Step => match serde_json::from_slice(&body) {
-                Ok(step) => {
-                    let ends = matches!(step, Step::Finish(_));
-                    let said = carried_out(&mut receiver, step, number_of);
-                    if ends && said.is_ok() {
-                        return say(&frames, &Said::Done);
-                    }
-                    said.map(Some)
-                }
-                Err(error) => {
-                    log::warn!("a replication is ended that makes no sense: {error}");
-                    Err(EngineError::Invalid("a step of a replication"))
-                }
-            },
+            Kind::Data => target.data(&body).map(|()| None),
+            Kind::Step => step(&body).and_then(|step| {
+                let ends = matches!(step, Step::Finish(_));
+                target.carry_out(step).map(|said| said.map(|said| (said, ends)))
+            }),
         };
         match said {
             Ok(None) => {}
-            Ok(Some(said)) => say(&frames, &said)?,
+            Ok(Some((said, ends))) => {
+                say(&frames, &said)?;
+                if ends {
+                    return Ok(());
+                }
+            }
             Err(error) => return say(&frames, &Said::Refused(Why::of(error, number_of))),
         }
     }
 }
 
-/// The error is one that ends the job.
-fn carried_out(receiver: &mut Receiver<'_>, step: Step, number_of: NumberOf<'_>) -> Result<Said> {
-    let of_object =
-        |outcome: Result<Said>| outcome.unwrap_or_else(|error| Said::Failed(Why::of(error, number_of)));
-    Ok(match step {
-        Step::Begin(job) => receiver.begin(&job).map(|()| Said::Done)?,
-        Step::Bucket(name, source) => Said::Yes(receiver.bucket(&name, &source)?),
-        Step::Offer(replica) => of_object(receiver.offer(&replica)?.map(Said::Answer)),
-        Step::Start(replica) => of_object(receiver.start(&replica)?.map(|()| Said::Done)),
-        Step::Check => Said::Yes(receiver.data(0, &[])?),
-        Step::End(digest) => {
-            let digest = digest.map(|digits| {
-                let mut digest = [0; 32];
-                hex::decode_to_slice(digits, &mut digest).map(|()| digest)
-            });
-            let digest = digest.transpose().map_err(|_| EngineError::Invalid("a digest"))?;
-            of_object(receiver.end(digest)?.map(|()| Said::Done))
-        }
-        Step::Settle => Said::Settled(Sent::all(receiver.settle()?, number_of)),
-        Step::Finish(cancelled) => receiver.finish(cancelled).map(|()| Said::Done)?,
+/// What the frames are for.
+struct Target<'a> {
+    receiver: Receiver<'a>,
+    /// Why the object whose content comes in was not begun, which its source has not heard of yet: its content is dropped,
+    /// and the answer to its end says so.
+    unstarted: Option<EngineError>,
+    number_of: NumberOf<'a>,
+}
+
+fn step(body: &[u8]) -> Result<Step> {
+    serde_json::from_slice(body).map_err(|error| {
+        log::warn!("a replication is ended that makes no sense: {error}");
+        EngineError::Invalid("a step of a replication")
     })
 }
 
-fn data(receiver: &mut Receiver<'_>, body: &[u8]) -> Result<()> {
-    let (at, bytes) = body.split_first_chunk().ok_or(EngineError::Invalid("content without a place"))?;
-    receiver.data(u64::from_be_bytes(*at), bytes).map(drop)
+impl Target<'_> {
+    /// What is said to a step, unless it is one without an answer. The error is one that ends the job.
+    fn carry_out(&mut self, step: Step) -> Result<Option<Said>> {
+        let number_of = self.number_of;
+        let of_object =
+            |outcome: Result<Said>| outcome.unwrap_or_else(|error| Said::Failed(Why::of(error, number_of)));
+        let receiver = &mut self.receiver;
+        Ok(Some(match step {
+            Step::Begin(job) => receiver.begin(&job).map(|()| Said::Done)?,
+            Step::Bucket(name, source) => Said::Yes(receiver.bucket(&name, &source)?),
+            Step::Offer(replica) => of_object(receiver.offer(&replica)?.map(Said::Answer)),
+            Step::Start(_) if self.unstarted.is_some() => {
+                return Err(EngineError::Invalid("an object that begins before the end of another"));
+            }
+            Step::Start(replica) => {
+                self.unstarted = receiver.start(&replica)?.err();
+                return Ok(None);
+            }
+            Step::Check => Said::Yes(self.unstarted.is_none() && receiver.data(0, &[])?),
+            Step::End(digest) => match self.unstarted.take() {
+                Some(error) => of_object(Err(error)),
+                None => of_object(receiver.end(bytes_of(digest)?)?.map(|()| Said::Done)),
+            },
+            Step::Settle => Said::Settled(Sent::all(receiver.settle()?, number_of)),
+            Step::Finish(cancelled) => receiver.finish(cancelled).map(|()| Said::Done)?,
+        }))
+    }
+
+    fn data(&mut self, body: &[u8]) -> Result<()> {
+        let (at, bytes) = body.split_first_chunk().ok_or(EngineError::Invalid("content without a place"))?;
+        if self.unstarted.is_some() {
+            return Ok(());
+        }
+        self.receiver.data(u64::from_be_bytes(*at), bytes).map(drop)
+    }
+}
+
+fn bytes_of(digest: Option<String>) -> Result<Option<[u8; 32]>> {
+    let bytes = digest.map(|digits| {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(digits, &mut digest).map(|()| digest)
+    });
+    bytes.transpose().map_err(|_| EngineError::Invalid("a digest"))
 }
 
 /// Nothing more will come: either the source is gone, or it is not to be waited for, which it is told.

@@ -38,11 +38,16 @@ impl<'a> Remote<'a> {
         Ok(Self { frames: Frames::new(stream), stop, answer, pieces: 0, wanted: true, left: None })
     }
 
-    /// Sends a step and waits for its answer.
-    fn ask(&mut self, step: &Step) -> Result<Said> {
+    /// Sends a step.
+    fn tell(&mut self, step: &Step) -> Result<()> {
         let text = serde_json::to_vec(step).map_err(|error| gone(&error.into()))?;
-        let sent = self.send(Kind::Step, &text, &[]);
-        if let Err(error) = sent.and_then(|()| self.receive()) {
+        self.send(Kind::Step, &text, &[]).map_err(|error| self.ended(&error).into())
+    }
+
+    /// The same, and waits for its answer.
+    fn ask(&mut self, step: &Step) -> Result<Said> {
+        self.tell(step)?;
+        if let Err(error) = self.receive() {
             return Err(self.ended(&error).into());
         }
         match self.said()? {
@@ -117,9 +122,10 @@ impl Replicas for Remote<'_> {
         }
     }
 
+    /// Has no answer of its own: that it failed is told at the end.
     fn start(&mut self, replica: &Replica) -> Result<Result<()>> {
         (self.pieces, self.wanted) = (0, true);
-        Ok(self.ask_of_object(&Step::Start(replica.clone()))?.map(drop))
+        self.tell(&Step::Start(replica.clone())).map(Ok)
     }
 
     fn data(&mut self, at: u64, bytes: &[u8]) -> Result<bool> {

@@ -15,6 +15,7 @@ pub(super) enum Step {
     Begin(Beginning),
     Bucket(BucketName, BucketName),
     Offer(Replica),
+    /// Without an answer: that to `End` says what became of it.
     Start(Replica),
     /// Whether the content sent so far was taken.
     Check,

@@ -118,7 +118,7 @@ pub trait Replicas {
     /// Makes `replica` as far as its content is not needed for that.
     fn offer(&mut self, replica: &Replica) -> Result<Result<Answer>>;
 
-    /// Begins to take the content of an object that is wanted.
+    /// Begins to take the content of an object that is wanted. A failure may be told by [`Replicas::end`] instead.
     fn start(&mut self, replica: &Replica) -> Result<Result<()>>;
 
     /// Takes the `bytes` at `at`, where a page begins; what is not sent is a hole. Whether more is wanted: not after a
