@@ -1,6 +1,11 @@
 //! Opening, creating and closing files.
 
-use std::{cell::OnceCell, ffi::OsStr, path::PathBuf, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    ffi::OsStr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::{
     Attr, Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
@@ -145,21 +150,31 @@ impl Engine {
 
     /// The open object, or the one that is opened now; whether its key may still be used is another question.
     pub(super) fn acquire(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, whom) {
-            Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
-                if self.is_leftover(item)? =>
-            {
-                self.finish_birth(item)
+        let loaded = Cell::new(false);
+        let object = self.shared.objects.acquire(item.key(), || {
+            loaded.set(true);
+            match self.load(item, access, whom) {
+                Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
+                    if self.is_leftover(item)? =>
+                {
+                    self.finish_birth(item)
+                }
+                loaded => loaded,
             }
-            loaded => loaded,
         })?;
-        if access == Access::ReadWrite
-            && let Err(error) = object.make_writable(|| item.node().open(access))
-        {
-            self.release(item);
-            return Err(error);
+        // What others have open says nothing about what may be opened now.
+        let permitted = if loaded.get() { Ok(()) } else { Ok(item.node().permits(access.into())?) };
+        let writable = permitted.and_then(|()| match access {
+            Access::Read => Ok(()),
+            Access::ReadWrite => object.make_writable(|| item.node().open(access)),
+        });
+        match writable {
+            Ok(()) => Ok(object),
+            Err(error) => {
+                self.release(item);
+                Err(error)
+            }
         }
-        Ok(object)
     }
 
     fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {

@@ -29,6 +29,9 @@ pub trait Face: Send + Sync {
 
     /// Makes it forget what `name` in `dir` was. Called without any lock held; may wait for requests that are under way.
     fn forget(&self, dir: NodeKey, name: &OsStr);
+
+    /// Makes it ask again for the attributes of the stored file `key`. Called without any lock held; must not wait.
+    fn changed(&self, key: NodeKey);
 }
 
 /// The gate, and the face that must hear of replacements.
@@ -137,6 +140,13 @@ impl Engine {
 }
 
 impl Replacing {
+    /// Attributes of the stored file `key` are others than the face was told.
+    pub(super) fn tell_changed(&self, key: NodeKey) {
+        if let Some(face) = self.face.get() {
+            face.changed(key);
+        }
+    }
+
     fn tell(&self, place: &Place<'_>) {
         if let Some(face) = self.face.get() {
             face.forget(place.dir.key(), place.name.as_os_str());

@@ -72,6 +72,7 @@ impl Adapter {
         let (ops, node, caller) = (&self.ops, header.node, creator(header, 0));
         Some(match *operation {
             Operation::Attr { handle } => self.attr(node, ops.attr(node, handle)),
+            Operation::Access { mask } => done(ops.access(node, mask)),
             Operation::SetAttr { handle, set } => self.attr(node, ops.set_attr(&caller, node, handle, set)),
             Operation::ReadLink => ops.read_link(node).map(Answer::Target),
             Operation::Open { flags } => ops.open(&caller, node, flags).map(|it| Answer::Opened(opened(&it))),
