@@ -17,6 +17,8 @@ mod keyring;
 mod master;
 mod name;
 mod providers;
+#[cfg(any(feature = "aws-kms", feature = "pkcs11", feature = "transit"))]
+mod retry;
 mod service;
 mod state;
 #[cfg(test)]
