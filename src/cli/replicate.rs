@@ -100,7 +100,7 @@ fn anchored(unlock: Unlock) -> anyhow::Result<Unlock> {
     Ok(match unlock {
         Unlock::KeyFile(path) => Unlock::KeyFile(absolute(path)?),
         Unlock::Credential(path) => Unlock::Credential(absolute(path)?),
-        Unlock::Passphrase(_) | Unlock::KernelKey(_) => unlock,
+        Unlock::Passphrase(_) | Unlock::KernelKey(_) | Unlock::Tpm2(_) => unlock,
     })
 }
 

@@ -174,6 +174,9 @@ impl Document {
         if !self.slots.iter().all(Slot::has_acceptable_cost) {
             return Err(damage("a slot asks for a key-stretching cost outside the accepted range"));
         }
+        if !self.slots.iter().all(Slot::is_possible) {
+            return Err(damage("what a slot has for a TPM makes no sense"));
+        }
         let mut ids: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
         ids.sort_unstable();
         if !ascends(ids.iter()) || !self.keys.iter().all(|key| key.is_possible(first)) {
