@@ -105,7 +105,7 @@ impl Mount {
         words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
         words.sse = self.sse.clone().or(words.sse);
         words.unlock = self.unlock.or(&words.unlock);
-        let plan = Plan::new(&self.store, &self.dir, &words, config)?;
+        let plan = Plan::new(&self.store, &self.dir, &words, &words.config(config)?)?;
         if self.foreground { plan.serve_here() } else { plan.serve_behind() }
     }
 }

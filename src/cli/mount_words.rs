@@ -5,9 +5,11 @@ use std::{fmt::Display, path::PathBuf, str::FromStr};
 use super::{
     exit::{Exit, Refusal},
     sse::SseArgs,
-    unlock::UnlockArgs,
+    unlock::{self, UnlockArgs},
 };
-use crate::config::{AuditFail, AuditOptions, AuditSwitch, MountOptions, Span, Threads, Timeout, Transport};
+use crate::config::{
+    self, AuditFail, AuditOptions, AuditSwitch, Config, MountOptions, Span, Threads, Timeout, Transport,
+};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +62,14 @@ impl MountWords {
     pub(super) fn parse_sloppily(list: &str) -> anyhow::Result<Self> {
         let known = list.split(',').filter(|word| Self::parse(word).is_ok());
         Self::parse(&known.collect::<Vec<_>>().join(","))
+    }
+
+    /// The configuration that these words name, else `config`; it says how to unlock from now on.
+    pub(super) fn config(&self, config: &Config) -> anyhow::Result<Config> {
+        let Some(file) = &self.config else { return Ok(config.clone()) };
+        let named = config::load(Some(file))?;
+        unlock::configure(&named.unlock);
+        Ok(named)
     }
 
     /// The mount options that result from `options` and these words.

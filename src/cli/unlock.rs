@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context;
@@ -173,14 +173,14 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Takes over what the configuration says about unlocking, for the rest of this process.
+/// Takes over what the configuration says about unlocking, until another configuration takes its place.
 pub(super) fn configure(options: &UnlockOptions) {
-    CONFIGURED.get_or_init(|| options.clone());
+    *CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner) = Some(options.clone());
 }
 
 /// What it says.
 pub(super) fn configured() -> UnlockOptions {
-    CONFIGURED.get().cloned().unwrap_or_default()
+    CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
 }
 
 fn from_configuration(options: &UnlockOptions) -> Option<Source> {
@@ -286,8 +286,8 @@ const KEY_FILE_VARIABLE: &str = "STRONGROOM_KEY_FILE";
 const PASSPHRASE_FILE_VARIABLE: &str = "STRONGROOM_PASSPHRASE_FILE";
 /// Tells a command which store it is asked about.
 const STORE_VARIABLE: &str = "STRONGROOM_STORE";
-/// What the configuration says; set once, before any command runs.
-static CONFIGURED: OnceLock<UnlockOptions> = OnceLock::new();
+/// What the configuration says; set before any command runs.
+static CONFIGURED: Mutex<Option<UnlockOptions>> = Mutex::new(None);
 /// Where systemd puts the credentials of a service.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that serves as key file.

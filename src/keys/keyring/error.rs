@@ -61,8 +61,8 @@ pub enum KeyringError {
     /// The TPM opens none of the TPM2 slots.
     #[error("{}", told(.0))]
     Tpm2Slots(Vec<SlotRefusal>),
-    /// An empty passphrase.
-    #[error("the passphrase is empty: choose one, or use a key file")]
+    /// An empty passphrase or PIN.
+    #[error("an empty passphrase or PIN is none: choose one, or unlock another way")]
     EmptyPassphrase,
     /// The only slot cannot go.
     #[error("slot {0} is the last one, without it nothing could be opened again: add another slot first")]
