@@ -120,3 +120,26 @@ fn key(secret: &Secret<32>, stretched: Option<&Secret<32>>, salt: &HexArray<16>)
     let input = if stretched.is_some() { both.expose().as_slice() } else { secret.expose() };
     hkdf(input, &salt.0, b"EOB1/keyring-tpm2")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_of_the_tpm_is_not_enough_where_there_is_a_pin() {
+        let (secret, salt) = (Secret::copy_from(&[1; 32]), HexArray([2; 16]));
+        let pins = [2, 3].map(|byte| Secret::copy_from(&[byte; 32]));
+        let keys = [
+            key(&secret, None, &salt),
+            key(&secret, Some(&pins[0]), &salt),
+            key(&secret, Some(&pins[1]), &salt),
+        ];
+        let shown: std::collections::BTreeSet<_> = keys.iter().map(|key| *key.expose()).collect();
+        assert_eq!(shown.len(), 3);
+        // Nor is what the TPM learns of the PIN.
+        let learned = auth(&pins[0]);
+        assert_ne!(learned.expose(), pins[0].expose());
+        assert_ne!(key(&secret, Some(&learned), &salt).expose(), keys[1].expose());
+        assert_ne!(key(&secret, None, &HexArray([3; 16])).expose(), keys[0].expose());
+    }
+}
