@@ -22,9 +22,9 @@ pub enum Exit {
     Usage = 2,
     /// Stored data is damaged or was altered.
     Damage = 3,
-    /// The passphrase or key file does not open the store, or none was given.
+    /// The passphrase, key or PIN does not open the store, or none was given; or the TPM does not.
     Locked = 4,
-    /// Another process uses the store or the drive.
+    /// Another process uses the store, the drive or the TPM.
     Busy = 5,
     /// The mount helper failed, as `mount(8)` wants it.
     Mount = 32,
@@ -36,8 +36,8 @@ pub const EXITS: [(Exit, &str); 7] = [
     (Exit::Failure, "failed; the message says why"),
     (Exit::Usage, "the command line makes no sense"),
     (Exit::Damage, "stored data is damaged or was altered"),
-    (Exit::Locked, "wrong passphrase or key file, or none given"),
-    (Exit::Busy, "the store or the drive is in use"),
+    (Exit::Locked, "wrong passphrase, key file or PIN, or none given; or the TPM does not open"),
+    (Exit::Busy, "the store, the drive or the TPM is in use"),
     (Exit::Mount, "the mount helper failed"),
 ];
 
