@@ -151,3 +151,41 @@ fn refuse_without_tpm() -> Result<(), KeyringError> {
 
 /// The label of a slot that has no other, which is also what the list of slots calls its kind.
 pub(super) const LABEL: &str = "TPM2";
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            exit::Exit,
+            unlock::{KeyPlace, Source, UnlockArgs},
+        },
+        *,
+    };
+
+    #[test]
+    fn flags_go_before_words_and_leave_the_pin_with_the_tpm() {
+        let words = UnlockArgs { tpm2: Tpm2Args::new(true, Some(Path::new("pin"))), ..UnlockArgs::default() };
+        let both = UnlockArgs::default().or(&words);
+        assert_eq!((both.named(), both.tpm2.tpm2_pin_file), (Some(Source::Tpm2), Some("pin".into())));
+        let other = UnlockArgs { key_file: Some("k".into()), ..UnlockArgs::default() };
+        let both = other.or(&words);
+        assert_eq!(both.named(), Some(Source::Key(KeyPlace::File("k".into()))));
+        assert_eq!(both.tpm2.tpm2_pin_file, None);
+        let flag = UnlockArgs { tpm2: Tpm2Args::new(true, None), ..UnlockArgs::default() };
+        assert_eq!(flag.or(&words).tpm2.tpm2_pin_file, Some("pin".into()));
+        assert_eq!(flag.or(&other).named(), Some(Source::Tpm2));
+    }
+
+    #[test]
+    fn a_pin_without_the_tpm_is_refused() {
+        let file = Some("f".into());
+        let lost = UnlockArgs {
+            key_file: file,
+            tpm2: Tpm2Args::new(false, Some(Path::new("pin"))),
+            ..UnlockArgs::default()
+        };
+        let error = lost.unlock(Path::new("/s")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert!(error.to_string().contains("--tpm2 as well"), "{error}");
+    }
+}
