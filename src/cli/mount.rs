@@ -70,8 +70,8 @@ pub(super) struct Mount {
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
-    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A,
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, tpm2,
+    /// tpm2-pin-file=F, tpm2-device=D, sse=E, sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A,
     /// audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and
     /// devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
@@ -104,10 +104,8 @@ impl Mount {
         words.transport = self.transport.or(words.transport);
         words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
         words.sse = self.sse.clone().or(words.sse);
-        if self.unlock.is_given() {
-            words.unlock = self.unlock.clone();
-        }
-        let plan = Plan::new(&self.store, &self.dir, &words, config)?;
+        words.unlock = self.unlock.or(&words.unlock);
+        let plan = Plan::new(&self.store, &self.dir, &words, &words.config(config)?)?;
         if self.foreground { plan.serve_here() } else { plan.serve_behind() }
     }
 }

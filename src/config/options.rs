@@ -9,7 +9,10 @@ use super::{
     JournalSwitch, LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads,
     Timeout, Transport, parse_block_size,
 };
-use crate::{keys::ProviderSettings, object::BlockSize};
+use crate::{
+    keys::{ProviderSettings, Tpm2Device},
+    object::BlockSize,
+};
 
 /// Every option.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -164,8 +167,14 @@ pub struct UnlockOptions {
     pub key_file: PathBuf,
     /// With a key in a keyring of the kernel.
     pub kernel_key: String,
+    /// With the TPM.
+    pub tpm2: bool,
     /// With the passphrase that a command prints.
     pub passphrase_command: String,
+    /// The TPM, however it is asked for.
+    pub tpm2_device: Tpm2Device,
+    /// File of its PIN; empty to ask.
+    pub tpm2_pin_file: PathBuf,
 }
 
 /// What is recorded of requests.
