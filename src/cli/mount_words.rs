@@ -8,7 +8,7 @@ use super::{
     unlock::{self, UnlockArgs},
 };
 use crate::config::{
-    self, AuditFail, AuditOptions, AuditSwitch, Config, MountOptions, Span, Threads, Timeout, Transport,
+    self, AuditFail, AuditOptions, AuditSwitch, Config, Life, MountOptions, Threads, Timeout, Transport,
 };
 
 /// What a list of mount options asks for; what it does not name stays as it was.
@@ -20,8 +20,10 @@ pub(super) struct MountWords {
     pub(super) allow_other: Option<bool>,
     /// `idle-timeout=`.
     pub(super) idle_timeout: Option<Timeout>,
+    /// `shared-store`.
+    pub(super) shared_store: Option<bool>,
     /// `ttl=`.
-    pub(super) ttl: Option<Span>,
+    pub(super) ttl: Option<Life>,
     /// `threads=`.
     pub(super) threads: Option<Threads>,
     /// `audit=`.
@@ -79,6 +81,7 @@ impl MountWords {
             read_only: self.read_only.unwrap_or(options.read_only),
             allow_other: self.allow_other.unwrap_or(options.allow_other),
             idle_timeout: self.idle_timeout.unwrap_or(options.idle_timeout),
+            shared_store: self.shared_store.unwrap_or(options.shared_store),
             ttl: self.ttl.unwrap_or(options.ttl),
             threads: self.threads.unwrap_or(options.threads),
             transport: self.transport.unwrap_or(options.transport),
@@ -138,6 +141,7 @@ impl MountWords {
             "dev" | "nodev" => self.dev = Some(word == "dev"),
             "exec" | "noexec" => self.exec = Some(word == "exec"),
             "plain-errno" | "plain_errno" => self.plain_errno = Some(true),
+            "shared-store" | "shared_store" => self.shared_store = Some(true),
             "noatime" | "atime" => self.noatime = Some(word == "noatime"),
             dropped if DROPPED.contains(&dropped) || dropped.starts_with("x-") => {}
             _ => return Err(unknown(word)),

@@ -72,7 +72,7 @@ impl Engine {
         change()?;
         drop(gate);
         if space == Space::Acl {
-            self.shared.replacing.tell_changed(item.key());
+            self.shared.replacing.changed(item.key());
         }
         Ok(())
     }

@@ -28,6 +28,9 @@ pub struct MountOptions {
     pub noatime: bool,
     /// Number of threads that serve requests; `None` chooses by the number of processors.
     pub threads: Option<usize>,
+    /// Something else may change the store: the kernel remembers neither that a name is absent, nor content from one open to
+    /// the next.
+    pub shared: bool,
     /// How long the kernel may remember names and attributes.
     pub ttl: Duration,
     /// How many nodes the kernel may remember before it is asked to drop some.
@@ -55,6 +58,7 @@ impl MountOptions {
             exec: true,
             noatime: false,
             threads: None,
+            shared: false,
             ttl: Duration::from_secs(1),
             inode_cache: 100_000,
             idle_timeout: None,

@@ -40,7 +40,7 @@ impl Face for Pages {
         self.ops.upgrade()?.item(key)
     }
 
-    fn changed(&self, key: NodeKey) {
+    fn look_again(&self, key: NodeKey) {
         let node = self.ops.upgrade().and_then(|ops| ops.node_id(key));
         if let Some(node) = node
             && let Err(error) = self.device.forget_attributes(node)
