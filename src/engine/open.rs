@@ -22,7 +22,7 @@ use crate::{
     keys::{KeyError, KeyId},
     object::{FormatError, Identity, KeySection},
     policy::{Action, Grant},
-    store::{Access, Kind},
+    store::{Access, Kind, NodeKey},
 };
 
 impl Engine {
@@ -366,6 +366,11 @@ impl Engine {
         }
         let header = read_header(&item.node().open(Access::Read)?)?;
         Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
+    }
+
+    /// The stored file `key` has lost a name: it is not kept for who opens it again.
+    pub fn lost_name(&self, key: NodeKey) {
+        self.shared.objects.forget_closed(key);
     }
 
     /// What [`Engine::revoke_key`] does.
