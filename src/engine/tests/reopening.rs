@@ -120,7 +120,7 @@ fn few_objects_are_kept_and_none_that_has_lost_its_name() {
     engine.lost_name(gone);
     assert!(!engine.shared.objects.is_closed(gone));
     let large = create(&engine, "large");
-    large.write_at(0, &[1; 600_000]).unwrap();
+    large.write_at(0, &vec![1; 600_000]).unwrap();
     engine.close(large);
     engine.close(open(&engine, "large", READ).unwrap());
     assert!(!engine.shared.objects.is_closed(key(&engine, "large")), "its tags are not all in the header");
