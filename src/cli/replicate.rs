@@ -11,6 +11,7 @@ use super::{
     exit::{Exit, Refusal},
     job::{FilterArgs, JobArgs},
     store::{Access, StorePath},
+    tpm2::Tpm2Args,
     unlock::UnlockArgs,
 };
 use crate::{
@@ -42,17 +43,29 @@ pub(super) struct Replicate {
     #[arg(long, value_name = "KEY")]
     replica_key: Option<KeyName>,
     /// Unlock the source with a passphrase file (`-`: stdin)
-    #[arg(long, value_name = "FILE", conflicts_with = "src_key_file", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["src_key_file", "src_tpm2"], help_heading = "Unlocking")]
     src_passphrase_file: Option<PathBuf>,
     /// Unlock the source with a key file
-    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with = "src_tpm2", help_heading = "Unlocking")]
     src_key_file: Option<PathBuf>,
+    /// Unlock the source with the TPM
+    #[arg(long, help_heading = "Unlocking")]
+    src_tpm2: bool,
+    /// Read the PIN of the source's TPM slot from FILE
+    #[arg(long, value_name = "FILE", requires = "src_tpm2", help_heading = "Unlocking")]
+    src_tpm2_pin_file: Option<PathBuf>,
     /// Unlock the target with a passphrase file (`-`: stdin)
-    #[arg(long, value_name = "FILE", conflicts_with = "dst_key_file", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dst_key_file", "dst_tpm2"], help_heading = "Unlocking")]
     dst_passphrase_file: Option<PathBuf>,
     /// Unlock the target with a key file
-    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dst_tpm2", help_heading = "Unlocking")]
     dst_key_file: Option<PathBuf>,
+    /// Unlock the target with the TPM
+    #[arg(long, help_heading = "Unlocking")]
+    dst_tpm2: bool,
+    /// Read the PIN of the target's TPM slot from FILE
+    #[arg(long, value_name = "FILE", requires = "dst_tpm2", help_heading = "Unlocking")]
+    dst_tpm2_pin_file: Option<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -103,8 +116,7 @@ impl Replicate {
 
     /// The source, which nobody has in use.
     fn from(&self, store: &StorePath, config: &Config, job: &engine::Replicate) -> anyhow::Result<Engine> {
-        let keys = unlock(self.src_passphrase_file.as_deref(), self.src_key_file.as_deref());
-        let engine = store.engine(&keys, config, Access::Read).context("the source")?;
+        let engine = store.engine(&self.source_keys(), config, Access::Read).context("the source")?;
         if let Some(name) = &job.selection.bucket {
             engine.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
@@ -113,8 +125,25 @@ impl Replicate {
 
     /// The target, which nobody has in use.
     fn into(&self, store: &StorePath, config: &Config) -> anyhow::Result<Engine> {
-        let keys = unlock(self.dst_passphrase_file.as_deref(), self.dst_key_file.as_deref());
-        store.engine(&keys, config, Access::Write).context("the target")
+        store.engine(&self.target_keys(), config, Access::Write).context("the target")
+    }
+
+    fn source_keys(&self) -> UnlockArgs {
+        UnlockArgs {
+            passphrase_file: self.src_passphrase_file.clone(),
+            key_file: self.src_key_file.clone(),
+            tpm2: Tpm2Args::new(self.src_tpm2, self.src_tpm2_pin_file.as_deref()),
+            ..UnlockArgs::default()
+        }
+    }
+
+    fn target_keys(&self) -> UnlockArgs {
+        UnlockArgs {
+            passphrase_file: self.dst_passphrase_file.clone(),
+            key_file: self.dst_key_file.clone(),
+            tpm2: Tpm2Args::new(self.dst_tpm2, self.dst_tpm2_pin_file.as_deref()),
+            ..UnlockArgs::default()
+        }
     }
 }
 
@@ -130,14 +159,6 @@ fn receive(into: &Engine, work: impl FnOnce(UnixStream) -> anyhow::Result<Exit>)
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
-}
-
-fn unlock(passphrase_file: Option<&Path>, key_file: Option<&Path>) -> UnlockArgs {
-    UnlockArgs {
-        passphrase_file: passphrase_file.map(Path::to_owned),
-        key_file: key_file.map(Path::to_owned),
-        ..UnlockArgs::default()
-    }
 }
 
 /// A store, or a store and a bucket of it.

@@ -31,7 +31,7 @@ pub trait Face: Send + Sync {
     /// requests that are under way.
     fn forget(&self, dir: NodeKey, name: &OsStr);
 
-    /// Makes it look at the stored file or directory `key` again. Called as [`Face::forget`] is.
+    /// Makes it ask again for the attributes of the stored file or directory `key`. Called without any lock held.
     fn look_again(&self, key: NodeKey);
 }
 
@@ -171,7 +171,7 @@ impl Replacing {
         self.appeared(place.dir.key(), place.name);
     }
 
-    /// Lets the face know that something is called `name` in `dir` now.
+    /// Lets the face know that something is called `name` in `dir` now, or nothing is.
     pub(super) fn appeared(&self, dir: NodeKey, name: &FileName) {
         if let Some(face) = self.face.get() {
             face.forget(dir, name.as_os_str());

@@ -40,21 +40,21 @@ impl Face for Pages {
         self.ops.upgrade()?.item(key)
     }
 
+    fn look_again(&self, key: NodeKey) {
+        let node = self.ops.upgrade().and_then(|ops| ops.node_id(key));
+        if let Some(node) = node
+            && let Err(error) = self.device.forget_attributes(node)
+        {
+            log::warn!("the kernel keeps attributes of node {node} until their time is over: {error}");
+        }
+    }
+
     fn forget(&self, dir: NodeKey, name: &OsStr) {
         let parent = self.ops.upgrade().and_then(|ops| ops.node_id(dir));
         if let Some(parent) = parent
             && let Err(error) = self.device.forget_entry(parent, name)
         {
             log::warn!("the kernel keeps a name of node {parent} until its time is over: {error}");
-        }
-    }
-
-    fn look_again(&self, key: NodeKey) {
-        let node = self.ops.upgrade().and_then(|ops| ops.node_id(key));
-        if let Some(node) = node
-            && let Err(error) = self.device.forget_content(node)
-        {
-            log::warn!("the kernel keeps attributes of node {node} until their time is over: {error}");
         }
     }
 }

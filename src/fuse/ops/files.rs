@@ -12,7 +12,7 @@ pub(in crate::fuse) struct Opened {
     pub(in crate::fuse) handle: u64,
     /// It can be written to, so that closing it has something to report.
     pub(in crate::fuse) writable: bool,
-    /// The kernel must not answer from pages that others have read.
+    /// The kernel shall neither answer from pages that others have read nor keep what is written.
     pub(in crate::fuse) direct: bool,
 }
 
@@ -54,7 +54,7 @@ impl Ops {
         if flags.truncate && caller.uid != 0 {
             self.clear_set_id(caller, &inode, &file)?;
         }
-        Ok(self.opened(inode, file, flags))
+        Ok(self.opened(inode, file, flags, flags.truncate))
     }
 
     /// Creates `name` in `parent` and opens it. The kernel asks only for names it believes absent.
@@ -77,12 +77,14 @@ impl Ops {
         let entry = self.entry(&dir, name, item, attr);
         let inode = self.inode(entry.id)?;
         inode.set_bare(true);
-        let opened = self.opened(inode, file, wanted);
+        let opened = self.opened(inode, file, wanted, true);
         Ok(Created { entry, opened })
     }
 
-    fn opened(&self, inode: Arc<Inode<Item>>, file: OpenFile, flags: OpenFlags) -> Opened {
-        let direct = !file.is_readable();
+    /// `anew`: nothing is there that anybody could have read. What is then only written goes past the kernel's cache, which
+    /// saves a copy of it, and the question for capabilities before the first write.
+    fn opened(&self, inode: Arc<Inode<Item>>, file: OpenFile, flags: OpenFlags, anew: bool) -> Opened {
+        let direct = !file.is_readable() || anew && !flags.read;
         let object = OpenObject { inode, file: Some(file), engine: Arc::clone(&self.engine) };
         Opened { handle: self.files.insert(object), writable: flags.write, direct }
     }

@@ -81,6 +81,8 @@ pub enum Operation<'a> {
     Lookup { name: &'a OsStr },
     /// `stat(2)`.
     Attr { handle: Option<u64> },
+    /// `access(2)`.
+    Access { mask: u32 },
     /// `chmod(2)`, `chown(2)`, `truncate(2)`, `utimensat(2)`.
     SetAttr { handle: Option<u64>, set: SetAttr },
     /// `readlink(2)`.
@@ -205,7 +207,8 @@ pub fn fixed_len(opcode: u32) -> usize {
         | opcode::OPENDIR
         | opcode::SETXATTR
         | opcode::GETXATTR
-        | opcode::LISTXATTR => 8,
+        | opcode::LISTXATTR
+        | opcode::ACCESS => 8,
         _ => 0,
     }
 }
@@ -301,6 +304,7 @@ fn by_handle<'a>(
 ) -> Result<Option<Operation<'a>>, Malformed> {
     Ok(Some(match opcode {
         opcode::GETATTR => attr(fixed)?,
+        opcode::ACCESS => Operation::Access { mask: fixed.u32()? },
         opcode::SETATTR => set_attr(fixed)?,
         opcode::OPEN => Operation::Open { flags: fixed.i32()? },
         opcode::WRITE => {

@@ -24,12 +24,14 @@ use super::{
     AwsKmsSettings, Endpoint, ProviderError,
     authority::read_authorities,
     record::{self, is_reference},
-    retry::{Attempt, LOOK, insist},
 };
 use crate::{
     crypto::{self, Secret},
     envelope::{EncryptionContext, Provider, Purpose, WrapAlg, WrappedKey},
-    keys::{Binding, KeyError, MasterKey},
+    keys::{
+        Binding, KeyError, MasterKey,
+        retry::{Attempt, LOOK, insist},
+    },
 };
 
 /// One region of AWS KMS.

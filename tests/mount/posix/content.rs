@@ -234,6 +234,34 @@ print(memory[4096:4101], os.pread(file, 5, 4096))
     alike(|dir, seen| seen.value("peers", ok(&mut python(30, dir, PEERS))));
 }
 
+/// A new file that is only written to goes past the kernel's cache, which others read through meanwhile.
+#[test]
+fn what_one_program_writes_others_see_at_once_however_they_look() {
+    const WATCHED: &str = "
+import mmap, os
+for flags in (os.O_CREAT | os.O_EXCL, os.O_TRUNC):
+    new = os.open('log', os.O_WRONLY | flags)
+    os.write(new, b'a' * 10000)
+    other = os.open('log', os.O_RDWR)
+    memory = mmap.mmap(os.open('log', os.O_RDONLY), 0, prot=mmap.PROT_READ)
+    print(len(memory), memory[9998:], os.pread(other, 3, 9998), os.stat('log').st_size)
+    for at in (0, 4096, 5000, 9999):
+        os.pwrite(new, b'b', at)
+        print(memory[at:at + 1], os.pread(other, 2, at))
+    os.pwrite(other, b'c' * 5000, 3000)
+    os.pwrite(new, b'd', 4000)
+    print(memory[2999:3001], memory[3999:4002], memory[7999:8001])
+    os.write(new, b'e' * 5)
+    print(os.stat('log').st_size, os.pread(other, 10, 9998), os.fstat(new).st_size)
+    os.ftruncate(new, 5)
+    print(os.pread(other, 10, 0), os.stat('log').st_size)
+    os.write(new, memory[:4])
+    os.close(new)
+    print(os.pread(other, 20, 10000), os.stat('log').st_size)
+";
+    alike(|dir, seen| seen.value("watched", ok(&mut python(30, dir, WATCHED))));
+}
+
 #[test]
 fn synced_content_is_in_the_store() {
     let mut drive = Drive::new();

@@ -19,10 +19,7 @@ use super::{
 use crate::{
     audit::{Event, EventName},
     crypto::{self, Secret},
-    engine::{
-        Caller, Encryption, Engine, EngineError, Item, Result, audit::say_object, buckets::file_name,
-        file::Content,
-    },
+    engine::{Caller, Encryption, Engine, EngineError, Item, Result, audit::say_object, file::Content},
     envelope::{EncryptionContext, Id},
     keys::{Binding, KeyError, KeyName, MasterKey},
     name::BucketName,
@@ -293,7 +290,6 @@ impl Engine {
                     return Ok(None);
                 }
                 self.create_bucket_for(caller, name, self.shared.buckets.defaults(), false)?;
-                self.shared.replacing.appeared(self.shared.root.key(), &file_name(name));
                 self.shared.buckets.find(name)
             }
             found => found,
