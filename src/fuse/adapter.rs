@@ -104,9 +104,9 @@ impl Adapter {
     fn by_handle(&self, header: &Header, operation: Operation<'_>) -> Result<Answer> {
         let (ops, caller) = (&self.ops, creator(header, 0));
         match operation {
-            Operation::Write { handle, offset, data, flags } => {
+            Operation::Write { handle, offset, data, flags, of_file } => {
                 let kill = flags & write_flags::KILL_SUIDGID != 0;
-                let written = ops.write(&caller, handle, offset, data, kill)?;
+                let written = ops.write(&caller, handle, offset, data, kill, of_file)?;
                 u32::try_from(written).map(Answer::Written).map_err(|_| Errno(libc::EINVAL))
             }
             Operation::Flush { handle } => done(ops.flush(handle)),

@@ -103,8 +103,9 @@ pub enum Operation<'a> {
     Link { node: u64, name: &'a OsStr },
     /// `open(2)`.
     Open { flags: i32 },
-    /// `pwrite(2)`; `flags` are [`write_flags`](super::write_flags).
-    Write { handle: u64, offset: u64, data: &'a [u8], flags: u32 },
+    /// `pwrite(2)`; `flags` are [`write_flags`](super::write_flags), `of_file` those of `open(2)`, with `O_DSYNC` and `O_SYNC`
+    /// also where the caller asked for this write alone.
+    Write { handle: u64, offset: u64, data: &'a [u8], flags: u32, of_file: i32 },
     /// `statfs(2)`.
     Space,
     /// The last use of an open file.
@@ -309,8 +310,9 @@ fn by_handle<'a>(
         opcode::OPEN => Operation::Open { flags: fixed.i32()? },
         opcode::WRITE => {
             let (handle, offset, size, flags) = (fixed.u64()?, fixed.u64()?, fixed.u32()?, fixed.u32()?);
+            let (_lock_owner, of_file) = (fixed.u64()?, fixed.i32()?);
             let data = rest.bytes(usize::try_from(size).map_err(|_| Malformed)?)?;
-            Operation::Write { handle, offset, data, flags }
+            Operation::Write { handle, offset, data, flags, of_file }
         }
         opcode::RELEASE => Operation::Release { handle: fixed.u64()? },
         opcode::FSYNC => {
@@ -398,7 +400,9 @@ mod tests {
         let mut fixed = numbers(10);
         fixed[16..20].copy_from_slice(&3_u32.to_ne_bytes());
         let write = |rest| Request::decode(&header(opcode::WRITE), &fixed, rest);
-        let Ok(Request::Operation(Operation::Write { data, .. })) = write(b"abcdef") else { panic!() };
+        let Ok(Request::Operation(Operation::Write { data, of_file, .. })) = write(b"abcdef") else {
+            panic!()
+        };
         assert_eq!(data, b"abc");
         assert!(write(b"ab").is_err());
     }
