@@ -14,8 +14,8 @@ pub struct Event {
     pub time: SystemTime,
     /// What.
     pub name: EventName,
-    /// Who asked.
-    pub actor: Actor,
+    /// Who asked; the same one for many events.
+    pub actor: Arc<Actor>,
     /// What for.
     pub request: Parameters,
     /// ARNs of what it is about, besides the bucket and the object.
@@ -200,11 +200,11 @@ impl Actor {
 
 impl Event {
     /// An allowed event of now.
-    pub fn new(name: EventName, actor: Actor) -> Self {
+    pub fn new(name: EventName, actor: impl Into<Arc<Actor>>) -> Self {
         Self {
             time: SystemTime::now(),
             name,
-            actor,
+            actor: actor.into(),
             request: Parameters::default(),
             keys: Vec::new(),
             details: Details::default(),

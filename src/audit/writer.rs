@@ -72,10 +72,10 @@ impl AuditLog {
 
     /// Whether requests may be carried out: with [`Fail::Closed`], not while the log cannot be written.
     pub fn check(&self) -> Result<(), AuditError> {
-        match (self.shared.fail, &self.shared.lock().trouble) {
-            (Fail::Closed, Some(why)) => Err(AuditError::Unwritable(why.clone())),
-            _ => Ok(()),
+        if self.shared.fail == Fail::Open {
+            return Ok(());
         }
+        self.shared.lock().trouble.clone().map_or(Ok(()), |why| Err(AuditError::Unwritable(why)))
     }
 
     /// Takes over `event`. With [`Fail::Closed`] it is written when this returns, or an error says that it was not.

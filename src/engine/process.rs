@@ -3,7 +3,11 @@
 //! It waits for the answer meanwhile, so its number is not used anew. The path of its program tells which program asks;
 //! it proves nothing against a user who can make that program do what he wants.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
 
 use crate::policy::Process;
 
@@ -44,13 +48,54 @@ impl Asker {
         Some(ProgramFile { device: stat.st_dev, inode: stat.st_ino })
     }
 
+    /// Its memory, to tell later whether it still has that; `None` where this would not tell whether it is the same process
+    /// and program: of a thread, whose number another process may have while the other threads live on, and of a process
+    /// that may share its parent's memory until it runs a program of its own (`vfork`, `posix_spawn`).
+    pub(super) fn memory(self) -> Option<Memory> {
+        let file = File::open(self.file("pagemap")?).ok()?;
+        let status = fs::read_to_string(self.file("status")?).ok()?;
+        let number =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        let parent = Self { pid: number("PPid:")? };
+        let is_process = number("Tgid:") == Some(self.pid);
+        (is_process && self.layout()? != parent.layout()?).then_some(Memory(file))
+    }
+
+    /// Where its code and stack are, which is the same for who shares its memory; `None` where that may not be seen.
+    fn layout(self) -> Option<[u64; 3]> {
+        let stat = fs::read_to_string(self.file("stat")?).ok()?;
+        // Field 2 is a name, which may hold anything; 26 to 28 are `startcode`, `endcode` and `startstack`.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(26 - 3);
+        let mut next = || fields.next()?.parse().ok();
+        let layout: [u64; 3] = [next()?, next()?, next()?];
+        // What may not be seen is told as 0 or 1.
+        layout.iter().all(|at| *at > 1).then_some(layout)
+    }
+
     fn file(self, name: &str) -> Option<PathBuf> {
         (self.pid != 0).then(|| PathBuf::from(format!("/proc/{}/{name}", self.pid)))
     }
 }
 
+/// The memory of a process, which it has as long as it runs the same program. Nothing of it is kept from being freed.
+#[derive(Debug)]
+pub(super) struct Memory(File);
+
+impl Memory {
+    /// Whether anybody still has it. One short system call: `pagemap` refuses a read of less than an entry, of memory that
+    /// is gone it reads nothing.
+    pub(super) fn lives(&self) -> bool {
+        self.0.read_at(&mut [0], 0).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -71,6 +116,50 @@ mod tests {
             let asker = Asker { pid };
             assert_eq!(asker.exe(), None);
             assert_eq!(asker.groups(), [0; 0]);
+            assert!(asker.memory().is_none());
         }
+    }
+
+    #[test]
+    fn memory_is_held_as_long_as_its_process_lives() {
+        assert!(Asker { pid: std::process::id() }.memory().unwrap().lives());
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let memory = Asker { pid: child.id() }.memory().unwrap();
+        assert!(memory.lives());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!memory.lives());
+    }
+
+    /// Its number may be another one's while the memory lives on in the other threads.
+    #[test]
+    fn no_memory_is_held_of_a_thread() {
+        let of_thread = || {
+            let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+            (thread, Asker { pid: thread }.memory().is_some())
+        };
+        let (thread, is_held) = std::thread::spawn(of_thread).join().unwrap();
+        assert_ne!(thread, std::process::id());
+        assert!(!is_held);
+    }
+
+    /// A child of `vfork` shares its parent's memory until it runs another program: that one would have been taken for
+    /// the parent's program for as long as the parent lives. One of `fork` looks the same.
+    #[test]
+    fn no_memory_is_held_of_a_child_that_looks_as_its_parent() {
+        let say = "( read pid rest </proc/self/stat; echo $pid; read word ); true";
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", say])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(shell.stdout.take().unwrap()).lines();
+        let pid: u32 = said.next().unwrap().unwrap().parse().unwrap();
+        assert_ne!(pid, shell.id());
+        assert!(Asker { pid }.program_file().is_some());
+        assert!(Asker { pid }.memory().is_none());
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 }

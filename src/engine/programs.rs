@@ -1,76 +1,145 @@
-//! Which program a process runs, for the audit log.
+//! Which program a process runs, for the audit log, and who asks with it.
 //!
-//! A process has one program at a time, and the kernel tells which file that is: one `stat` of `/proc/PID/exe` for each
-//! request. The path of that file is remembered, which three more calls had found out. A process that replaced its
-//! program, and another one that was given an old number, run another file, so that nobody is taken for who was there
-//! before. A process waits for the answer to its request: until then it cannot change.
+//! A process has one program at a time, and the kernel tells which file that is by a `stat` of `/proc/PID/exe`. The path of
+//! that file is remembered, which three more calls had found out. A process that replaced its program, and another one that
+//! was given an old number, run another file, so that nobody is taken for who was there before. A process waits for the
+//! answer to its request: until then it cannot change.
+//!
+//! That `stat` costs some microseconds. Of who asks again and again the memory is held instead ([`Memory`]), which goes with
+//! the program: as long as it lives, the process is the one it was and runs what it ran.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use super::process::{Asker, ProgramFile};
-use crate::policy::Process;
+use super::{
+    Caller,
+    process::{Asker, Memory, ProgramFile},
+};
+use crate::{audit::Actor, policy::Process};
 
 /// Programs by process.
 #[derive(Default)]
 pub(super) struct Programs {
-    known: Mutex<HashMap<u32, Program>>,
+    known: Mutex<HashMap<u32, Arc<Program>>>,
 }
 
-struct Program {
+/// The program of a process.
+#[derive(Default)]
+pub(super) struct Program {
     file: ProgramFile,
     path: Option<Arc<str>>,
+    /// Who asked last.
+    asker: Mutex<Option<Arc<Actor>>>,
+    memory: Option<Memory>,
+    /// How often its file was looked at.
+    looks: AtomicU32,
 }
 
 impl Programs {
-    /// The path of the program that process `pid` runs; `None` where that cannot be seen.
-    pub(super) fn of(&self, pid: u32) -> Option<Arc<str>> {
+    /// The program that process `pid` runs; `None` where that cannot be seen.
+    pub(super) fn of(&self, pid: u32) -> Option<Arc<Program>> {
+        let known = self.known().get(&pid).cloned();
+        if known.as_ref().and_then(|program| program.memory.as_ref()).is_some_and(Memory::lives) {
+            return known;
+        }
         let asker = Asker { pid };
         let file = asker.program_file()?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = known.get(&pid).filter(|program| program.file == file) {
-            return program.path.clone();
+        let known = known.filter(|program| program.memory.is_none() && program.file == file);
+        let looks = known.as_ref().map_or(0, |program| program.looks.fetch_add(1, Ordering::Relaxed));
+        match known {
+            Some(program) if looks != OFTEN => Some(program),
+            _ => self.note(asker, file, looks == OFTEN),
         }
-        if known.len() >= MOST {
-            known.clear();
-        }
+    }
+
+    fn note(&self, asker: Asker, file: ProgramFile, is_frequent: bool) -> Option<Arc<Program>> {
+        // Memory first: should another thread replace the program meanwhile, what is noted goes with the old one.
+        let (memory, file) = if is_frequent { (asker.memory(), asker.program_file()?) } else { (None, file) };
+        let path = asker.exe().map(Into::into);
+        let looks = AtomicU32::new(if is_frequent { OFTEN + 1 } else { 0 });
+        let program = Arc::new(Program { file, path, memory, looks, asker: Mutex::default() });
+        let mut known = self.known();
+        // Descriptors are closed with no lock held.
+        let before = if known.len() >= MOST { std::mem::take(&mut *known) } else { HashMap::new() };
+        let replaced = known.insert(asker.pid, program.clone());
         drop(known);
-        let path: Option<Arc<str>> = asker.exe().map(Into::into);
-        let program = Program { file, path: path.clone() };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, program);
-        path
+        drop((before, replaced));
+        Some(program)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u32, Arc<Program>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Processes remembered; with more, all are asked again.
-const MOST: usize = 1024;
+impl Program {
+    /// Its path; `None` where that has no meaning here.
+    pub(super) fn path(&self) -> Option<Arc<str>> {
+        self.path.clone()
+    }
+
+    /// Who asks with it: `caller`, of whom `make` says what is not known yet. A process may change its user and group.
+    pub(super) fn asker(&self, caller: &Caller, make: impl FnOnce() -> Actor) -> Arc<Actor> {
+        let mut asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = asker.as_ref().filter(|known| (known.uid, known.gid) == (caller.uid, caller.gid))
+        {
+            return known.clone();
+        }
+        asker.insert(Arc::new(make())).clone()
+    }
+}
+
+/// Processes remembered, each with a descriptor at most; with more, all are asked again.
+const MOST: usize = 256;
+/// Looks at the program of one process after which its memory is held instead: that takes some calls itself.
+const OFTEN: u32 = 8;
 
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufRead, BufReader},
-        process::{Command, Stdio},
+        io::{BufRead, BufReader, Lines},
+        process::{Child, ChildStdout, Command, Stdio},
     };
 
     use super::*;
+
+    fn path_of(programs: &Programs, pid: u32) -> Option<Arc<str>> {
+        programs.of(pid)?.path()
+    }
+
+    #[test]
+    fn who_asks_is_remembered_until_its_process_is_of_another_user_or_group() {
+        let programs = Programs::default();
+        let ask = |uid, gid| {
+            let caller = Caller { uid, gid, pid: std::process::id(), umask: 0 };
+            let program = programs.of(caller.pid).unwrap();
+            program.asker(&caller, || Actor { kind: "IAMUser", uid, gid, ..Actor::default() })
+        };
+        let first = ask(1, 2);
+        assert!(Arc::ptr_eq(&first, &ask(1, 2)));
+        for (uid, gid) in [(1, 3), (4, 3), (1, 2)] {
+            let now = ask(uid, gid);
+            assert_eq!((now.uid, now.gid), (uid, gid));
+        }
+    }
 
     #[test]
     fn the_program_of_a_process_is_its_executable() {
         let programs = Programs::default();
         let me = std::env::current_exe().unwrap();
-        for _ in 0..2 {
-            assert_eq!(programs.of(std::process::id()).unwrap().as_ref(), me.to_str().unwrap());
+        for _ in 0..2 * OFTEN {
+            assert_eq!(path_of(&programs, std::process::id()).unwrap().as_ref(), me.to_str().unwrap());
         }
-        assert_eq!(programs.of(u32::MAX), None);
+        assert!(programs.of(u32::MAX).is_none());
     }
 
-    /// A shell that redirects its output opens the file, and the command that it becomes in the same process opens the
-    /// next one: an answer that held for a tenth of a second took the second for the first.
-    #[test]
-    fn a_process_that_replaces_its_program_is_the_new_one_at_once() {
-        let programs = Programs::default();
+    /// A shell that waits for a word and then becomes `cat`, and what it says.
+    fn shell() -> (Child, Lines<BufReader<ChildStdout>>) {
         let mut child = Command::new("/bin/sh")
             .args(["-c", "echo begun; read word; exec cat"])
             .stdin(Stdio::piped())
@@ -79,15 +148,35 @@ mod tests {
             .unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(said.next().unwrap().unwrap(), "begun");
-        let shell = std::fs::canonicalize("/bin/sh").unwrap();
-        assert_eq!(programs.of(child.id()).unwrap().as_ref(), shell.to_str().unwrap());
-        let mut input = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, b"word\nfrom cat\n").unwrap();
-        assert_eq!(said.next().unwrap().unwrap(), "from cat");
-        let program = programs.of(child.id()).unwrap();
-        assert!(program.ends_with("/cat") || program.ends_with("/coreutils"), "{program}");
-        drop(input);
-        child.wait().unwrap();
+        (child, said)
+    }
+
+    fn holds(programs: &Programs, pid: u32) -> bool {
+        programs.known().get(&pid).is_some_and(|program| program.memory.is_some())
+    }
+
+    /// A shell that redirects its output opens the file, and the command that it becomes in the same process opens the
+    /// next one: an answer that held for a tenth of a second took the second for the first.
+    #[test]
+    fn a_process_that_replaces_its_program_is_the_new_one_at_once() {
+        let shell_path = std::fs::canonicalize("/bin/sh").unwrap();
+        for looks in [1, 2 * OFTEN] {
+            let (programs, (mut child, mut said)) = (Programs::default(), shell());
+            for _ in 0..looks {
+                assert_eq!(path_of(&programs, child.id()).unwrap().as_ref(), shell_path.to_str().unwrap());
+            }
+            assert_eq!(holds(&programs, child.id()), looks > OFTEN);
+            let mut input = child.stdin.take().unwrap();
+            std::io::Write::write_all(&mut input, b"word\nfrom cat\n").unwrap();
+            assert_eq!(said.next().unwrap().unwrap(), "from cat");
+            for _ in 0..looks {
+                let program = path_of(&programs, child.id()).unwrap();
+                assert!(program.ends_with("/cat") || program.ends_with("/coreutils"), "{program}");
+            }
+            drop(input);
+            child.wait().unwrap();
+            assert!(programs.of(child.id()).is_none());
+        }
     }
 
     /// The number of a process that is gone comes back sooner or later.
@@ -97,17 +186,19 @@ mod tests {
         let me = std::process::id();
         let other =
             Asker { pid: 1 }.program_file().filter(|file| Asker { pid: me }.program_file() != Some(*file));
-        let before = Program { file: other.unwrap_or_default(), path: Some("/usr/bin/before".into()) };
-        programs.known.lock().unwrap().insert(me, before);
-        assert_eq!(programs.of(me).unwrap().as_ref(), std::env::current_exe().unwrap().to_str().unwrap());
+        let (file, path) = (other.unwrap_or_default(), Some("/usr/bin/before".into()));
+        programs.known().insert(me, Arc::new(Program { file, path, ..Program::default() }));
+        assert_eq!(
+            path_of(&programs, me).unwrap().as_ref(),
+            std::env::current_exe().unwrap().to_str().unwrap()
+        );
     }
 
     #[test]
     fn what_is_remembered_stays_bounded() {
         let programs = Programs::default();
-        let forget = |pid| (pid, Program { file: ProgramFile::default(), path: None });
-        programs.known.lock().unwrap().extend((0..u32::try_from(MOST).unwrap()).map(forget));
+        programs.known().extend((0..u32::try_from(MOST).unwrap()).map(|pid| (pid, Arc::default())));
         programs.of(std::process::id());
-        assert_eq!(programs.known.lock().unwrap().len(), 1);
+        assert_eq!(programs.known().len(), 1);
     }
 }

@@ -333,9 +333,11 @@ fn a_daemon_that_is_killed_in_the_middle_leaves_whole_replicas_or_none() {
         let drive = if round % 2 == 0 { &mut to } else { &mut from };
         drive.kill();
         let ran = ended(working);
-        assert!(matches!(ran.code, 0 | 1), "{ran:?}");
-        if ran.code == 1 {
-            assert!(ran.stderr.contains("run it again for the rest"), "{ran:?}");
+        match ran.code {
+            0 => {}
+            1 => assert!(ran.stderr.contains("run it again for the rest"), "{ran:?}"),
+            // On a busy machine, before it had answered anything.
+            _ => assert!(ran.stderr.contains("does not answer") && ran.code == 5, "{ran:?}"),
         }
         eventually("the dead mount was detached", || !drive.is_mounted());
         drive.mount(&[]);

@@ -1,6 +1,6 @@
 //! What a line says, and how files follow each other.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt};
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -12,9 +12,10 @@ fn a_line_has_the_fields_and_names_of_cloudtrail() {
     let log = Log::new();
     let mut denied = event(1);
     denied.time = std::time::UNIX_EPOCH + std::time::Duration::from_micros(1_763_700_000_123_456);
-    denied.actor.arn = Some("arn:aws:iam::000000000000:user/ann".to_owned());
-    denied.actor.pid = Some(77);
-    denied.actor.exe = Some("/usr/bin/cp".into());
+    let actor = Arc::make_mut(&mut denied.actor);
+    actor.arn = Some("arn:aws:iam::000000000000:user/ann".to_owned());
+    actor.pid = Some(77);
+    actor.exe = Some("/usr/bin/cp".into());
     denied.request.encryption = Some("aws:kms");
     denied.request.kms_key = Some("alias/photos".to_owned());
     denied.keys.push("arn:aws:kms:local:000000000000:key/1".to_owned());
@@ -175,7 +176,7 @@ fn filters_look_at_time_event_and_outcome() {
     failed.failure = Some(Failure { code: "InternalError", message: String::new(), errno: Some(5) });
     failed.details.key_arn = Some("arn:key".to_owned());
     failed.decision = Decision::Deny { statement: None };
-    failed.actor.arn = Some("arn:aws:iam::1:user/ann".to_owned());
+    Arc::make_mut(&mut failed.actor).arn = Some("arn:aws:iam::1:user/ann".to_owned());
     log.appender().append(&[failed, event(2)]).unwrap();
     let count = |filter: Filter| {
         let mut count = 0;

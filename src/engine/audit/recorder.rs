@@ -111,18 +111,25 @@ impl Engine {
     }
 
     /// Who asks.
-    pub(in crate::engine) fn actor(&self, caller: &Caller) -> Actor {
-        let principal = self.shared.admission.principals().of(caller);
+    pub(in crate::engine) fn actor(&self, caller: &Caller) -> Arc<Actor> {
         let programs = self.shared.recorder.as_ref().map(|recorder| &recorder.programs);
         let pid = Some(caller.pid).filter(|pid| *pid != 0);
+        match pid.zip(programs).and_then(|(pid, programs)| programs.of(pid)) {
+            Some(program) => program.asker(caller, || self.actor_with(caller, program.path())),
+            None => Arc::new(self.actor_with(caller, None)),
+        }
+    }
+
+    fn actor_with(&self, caller: &Caller, exe: Option<Arc<str>>) -> Actor {
+        let principal = self.shared.admission.principals().of(caller);
         Actor {
             kind: "IAMUser",
             arn: Some(principal.arn().to_owned()),
             user_name: principal.user().map(str::to_owned),
             uid: caller.uid,
             gid: caller.gid,
-            pid,
-            exe: pid.zip(programs).and_then(|(pid, programs)| programs.of(pid)),
+            pid: Some(caller.pid).filter(|pid| *pid != 0),
+            exe,
         }
     }
 }

@@ -151,14 +151,17 @@ impl LocalNode {
 
     /// The names from the root down to this node.
     pub(super) fn place_names(&self) -> PathBuf {
-        let mut names = Vec::new();
+        let mut places = Vec::new();
         let mut place = lock(&self.place).clone();
         while let Some(here) = place {
-            names.push(here.name.clone());
             let above = lock(&here.dir.place).clone();
+            places.push(here);
             place = above;
         }
-        names.iter().rev().map(FileName::as_os_str).collect()
+        let mut path =
+            PathBuf::with_capacity(places.iter().map(|here| here.name.as_os_str().len() + 1).sum());
+        path.extend(places.iter().rev().map(|here| here.name.as_os_str()));
+        path
     }
 
     /// The directory and name under which this node was last known to stand.
