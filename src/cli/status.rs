@@ -53,7 +53,8 @@ impl Report {
             ("in use by", self.holder.as_ref().map_or_else(free, ToString::to_string)),
         ];
         let transport = self.holder.as_ref().and_then(|holder| holder.transport.clone());
-        fields.extend(transport.map(|transport| ("transport", transport + hint(fuse::transport::available()))));
+        fields
+            .extend(transport.map(|transport| ("transport", transport + hint(fuse::transport::available()))));
         output::fields(&fields)
     }
 }

@@ -92,11 +92,20 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufRead, BufReader},
-        process::{Command, Stdio},
+        io::{BufRead, BufReader, Lines},
+        process::{Child, ChildStdout, Command, Stdio},
     };
 
     use super::*;
+
+    /// A shell that does this, and what it says.
+    fn shell(what: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", what]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let said = BufReader::new(shell.stdout.take().unwrap()).lines();
+        (shell, said)
+    }
 
     #[test]
     fn this_process_is_known_by_its_program_and_groups() {
@@ -123,10 +132,12 @@ mod tests {
     #[test]
     fn memory_is_held_as_long_as_its_process_lives() {
         assert!(Asker { pid: std::process::id() }.memory().unwrap().lives());
-        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        // One that says something has all of its program; until then it is not known where that is.
+        let (mut child, mut said) = shell("echo begun; read word; true");
+        assert_eq!(said.next().unwrap().unwrap(), "begun");
         let memory = Asker { pid: child.id() }.memory().unwrap();
         assert!(memory.lives());
-        child.kill().unwrap();
+        drop(child.stdin.take());
         child.wait().unwrap();
         assert!(!memory.lives());
     }
@@ -147,14 +158,7 @@ mod tests {
     /// the parent's program for as long as the parent lives. One of `fork` looks the same.
     #[test]
     fn no_memory_is_held_of_a_child_that_looks_as_its_parent() {
-        let say = "( read pid rest </proc/self/stat; echo $pid; read word ); true";
-        let mut shell = Command::new("/bin/sh")
-            .args(["-c", say])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(shell.stdout.take().unwrap()).lines();
+        let (mut shell, mut said) = shell("( read pid rest </proc/self/stat; echo $pid; read word ); true");
         let pid: u32 = said.next().unwrap().unwrap().parse().unwrap();
         assert_ne!(pid, shell.id());
         assert!(Asker { pid }.program_file().is_some());
