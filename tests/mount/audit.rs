@@ -79,6 +79,33 @@ fn programs_commands_and_refusals_stand_in_one_log_that_verifies_while_it_is_wri
     ok(&mut drive.on_store(["audit", "verify"], []));
 }
 
+/// Who asks often is known by its memory. A child of `posix_spawn` has that of its parent until it runs its own program,
+/// in which it opens files meanwhile, and `exec` changes the program of a process whose number stays.
+#[test]
+fn what_stands_in_the_log_is_the_program_that_asked_however_often_the_one_before_it_did() {
+    const SCRIPT: &str = "import os
+def put(name): open(name, 'w').close()
+for n in range(20): put(f'own-{n}')
+opens = [(os.POSIX_SPAWN_OPEN, 50 + n, f'child-{n}', os.O_CREAT | os.O_WRONLY, 0o644) for n in range(20)]
+child = os.posix_spawn('/usr/bin/touch', ['touch', 'spawned'], os.environ, file_actions=opens)
+assert os.waitpid(child, 0)[1] == 0
+put('own-last')
+os.execv('/usr/bin/touch', ['touch', 'replaced'])";
+    let mut drive = Drive::unmounted();
+    drive.mount(&["--audit", "on"]);
+    ok(command(60, "python3").args(["-c", SCRIPT]).current_dir(drive.dir()));
+    drive.unmount();
+    let mut puts = by_programs(&drive);
+    puts.retain(|event| event["eventName"] == "PutObject");
+    assert_eq!(puts.len(), 43);
+    for put in puts {
+        let key = put["requestParameters"]["key"].as_str().unwrap();
+        let exe = put["userIdentity"]["exe"].as_str().unwrap();
+        let program = if ["spawned", "replaced"].contains(&key) { "/touch" } else { "/python3" };
+        assert!(exe.contains(program), "{key} by {exe}");
+    }
+}
+
 #[test]
 fn an_edited_and_a_cut_log_are_named_by_file_and_line() {
     let mut drive = Drive::unmounted();
