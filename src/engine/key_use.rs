@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use super::{
     Caller, EngineError, Result,
     admission::{Admission, logged, now},
-    process::Asker as AskingProcess,
     sealing::{Sealing, bucket_arn, object_arn},
     wraps::{Asker, Whom, Wraps, no_record},
 };
@@ -172,7 +171,7 @@ impl Admission {
         let mut pairs: Vec<(&str, &str)> = vec![("aws:s3:arn", &arn)];
         pairs.extend(used.context.pairs());
         let via = via_service(ask.service.scope().region());
-        let process = AskingProcess { pid: ask.caller.pid };
+        let process = self.process_of(ask.caller);
         let context = now().via_service(Some(&via)).with_encryption_context(&pairs).process(Some(&process));
         let request = Request { principal: &principal, action, resource: Resource::Key(&rule.arn), context };
         // What nobody has restricted stays open, whatever is asked for explicitly elsewhere.

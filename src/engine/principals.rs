@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Caller, Encryption, EngineError, Result, process::Asker};
+use super::{Caller, Encryption, EngineError, Result, process::Asker, programs::Programs};
 use crate::policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn, Process};
 
 /// Whom an administrator speaks about.
@@ -54,6 +54,7 @@ pub(super) struct Principals {
     policies: Vec<(Who, PolicyOfIdentity)>,
     profiles: BTreeMap<Profiled, Encryption>,
     known: RwLock<HashMap<(u32, u32), Arc<Principal>>>,
+    programs: Programs,
 }
 
 /// Most users kept; a system with more just looks some up again.
@@ -70,6 +71,7 @@ impl Principals {
             policies: access.policies.iter().map(attached).collect(),
             profiles: access.profiles.clone(),
             known: RwLock::default(),
+            programs: Programs::default(),
         }
     }
 
@@ -99,6 +101,11 @@ impl Principals {
         if caller.uid == self.owner { principal.as_owner() } else { principal }
     }
 
+    /// The programs of those who ask.
+    pub(super) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// The account of the store and its users.
     pub(super) fn account(&self) -> &AccountId {
         &self.account
@@ -107,8 +114,8 @@ impl Principals {
     /// What the requests of `caller` name.
     pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
         let by_program = matches!(self.profiles.first_key_value(), Some((Profiled::Program(_), _)));
-        let program = if by_program { Asker { pid: caller.pid }.exe() } else { None };
-        let of_program = program.and_then(|path| self.profiles.get(&Profiled::Program(path)));
+        let program = if by_program { self.programs.of(caller.pid) } else { None };
+        let of_program = program.and_then(|path| self.profiles.get(&Profiled::Program(path.to_string())));
         let of_user = || self.profiles.get(&Profiled::User(caller.uid));
         let of_group = || self.profiles.get(&Profiled::Group(caller.gid));
         of_program.or_else(of_user).or_else(of_group).cloned()

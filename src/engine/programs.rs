@@ -1,13 +1,14 @@
-//! Which program a process runs, for the audit log.
+//! Which program a process runs, for policies and the audit log.
 //!
 //! A process has one program at a time, and the kernel tells which file that is: one `stat` of `/proc/PID/exe` for each
 //! request. The path of that file is remembered, which three more calls had found out. A process that replaced its
 //! program, and another one that was given an old number, run another file, so that nobody is taken for who was there
-//! before. A process waits for the answer to its request: until then it cannot change.
+//! before; a file that was renamed has another time. A process waits for the answer to its request: until then it cannot
+//! change.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use super::process::{Asker, ProgramFile};
@@ -16,12 +17,35 @@ use crate::policy::Process;
 /// Programs by process.
 #[derive(Default)]
 pub(super) struct Programs {
-    known: Mutex<HashMap<u32, Program>>,
+    known: RwLock<HashMap<u32, Program>>,
 }
 
 struct Program {
     file: ProgramFile,
-    path: Option<Arc<str>>,
+    path: Arc<str>,
+}
+
+/// A process that asks, whose program may be known.
+#[derive(Clone, Copy)]
+pub(super) struct KnownAsker<'a> {
+    pub(super) pid: u32,
+    pub(super) programs: &'a Programs,
+}
+
+impl Process for KnownAsker<'_> {
+    fn exe(&self) -> Option<String> {
+        self.programs.of(self.pid).map(|path| path.to_string())
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        Asker { pid: self.pid }.groups()
+    }
+}
+
+impl std::fmt::Debug for KnownAsker<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
 }
 
 impl Programs {
@@ -29,18 +53,19 @@ impl Programs {
     pub(super) fn of(&self, pid: u32) -> Option<Arc<str>> {
         let asker = Asker { pid };
         let file = asker.program_file()?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = known.get(&pid).filter(|program| program.file == file) {
-            return program.path.clone();
+            return Some(program.path.clone());
         }
+        drop(known);
+        // One that has no name here is asked again each time: it may have one there, and its number may be another's next.
+        let path: Arc<str> = asker.exe()?.into();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
-        drop(known);
-        let path: Option<Arc<str>> = asker.exe().map(Into::into);
-        let program = Program { file, path: path.clone() };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, program);
-        path
+        known.insert(pid, Program { file, path: path.clone() });
+        Some(path)
     }
 }
 
@@ -97,17 +122,17 @@ mod tests {
         let me = std::process::id();
         let other =
             Asker { pid: 1 }.program_file().filter(|file| Asker { pid: me }.program_file() != Some(*file));
-        let before = Program { file: other.unwrap_or_default(), path: Some("/usr/bin/before".into()) };
-        programs.known.lock().unwrap().insert(me, before);
+        let before = Program { file: other.unwrap_or_default(), path: "/usr/bin/before".into() };
+        programs.known.write().unwrap().insert(me, before);
         assert_eq!(programs.of(me).unwrap().as_ref(), std::env::current_exe().unwrap().to_str().unwrap());
     }
 
     #[test]
     fn what_is_remembered_stays_bounded() {
         let programs = Programs::default();
-        let forget = |pid| (pid, Program { file: ProgramFile::default(), path: None });
-        programs.known.lock().unwrap().extend((0..u32::try_from(MOST).unwrap()).map(forget));
+        let other = |number| (u32::MAX - number, Program { file: ProgramFile::default(), path: "/x".into() });
+        programs.known.write().unwrap().extend((0..u32::try_from(MOST).unwrap()).map(other));
         programs.of(std::process::id());
-        assert_eq!(programs.known.lock().unwrap().len(), 1);
+        assert_eq!(programs.known.read().unwrap().len(), 1);
     }
 }

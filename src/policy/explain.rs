@@ -61,7 +61,7 @@ impl Policies<'_> {
                 })
             })
             .collect();
-        let denial = match self.evaluate(request) {
+        let denial = match self.evaluate_anew(request) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial),
         };

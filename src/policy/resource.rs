@@ -4,13 +4,16 @@
 //! developer guide, "Key policies": there, `*` means the key that the policy is attached to. IAM user guide, "IAM JSON
 //! policy elements: Resource": in an identity policy a wildcard does not cross the first five colons of an ARN.
 
+use std::borrow::Cow;
+
 use super::{
     action::{ActionSet, Level},
     element::Element,
     error::PolicyError,
     request::{Request, Resource},
     scope::Scope,
-    template::{Reading, Template, arn_matches},
+    template::{Reading, Template, arn_always_matches_in, arn_matches},
+    ternary::any,
 };
 use crate::name::BucketName;
 
@@ -82,9 +85,9 @@ impl ResourceSet {
             self.everything = true;
             return Ok(());
         }
-        let template = Template::parse(text, reading).map_err(|p| item.wrong(p))?;
+        let components = Template::parse_arn(text, reading.variables).map_err(|p| item.wrong(p))?;
         let known = text.starts_with("arn:aws:s3:") || text.starts_with("arn:aws:kms:");
-        let Some(components) = template.arn_components().filter(|_| known) else {
+        let Some(components) = components.filter(|_| known) else {
             return Err(item.wrong(format!(
                 "`{}` is no ARN of S3 or KMS: write `arn:aws:s3:::<bucket>`, `arn:aws:s3:::<bucket>/*`, \
                  `arn:aws:kms:<region>:<account>:key/<id>` or `*`",
@@ -111,6 +114,41 @@ impl ResourceSet {
                 self.arns.iter().any(|pattern| arn_matches(pattern, &arn, request))
             });
         listed != self.inverted
+    }
+
+    /// Whether the statement is about the resources of all requests of the kind of `request`, or of none.
+    pub(super) fn always_contains(&self, request: &Request<'_>) -> Option<bool> {
+        let (resource, directory) = (request.resource, request.resource.directory());
+        let listed = match resource {
+            _ if self.everything => Some(true),
+            Resource::Bucket(_) => Some(self.bucket),
+            Resource::Object(..) => {
+                any(self.objects.iter().map(|pattern| pattern.always_matches_in(&directory, request)))
+            }
+            Resource::Key(_) => Some(false),
+        };
+        let arn = || match resource {
+            Resource::Object(bucket, _) => format!("arn:aws:s3:::{bucket}/{directory}").into(),
+            Resource::Bucket(_) | Resource::Key(_) => resource.arn(),
+        };
+        let by_arn = |pattern: &Vec<Template>, arn: &str| match resource {
+            Resource::Object(..) => arn_always_matches_in(pattern, arn, request),
+            _ if pattern.iter().all(Template::is_constant) => Some(arn_matches(pattern, arn, request)),
+            Resource::Bucket(_) | Resource::Key(_) => None,
+        };
+        let arns = if self.arns.is_empty() {
+            Some(false)
+        } else {
+            let arn: Cow<'_, str> = arn();
+            any(self.arns.iter().map(|pattern| by_arn(pattern, &arn)))
+        };
+        any([listed, arns]).map(|listed| listed != self.inverted)
+    }
+
+    /// Whether every variable that decides has a value in all requests of the kind of `request`, or in none.
+    pub(super) fn always_resolves(&self, request: &Request<'_>) -> Option<bool> {
+        let constant = !self.inverted || self.templates().all(Template::is_constant);
+        constant.then(|| self.resolves(request))
     }
 
     /// Whether every variable that decides about `request` has a value.

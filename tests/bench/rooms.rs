@@ -1,9 +1,11 @@
 //! What single steps cost without a kernel: sealing, opening, headers, and the engine over a temporary directory.
 //!
-//! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches.
+//! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches. `cargo bench -- --count N [POLICY]`
+//! creates and closes N files, under a policy if one is given, and nothing else: for counting, as with `valgrind`.
 
 use std::{
     ffi::OsStr,
+    fs,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,7 +17,7 @@ use strongroom::{
     crypto::Secret,
     engine::{
         Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
-        OpenFile, OpenFlags, Options, create_store,
+        OpenFile, OpenFlags, Options, PolicyFile, create_store,
     },
     envelope::{DataKey, DataKeys, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
@@ -29,6 +31,10 @@ use strongroom::{
 };
 
 fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--count").skip(1);
+    if let Some(count) = arguments.next() {
+        return create_and_close(count.parse()?, arguments.next().filter(|policy| policy != "--bench"));
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
@@ -43,6 +49,19 @@ fn main() -> anyhow::Result<()> {
     audit(&mut criterion)?;
     criterion.final_summary();
     Ok(())
+}
+
+/// Makes so many empty files in one directory, which has a policy of its own in the file `policy`.
+fn create_and_close(count: u32, policy: Option<String>) -> anyhow::Result<()> {
+    let drive = Drive::new()?;
+    if let Some(policy) = policy {
+        let text = fs::read_to_string(policy)?.replace("BUCKET", "bench");
+        PolicyFile::of(&drive.dir.path().join("store"), &BucketName::parse("bench")?)?.put(&text)?;
+    }
+    (0..count).try_for_each(|number| {
+        drive.engine.close(drive.create(&format!("f{number:07}"))?);
+        Ok(())
+    })
 }
 
 /// Blocks that the engine seals at a time in a stream: a segment.
@@ -142,7 +161,7 @@ fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {
 struct Drive {
     engine: Engine,
     bucket: Item,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Drive {
@@ -175,7 +194,7 @@ impl Drive {
         let engine = Engine::start(&store, keyring, "bench", options)?;
         engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;
         let bucket = engine.lookup(&engine.root(), OsStr::new("bench"))?.0;
-        Ok(Self { engine, bucket, _dir: dir })
+        Ok(Self { engine, bucket, dir })
     }
 
     fn create(&self, name: &str) -> anyhow::Result<OpenFile> {
