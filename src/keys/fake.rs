@@ -20,6 +20,8 @@ pub(crate) struct FakeMaster {
     /// The names that it has wrapped under; it knows no others.
     names: Mutex<BTreeSet<Vec<u8>>>,
     pub(crate) calls: AtomicUsize,
+    /// What is done in each call.
+    hook: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl FakeMaster {
@@ -29,6 +31,7 @@ impl FakeMaster {
             failing: Mutex::default(),
             names: Mutex::default(),
             calls: AtomicUsize::new(0),
+            hook: Mutex::default(),
         }
     }
 
@@ -36,7 +39,14 @@ impl FakeMaster {
         *self.failing.lock().unwrap() = error;
     }
 
+    pub(crate) fn when_called(&self, hook: impl Fn() + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
     fn call(&self) -> Result<(), KeyError> {
+        if let Some(hook) = &*self.hook.lock().unwrap() {
+            hook();
+        }
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.failing.lock().unwrap().clone().map_or(Ok(()), Err)
     }
