@@ -9,6 +9,7 @@ mod jobs_beside;
 mod jobs_crash;
 mod key_policies;
 mod model;
+mod policies;
 mod repairing;
 mod salvaging;
 mod tampering;
