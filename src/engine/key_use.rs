@@ -58,6 +58,15 @@ impl Wraps {
         Ok(KeyUse { key, bucket_key, context: record.context.clone() })
     }
 
+    /// What the records of a stored object say of that use, where finding out would take using a master key: nothing of it
+    /// is proven. `None` where what is in memory tells.
+    fn claimed_key_use(&self, section: &KeySection) -> Option<KeyUse> {
+        let record = section.find(RecordType::DataKey1)?;
+        let named = BucketKey::named_by(record).filter(|id| !self.has_bucket_key(*id))?;
+        let key = self.claimed_master_of(named, section)?;
+        Some(KeyUse { key, bucket_key: true, context: record.context.clone() })
+    }
+
     /// Refuses to decrypt the object for who may not see what its key protects.
     pub(super) fn require_decrypt(
         &self,
@@ -93,8 +102,13 @@ impl Wraps {
             return None;
         }
         let ask = KeyAsk { caller, service: self.service(), bucket: asker.bucket, path: asker.path };
-        let used = self.key_use(section);
-        Some(used.and_then(|used| admission.judge_key(&ask, Action::Decrypt, &used)))
+        let judge = |used: &KeyUse| admission.judge_key(&ask, Action::Decrypt, used);
+        // Who may not use the key that is named has none used for him; what is then proven to be used decides.
+        let refused = self.claimed_key_use(section).and_then(|claimed| judge(&claimed).err());
+        Some(match refused {
+            Some(refused) => Err(refused),
+            None => self.key_use(section).and_then(|used| judge(&used)),
+        })
     }
 
     /// Decides whether the key of `sealing` may be used for a new object, and how.

@@ -8,6 +8,7 @@ mod jobs;
 mod jobs_beside;
 mod jobs_crash;
 mod key_policies;
+mod key_service;
 mod model;
 mod policies;
 mod repairing;
