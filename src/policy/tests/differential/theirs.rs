@@ -169,50 +169,51 @@ impl Put<'_> {
         if empty && !seen.is_empty() && (all || any) {
             return if all { Told::True } else { Told::False };
         }
-        let wanted = values.into_iter().map(|value| value.unwrap_or_else(|| NOTHING.to_owned())).collect();
-        self.compared(condition, &seen, wanted)
+        let wanted: Vec<_> =
+            values.into_iter().map(|value| value.unwrap_or_else(|| NOTHING.to_owned())).collect();
+        compared(condition, &seen, &wanted)
     }
+}
 
-    fn compared(&self, condition: &Condition, seen: &[String], wanted: Vec<String>) -> Told {
-        let Condition { operator, .. } = *condition;
-        let name = match operator.name {
-            "ArnEquals" => "ArnLike",
-            "ArnNotEquals" => "ArnNotLike",
-            name => name,
-        };
-        let has_sets = matches!(operator.kind, Kind::Text | Kind::Arn | Kind::Bool);
-        let set = match condition.set {
-            // Of a key with several values, a negated operator without `For...:` wants that none matches.
-            "" if operator.negated && seen.len() > 1 => "ForAllValues:",
-            set if has_sets => set,
-            // There is one value.
-            _ => "",
-        };
-        let name = if condition.if_exists && set.is_empty() {
-            format!("{name}IfExists")
-        } else {
-            format!("{set}{name}")
-        };
-        let flag = |text: &String| text == "true";
-        let values = match operator.kind {
-            Kind::Bool if !set.is_empty() => match wanted.iter().map(flag).collect::<Vec<_>>()[..] {
-                [one] => json!(one),
-                // Lists of booleans cannot be written: of two different ones every value matches.
-                ref many if many.iter().all(|it| *it == many[0]) => json!(many[0]),
-                _ => return Told::True,
-            },
-            _ => json!(wanted),
-        };
-        let typed = |seen: &[String]| match (operator.kind, seen) {
-            (_, []) => None,
-            (Kind::Bool, [one]) => Some(ContextValue::Boolean(flag(one))),
-            (Kind::Bool, many) => Some(ContextValue::BooleanList(many.iter().map(flag).collect())),
-            (Kind::Binary, [one]) => Some(ContextValue::String(base64(one))),
-            (_, [one]) => Some(ContextValue::String(one.clone())),
-            (_, many) => Some(ContextValue::StringList(many.to_vec())),
-        };
-        Told::As { operator: name, values, seen: typed(seen) }
-    }
+fn compared(condition: &Condition, seen: &[String], wanted: &[String]) -> Told {
+    let Condition { operator, .. } = *condition;
+    let name = match operator.name {
+        "ArnEquals" => "ArnLike",
+        "ArnNotEquals" => "ArnNotLike",
+        name => name,
+    };
+    let has_sets = matches!(operator.kind, Kind::Text | Kind::Arn | Kind::Bool);
+    let set = match condition.set {
+        // Of a key with several values, a negated operator without `For...:` wants that none matches.
+        "" if operator.negated && seen.len() > 1 => "ForAllValues:",
+        set if has_sets => set,
+        // There is one value.
+        _ => "",
+    };
+    let name = if condition.if_exists && set.is_empty() {
+        format!("{name}IfExists")
+    } else {
+        format!("{set}{name}")
+    };
+    let flag = |text: &String| text == "true";
+    let values = match operator.kind {
+        Kind::Bool if !set.is_empty() => match wanted.iter().map(flag).collect::<Vec<_>>()[..] {
+            [one] => json!(one),
+            // Lists of booleans cannot be written: of two different ones every value matches.
+            ref many if many.iter().all(|it| *it == many[0]) => json!(many[0]),
+            _ => return Told::True,
+        },
+        _ => json!(wanted),
+    };
+    let typed = |seen: &[String]| match (operator.kind, seen) {
+        (_, []) => None,
+        (Kind::Bool, [one]) => Some(ContextValue::Boolean(flag(one))),
+        (Kind::Bool, many) => Some(ContextValue::BooleanList(many.iter().map(flag).collect())),
+        (Kind::Binary, [one]) => Some(ContextValue::String(base64(one))),
+        (_, [one]) => Some(ContextValue::String(one.clone())),
+        (_, many) => Some(ContextValue::StringList(many.to_vec())),
+    };
+    Told::As { operator: name, values, seen: typed(seen) }
 }
 
 fn base64(text: &str) -> String {
