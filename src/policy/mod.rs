@@ -44,7 +44,7 @@ pub use decision::{Cause, DecidingCondition, Decision, Denial, Grant, StatementN
 pub use document::{MAX_KEY_POLICY_BYTES, MAX_POLICY_BYTES, Mode, PolicyDocument};
 pub use error::{Place, PolicyError};
 pub use explain::{ExplainedStatement, Explanation, TestedCondition};
-pub use lint::{Lint, LintKind, lint, lint_principals};
+pub use lint::{Lint, LintKind, lint, lint_principals, lint_users};
 pub use lock::{Lock, LockMode};
 pub use policies::Policies;
 pub use principal::{AccountId, Principal, PrincipalArn};
