@@ -26,6 +26,8 @@ pub(super) struct ResourceSet {
     /// Patterns of whole ARNs, each in its six components.
     arns: Vec<Vec<Template>>,
     inverted: bool,
+    /// The items of `NotResource` as they are written.
+    exceptions: Vec<String>,
 }
 
 impl ResourceSet {
@@ -36,10 +38,19 @@ impl ResourceSet {
         variables: bool,
         inverted: bool,
     ) -> Result<Self, PolicyError> {
-        let mut set =
-            Self { everything: false, bucket: false, objects: Vec::new(), arns: Vec::new(), inverted };
+        let mut set = Self {
+            everything: false,
+            bucket: false,
+            objects: Vec::new(),
+            arns: Vec::new(),
+            inverted,
+            exceptions: Vec::new(),
+        };
         let reading = Reading { wildcards: true, variables, ignore_case: false };
         for item in element.one_or_many()? {
+            if inverted {
+                set.exceptions.push(item.string()?.to_owned());
+            }
             match scope {
                 Scope::Bucket(bucket) => set.add_of_bucket(&item, bucket, reading)?,
                 Scope::Key(key) => set.add_of_key(&item, key)?,
@@ -96,6 +107,11 @@ impl ResourceSet {
         };
         self.arns.push(components);
         Ok(())
+    }
+
+    /// The items of `NotResource` as they are written.
+    pub(super) fn exceptions(&self) -> &[String] {
+        &self.exceptions
     }
 
     /// Whether the statement is about the resource of `request`.
