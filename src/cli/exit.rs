@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{
     control::{ControlError, Failure},
     engine::{EngineError, StartError},
-    keys::{KeyError, KeyringError},
+    keys::{KeyError, KeyringError, Tpm2Error},
     object::FormatError,
     store::StoreError,
 };
@@ -22,9 +22,9 @@ pub enum Exit {
     Usage = 2,
     /// Stored data is damaged or was altered.
     Damage = 3,
-    /// The passphrase or key file does not open the store, or none was given.
+    /// The passphrase, key or PIN does not open the store, or none was given; or the TPM does not.
     Locked = 4,
-    /// Another process uses the store or the drive.
+    /// Another process uses the store, the drive or the TPM.
     Busy = 5,
     /// The mount helper failed, as `mount(8)` wants it.
     Mount = 32,
@@ -36,8 +36,8 @@ pub const EXITS: [(Exit, &str); 7] = [
     (Exit::Failure, "failed; the message says why"),
     (Exit::Usage, "the command line makes no sense"),
     (Exit::Damage, "stored data is damaged or was altered"),
-    (Exit::Locked, "wrong passphrase or key file, or none given"),
-    (Exit::Busy, "the store or the drive is in use"),
+    (Exit::Locked, "wrong passphrase, key file or PIN, or none given; or the TPM does not open"),
+    (Exit::Busy, "the store, the drive or the TPM is in use"),
     (Exit::Mount, "the mount helper failed"),
 ];
 
@@ -132,8 +132,30 @@ fn of_keyring(error: &KeyringError) -> Exit {
         | KeyringError::NoSuchKind(_)
         | KeyringError::EmptyPassphrase
         | KeyringError::NoSlot => Exit::Locked,
+        KeyringError::Tpm2(error) => of_tpm2(error),
+        KeyringError::Tpm2Slots(refusals) => {
+            // Damage is the news only where nothing else keeps the TPM from opening a slot.
+            let damaged = refusals.iter().all(|refusal| of_tpm2(&refusal.error) == Exit::Damage);
+            if damaged { Exit::Damage } else { Exit::Locked }
+        }
         KeyringError::Damaged { .. } | KeyringError::RolledBack { .. } => Exit::Damage,
         _ => Exit::Failure,
+    }
+}
+
+fn of_tpm2(error: &Tpm2Error) -> Exit {
+    match error {
+        Tpm2Error::NotBuilt | Tpm2Error::NoSuchPcr(_) | Tpm2Error::Failed { .. } => Exit::Failure,
+        Tpm2Error::NoDevice { .. }
+        | Tpm2Error::Denied { .. }
+        | Tpm2Error::Owned
+        | Tpm2Error::PinWanted
+        | Tpm2Error::WrongPin(_)
+        | Tpm2Error::Lockout(_)
+        | Tpm2Error::PcrsChanged(_)
+        | Tpm2Error::Foreign => Exit::Locked,
+        Tpm2Error::Busy(_) => Exit::Busy,
+        Tpm2Error::Altered(_) => Exit::Damage,
     }
 }
 
@@ -154,6 +176,7 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
+    use crate::keys::SlotRefusal;
 
     #[test]
     fn the_cause_decides_whatever_was_said_around_it() {
@@ -164,6 +187,15 @@ mod tests {
         assert_eq!(Exit::of(&FormatError::NotAnObject.into()), Exit::Failure);
         assert_eq!(Exit::of(&std::io::Error::from(std::io::ErrorKind::NotFound).into()), Exit::Failure);
         assert_eq!(Exit::of(&Refusal::error(Exit::Busy, "busy")), Exit::Busy);
+        let refusals = |errors: Vec<Tpm2Error>| {
+            let refusals = errors.into_iter().map(|error| SlotRefusal { slot: 2, error });
+            Exit::of(&KeyringError::Tpm2Slots(refusals.collect()).into())
+        };
+        let altered = || Tpm2Error::Altered("x".into());
+        assert_eq!(refusals(vec![Tpm2Error::Foreign]), Exit::Locked);
+        assert_eq!(refusals(vec![altered(), Tpm2Error::PinWanted]), Exit::Locked);
+        assert_eq!(refusals(vec![altered()]), Exit::Damage);
+        assert_eq!(Exit::of(&KeyringError::from(Tpm2Error::Busy("x".into())).into()), Exit::Busy);
         let started = StartError::Keyring(KeyringError::WrongPassphrase);
         assert_eq!(Exit::of(&anyhow::Error::from(started)), Exit::Locked);
     }

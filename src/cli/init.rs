@@ -13,6 +13,7 @@ use super::{
     exit::Exit,
     output,
     store::StorePath,
+    tpm2,
     unlock::{self, KeyPlace, Source, UnlockArgs},
 };
 use crate::{
@@ -70,6 +71,9 @@ impl Init {
         } else {
             report.print(&self.store)?;
         }
+        if self.unlock.source() == Source::Tpm2 {
+            tpm2::warn_alone();
+        }
         Ok(Exit::Done)
     }
 
@@ -108,6 +112,7 @@ impl Init {
                 let made = create_key_file(&file)?;
                 Ok((NewSlot::new("key file", Unlock::KeyFile(file.clone())), Some(file), made))
             }
+            Source::Tpm2 => Ok((NewSlot::new(tpm2::LABEL, self.unlock.tpm2.first()?), None, false)),
             Source::Key(place) => {
                 let unlock = Unlock::from(place);
                 Ok((NewSlot::new(unlock.origin(), unlock), None, false))

@@ -50,6 +50,7 @@ mod sse;
 mod status;
 mod store;
 mod sync;
+mod tpm2;
 mod umount;
 mod unlock;
 mod verify;

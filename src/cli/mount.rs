@@ -3,6 +3,7 @@
 use std::{
     path::{self, Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -57,6 +58,9 @@ pub(super) struct Mount {
     /// open]
     #[arg(long, value_name = "open|closed", hide_possible_values = true)]
     audit_fail: Option<AuditFail>,
+    /// Something else may change the store meanwhile: the kernel then asks often and keeps little
+    #[arg(long)]
+    shared_store: bool,
     /// Show programs EACCES where a key cannot be used, instead of ENOKEY and its like
     #[arg(long)]
     plain_errno: bool,
@@ -70,8 +74,8 @@ pub(super) struct Mount {
     sse: SseArgs,
     /// Options as in /etc/fstab, separated by commas; flags go before them
     ///
-    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, sse=E,
-    /// sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, audit=A,
+    /// ro, rw, `allow_other`, key-file=F, passphrase-file=F, passphrase-command=C, credential=N, kernel-key=N, tpm2,
+    /// tpm2-pin-file=F, tpm2-device=D, sse=E, sse-kms-key=K, sse-context=N=V, sse-bucket-key=on|off, sse-c-key-file=F, sse-c-keyring=N, plain-errno, shared-store, audit=A,
     /// audit-fail=F, idle-timeout=T, ttl=T, threads=N, transport=T, [no]exec, [no]suid, [no]dev, noatime. Set-id bits and
     /// devices have no effect unless suid or dev is given.
     #[arg(long, short = 'o', value_name = "OPTIONS", default_value = "", hide_default_value = true)]
@@ -102,15 +106,18 @@ impl Mount {
         words.audit = self.audit.or(words.audit);
         words.audit_fail = self.audit_fail.or(words.audit_fail);
         words.transport = self.transport.or(words.transport);
+        words.shared_store = self.shared_store.then_some(true).or(words.shared_store);
         words.plain_errno = self.plain_errno.then_some(true).or(words.plain_errno);
         words.sse = self.sse.clone().or(words.sse);
-        if self.unlock.is_given() {
-            words.unlock = self.unlock.clone();
-        }
-        let plan = Plan::new(&self.store, &self.dir, &words, config)?;
+        words.unlock = self.unlock.or(&words.unlock);
+        let plan = Plan::new(&self.store, &self.dir, &words, &words.config(config)?)?;
         if self.foreground { plan.serve_here() } else { plan.serve_behind() }
     }
 }
+
+/// How long the kernel may use names and attributes where nothing changes the store behind the drive.
+const LIFE: Duration = Duration::from_mins(1);
+const LIFE_IF_SHARED: Duration = Duration::from_secs(1);
 
 impl Plan {
     /// Checks what can be checked without a key.
@@ -118,6 +125,10 @@ impl Plan {
         let store = StorePath::open(store)?;
         store.require_free()?;
         let options = sse::anchored(words.over(&config.mount))?;
+        if options.shared_store && options.writeback {
+            let why = "a shared store and `writeback` do not go together: the kernel would write over what others wrote";
+            return Err(Refusal::error(Exit::Usage, why));
+        }
         let dir = path::absolute(dir).with_context(|| format!("cannot mount on `{}`", dir.display()))?;
         refuse_overlap(&store, &dir)?;
         let audit = AuditPlan::new(store.path(), &words.audit_over(&config.audit))?;
@@ -133,7 +144,8 @@ impl Plan {
                 exec: words.exec.unwrap_or(true),
                 noatime: words.noatime.unwrap_or(false),
                 threads: options.threads.count(),
-                ttl: options.ttl.duration(),
+                shared: options.shared_store,
+                ttl: options.ttl.or(if options.shared_store { LIFE_IF_SHARED } else { LIFE }),
                 inode_cache: options.inode_cache.count(),
                 idle_timeout: options.idle_timeout.duration(),
                 writeback: options.writeback,

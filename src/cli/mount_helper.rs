@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{called_as, exit::Exit, mount::Plan, mount_words::MountWords};
-use crate::config::{self, Config};
+use crate::config::Config;
 
 /// Mount as mount(8) asks; the links mount.strongroom and mount.fuse.strongroom to this program run it
 #[derive(Debug, clap::Args)]
@@ -38,8 +38,7 @@ impl MountHelper {
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<Exit> {
         let list = self.options.join(",");
         let words = if self.sloppy { MountWords::parse_sloppily(&list) } else { MountWords::parse(&list) }?;
-        let named = words.config.as_deref().map(|file| config::load(Some(file))).transpose()?;
-        let plan = Plan::new(&self.spec, &self.dir, &words, named.as_ref().unwrap_or(config))?;
+        let plan = Plan::new(&self.spec, &self.dir, &words, &words.config(config)?)?;
         if self.fake { Ok(Exit::Done) } else { plan.serve_behind() }
     }
 }

@@ -5,9 +5,11 @@ use std::{fmt::Display, path::PathBuf, str::FromStr};
 use super::{
     exit::{Exit, Refusal},
     sse::SseArgs,
-    unlock::UnlockArgs,
+    unlock::{self, UnlockArgs},
 };
-use crate::config::{AuditFail, AuditOptions, AuditSwitch, MountOptions, Span, Threads, Timeout, Transport};
+use crate::config::{
+    self, AuditFail, AuditOptions, AuditSwitch, Config, Life, MountOptions, Threads, Timeout, Transport,
+};
 
 /// What a list of mount options asks for; what it does not name stays as it was.
 #[derive(Debug, Clone, Default)]
@@ -18,8 +20,10 @@ pub(super) struct MountWords {
     pub(super) allow_other: Option<bool>,
     /// `idle-timeout=`.
     pub(super) idle_timeout: Option<Timeout>,
+    /// `shared-store`.
+    pub(super) shared_store: Option<bool>,
     /// `ttl=`.
-    pub(super) ttl: Option<Span>,
+    pub(super) ttl: Option<Life>,
     /// `threads=`.
     pub(super) threads: Option<Threads>,
     /// `audit=`.
@@ -34,7 +38,7 @@ pub(super) struct MountWords {
     pub(super) sse: SseArgs,
     /// `config=`.
     pub(super) config: Option<PathBuf>,
-    /// `key-file=`, `passphrase-file=`, `passphrase-command=`, `credential=` and `kernel-key=`.
+    /// `key-file=`, `passphrase-file=`, `passphrase-command=`, `credential=`, `kernel-key=`, `tpm2` and `tpm2-...=`.
     pub(super) unlock: UnlockArgs,
     /// `suid` or `nosuid`.
     pub(super) suid: Option<bool>,
@@ -62,6 +66,14 @@ impl MountWords {
         Self::parse(&known.collect::<Vec<_>>().join(","))
     }
 
+    /// The configuration that these words name, else `config`; it says how to unlock from now on.
+    pub(super) fn config(&self, config: &Config) -> anyhow::Result<Config> {
+        let Some(file) = &self.config else { return Ok(config.clone()) };
+        let named = config::load(Some(file))?;
+        unlock::configure(&named.unlock);
+        Ok(named)
+    }
+
     /// The mount options that result from `options` and these words.
     pub(super) fn over(&self, options: &MountOptions) -> MountOptions {
         let options = self.sse.over(options.clone());
@@ -69,6 +81,7 @@ impl MountWords {
             read_only: self.read_only.unwrap_or(options.read_only),
             allow_other: self.allow_other.unwrap_or(options.allow_other),
             idle_timeout: self.idle_timeout.unwrap_or(options.idle_timeout),
+            shared_store: self.shared_store.unwrap_or(options.shared_store),
             ttl: self.ttl.unwrap_or(options.ttl),
             threads: self.threads.unwrap_or(options.threads),
             transport: self.transport.unwrap_or(options.transport),
@@ -104,6 +117,8 @@ impl MountWords {
             "passphrase-command" => self.unlock.passphrase_command = Some(value.into()),
             "credential" => self.unlock.credential = Some(value.into()),
             "kernel-key" => self.unlock.kernel_key = Some(value.into()),
+            "tpm2-pin-file" => self.unlock.tpm2.tpm2_pin_file = Some(value.into()),
+            "tpm2-device" => self.unlock.tpm2.tpm2_device = Some(parsed(word, value)?),
             "config" => self.config = Some(value.into()),
             "idle-timeout" => self.idle_timeout = Some(parsed(word, value)?),
             "ttl" => self.ttl = Some(parsed(word, value)?),
@@ -121,10 +136,12 @@ impl MountWords {
             "ro" => self.read_only = Some(true),
             "rw" => self.read_only = Some(false),
             "allow_other" => self.allow_other = Some(true),
+            "tpm2" => self.unlock.tpm2.tpm2 = true,
             "suid" | "nosuid" => self.suid = Some(word == "suid"),
             "dev" | "nodev" => self.dev = Some(word == "dev"),
             "exec" | "noexec" => self.exec = Some(word == "exec"),
             "plain-errno" | "plain_errno" => self.plain_errno = Some(true),
+            "shared-store" | "shared_store" => self.shared_store = Some(true),
             "noatime" | "atime" => self.noatime = Some(word == "noatime"),
             dropped if DROPPED.contains(&dropped) || dropped.starts_with("x-") => {}
             _ => return Err(unknown(word)),
@@ -190,6 +207,15 @@ mod tests {
     }
 
     #[test]
+    fn a_tpm_is_named_by_words_too() {
+        let words = MountWords::parse("tpm2,tpm2-pin-file=/etc/pin,tpm2-device=swtpm:port=2321").unwrap();
+        let tpm2 = &words.unlock.tpm2;
+        assert!(tpm2.tpm2);
+        assert_eq!(tpm2.tpm2_pin_file, Some("/etc/pin".into()));
+        assert_eq!(tpm2.device().to_string(), "swtpm:host=127.0.0.1,port=2321");
+    }
+
+    #[test]
     fn the_last_word_wins() {
         let words = MountWords::parse("ro,rw,noexec,nosuid,exec").unwrap();
         assert_eq!((words.read_only, words.exec, words.suid), (Some(false), Some(true), Some(false)));
@@ -214,6 +240,8 @@ mod tests {
             ("audit=yes", "write `on`, `off` or `auto`"),
             ("audit-fail=shut", "write `open` or `closed`"),
             ("threads=900", "`900` is not a number of threads"),
+            ("tpm2-device=/dev/tpm0", "`/dev/tpm0` names no TPM"),
+            ("tpm2=on", "unknown"),
         ] {
             let error = MountWords::parse(list).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

@@ -10,6 +10,7 @@ use super::{
     exit::{Exit, Refusal},
     output,
     store::StorePath,
+    tpm2::{self, NewTpm2},
     unlock::{self, KeyPlace, Source, UnlockArgs},
 };
 use crate::{
@@ -45,7 +46,7 @@ enum Action {
     },
     /// Add a slot
     Add(Add),
-    /// Give a slot another passphrase or key file
+    /// Give a slot another passphrase or key, or bind it to the TPM as it is now
     Change(Change),
     /// Remove a slot; the last one stays
     Remove {
@@ -59,18 +60,27 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
-    new: NewUnlock,
-    /// What the list of slots shows [default: `passphrase` or `key file`]
+    new: New,
+    /// What the list of slots shows [default: `passphrase`, `key file` or `TPM2`]
     #[arg(long)]
     label: Option<String>,
 }
 
 #[derive(Debug, Default, clap::Args)]
 struct Change {
-    /// Number of the slot [default: the only passphrase slot]
+    /// Number of the slot [default: the only passphrase slot; with --new-tpm2, the only TPM2 slot]
     slot: Option<u32>,
     #[command(flatten)]
-    new: NewUnlock,
+    new: New,
+}
+
+/// How a new slot is unlocked.
+#[derive(Debug, Default, clap::Args)]
+struct New {
+    #[command(flatten)]
+    unlock: NewUnlock,
+    #[command(flatten)]
+    tpm2: NewTpm2,
 }
 
 /// The unlock of the new slot; asked for on the terminal when nothing is given.
@@ -112,6 +122,8 @@ struct SlotReport {
     argon2id_memory_kib: Option<u32>,
     argon2id_passes: Option<u32>,
     argon2id_lanes: Option<u32>,
+    tpm2_pcrs: Option<Vec<u8>>,
+    tpm2_pin: Option<bool>,
 }
 
 impl Passwd {
@@ -141,11 +153,56 @@ impl Passwd {
     /// Changes a slot; its number.
     fn act(&self, keyring: Keyring, store: &Path, config: &Config) -> anyhow::Result<u32> {
         match &self.action {
-            Some(Action::Add(add)) => self::add(&keyring, add, store),
-            Some(Action::Change(change)) => self::change(&keyring, change, store),
+            Some(Action::Add(add)) => self.add(&keyring, add, store),
+            Some(Action::Change(change)) => self.change(&keyring, change, store),
             Some(Action::Remove { slot }) => remove(&keyring, *slot),
-            Some(Action::Renew(new)) => renew(keyring, new, store, config),
-            None | Some(Action::List { .. }) => change(&keyring, &Change::default(), store),
+            Some(Action::Renew(new)) => self.renew(keyring, new, store, config),
+            None | Some(Action::List { .. }) => self.change(&keyring, &Change::default(), store),
+        }
+    }
+
+    fn add(&self, keyring: &Keyring, add: &Add, store: &Path) -> anyhow::Result<u32> {
+        let slot = self.slot(&add.new, add.label.as_deref(), None, store)?;
+        let number = keyring.add_slot(&slot)?;
+        output::line(format!("Slot {number} added"))?;
+        Ok(number)
+    }
+
+    fn change(&self, keyring: &Keyring, change: &Change, store: &Path) -> anyhow::Result<u32> {
+        let old = chosen(&keyring.slots(), change)?;
+        let slot = self.slot(&change.new, label_to_keep(&old), Some(&old), store)?;
+        keyring.change_slot(old.id, &slot)?;
+        output::line(format!("Slot {} changed", old.id))?;
+        tpm2::warn_if_alone(&keyring.slots());
+        Ok(old.id)
+    }
+
+    fn renew(&self, keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<u32> {
+        let slot = self.slot(&new.new, new.label.as_deref(), None, store)?;
+        let audit_root = keyring.audit_root()?;
+        let renewed = keyring.renew(&[slot])?;
+        audit::carry_root(&audit_log::dir(store, &config.audit), &audit_root, &renewed.audit_root()?)?;
+        let slots = renewed.slots();
+        let slot = slots.first().map(|slot| slot.id).context("a renewed keyring has its new slot")?;
+        output::line(format!("Keyring renewed; its only slot is {slot}"))?;
+        output::line(
+            "The backups `.strongroom/keyring.bak.*` still open the old way: delete them, and copies elsewhere",
+        )?;
+        tpm2::warn_if_alone(&slots);
+        Ok(slot)
+    }
+
+    /// A slot to be made, in the place of `old`.
+    fn slot(
+        &self,
+        new: &New,
+        label: Option<&str>,
+        old: Option<&SlotInfo>,
+        store: &Path,
+    ) -> anyhow::Result<NewSlot> {
+        match new.tpm2.slot(label, self.unlock.tpm2.device(), old)? {
+            Some(bound) => Ok(bound),
+            None => new.unlock.slot(label, store),
         }
     }
 }
@@ -159,48 +216,26 @@ fn list(keyring: &Keyring, json: bool) -> anyhow::Result<()> {
     output::table(["SLOT", "KIND", "CREATED", "LABEL"], &rows)
 }
 
-fn add(keyring: &Keyring, add: &Add, store: &Path) -> anyhow::Result<u32> {
-    let number = keyring.add_slot(&add.new.slot(add.label.as_deref(), store)?)?;
-    output::line(format!("Slot {number} added"))?;
-    Ok(number)
-}
-
-fn change(keyring: &Keyring, change: &Change, store: &Path) -> anyhow::Result<u32> {
-    let old = chosen(&keyring.slots(), change.slot)?;
-    keyring.change_slot(old.id, &change.new.slot(label_to_keep(&old), store)?)?;
-    output::line(format!("Slot {} changed", old.id))?;
-    Ok(old.id)
-}
-
 fn remove(keyring: &Keyring, slot: u32) -> anyhow::Result<u32> {
     keyring.remove_slot(slot)?;
     output::line(format!("Slot {slot} removed"))?;
+    tpm2::warn_if_alone(&keyring.slots());
     Ok(slot)
 }
 
-fn renew(keyring: Keyring, new: &Add, store: &Path, config: &Config) -> anyhow::Result<u32> {
-    let (slot, audit_root) = (new.new.slot(new.label.as_deref(), store)?, keyring.audit_root()?);
-    let renewed = keyring.renew(&[slot])?;
-    audit::carry_root(&audit_log::dir(store, &config.audit), &audit_root, &renewed.audit_root()?)?;
-    let slot = renewed.slots().first().map(|slot| slot.id).context("a renewed keyring has its new slot")?;
-    output::line(format!("Keyring renewed; its only slot is {slot}"))?;
-    output::line(
-        "The backups `.strongroom/keyring.bak.*` still open the old way: delete them, and copies elsewhere",
-    )?;
-    Ok(slot)
-}
-
-/// The slot to change: the one named, else the only passphrase slot.
-fn chosen(slots: &[SlotInfo], number: Option<u32>) -> anyhow::Result<SlotInfo> {
-    let mut found = slots.iter().filter(|slot| number.map_or(slot.kind == PASSPHRASE, |id| slot.id == id));
+/// The slot to change: the one named, else the only one of the kind that it is to have.
+fn chosen(slots: &[SlotInfo], change: &Change) -> anyhow::Result<SlotInfo> {
+    let kind = if change.new.tpm2.is_asked_for() { tpm2::LABEL } else { PASSPHRASE };
+    let mut found = slots.iter().filter(|slot| change.slot.map_or(slot.kind == kind, |id| slot.id == id));
     match (found.next(), found.next()) {
         (Some(slot), None) => Ok(slot.clone()),
-        (None, _) if number.is_some() => {
+        (None, _) if change.slot.is_some() => {
             Err(Refusal::error(Exit::Failure, "no slot has this number: see `strongroom passwd STORE list`"))
         }
         _ => {
-            let message =
-                "there is not exactly one passphrase slot: name the slot, see `strongroom passwd STORE list`";
+            let message = format!(
+                "there is not exactly one {kind} slot: name the slot, see `strongroom passwd STORE list`"
+            );
             Err(Refusal::error(Exit::Usage, message))
         }
     }
@@ -224,7 +259,8 @@ impl NewUnlock {
         match self.source() {
             Source::PassphraseFile(file) => unlock::read_passphrase(&file).map(phrase),
             Source::PassphraseCommand(command) => unlock::run_command(&command, store).map(phrase),
-            Source::Terminal => unlock::ask_new("New passphrase").map(phrase),
+            // The flags here have none for a TPM.
+            Source::Tpm2 | Source::Terminal => unlock::ask_new("New passphrase").map(phrase),
             Source::Key(KeyPlace::File(file)) => {
                 create_key_file(&file)?;
                 Ok((KEY_FILE.to_owned(), Unlock::KeyFile(file)))
@@ -243,6 +279,7 @@ impl NewUnlock {
             key_file: self.new_key_file.clone(),
             credential: self.new_credential.clone(),
             kernel_key: self.new_kernel_key.clone(),
+            ..UnlockArgs::default()
         };
         flags.named().unwrap_or(Source::Terminal)
     }
@@ -258,6 +295,8 @@ impl From<SlotInfo> for SlotReport {
             argon2id_memory_kib: slot.cost.map(|cost| cost.memory_kib),
             argon2id_passes: slot.cost.map(|cost| cost.passes),
             argon2id_lanes: slot.cost.map(|cost| cost.lanes),
+            tpm2_pcrs: slot.tpm2.as_ref().map(|tpm2| tpm2.pcrs.numbers().collect()),
+            tpm2_pin: slot.tpm2.map(|tpm2| tpm2.pin),
         }
     }
 }
@@ -265,7 +304,17 @@ impl From<SlotInfo> for SlotReport {
 impl SlotReport {
     fn row(&self) -> [String; 4] {
         let created = output::time(self.created);
-        [self.slot.to_string(), self.kind.to_owned(), created, self.label.clone()]
+        [self.slot.to_string(), self.kind(), created, self.label.clone()]
+    }
+
+    /// The kind, and what a TPM asks for.
+    fn kind(&self) -> String {
+        let pcrs = self.tpm2_pcrs.iter().filter(|pcrs| !pcrs.is_empty()).map(|pcrs| {
+            let numbers: Vec<_> = pcrs.iter().map(u8::to_string).collect();
+            format!("PCR {}", numbers.join("+"))
+        });
+        let asked: Vec<_> = pcrs.chain((self.tpm2_pin == Some(true)).then(|| "PIN".to_owned())).collect();
+        if asked.is_empty() { self.kind.to_owned() } else { format!("{} ({})", self.kind, asked.join(", ")) }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     exit::{Exit, Refusal},
     job::{FilterArgs, JobArgs},
     store::{Access, StorePath},
+    tpm2::Tpm2Args,
     unlock::UnlockArgs,
 };
 use crate::{
@@ -37,17 +38,29 @@ pub(super) struct Replicate {
     #[arg(long, value_name = "KEY")]
     replica_key: Option<KeyName>,
     /// Unlock the source with a passphrase file (`-`: stdin)
-    #[arg(long, value_name = "FILE", conflicts_with = "src_key_file", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["src_key_file", "src_tpm2"], help_heading = "Unlocking")]
     src_passphrase_file: Option<PathBuf>,
     /// Unlock the source with a key file
-    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with = "src_tpm2", help_heading = "Unlocking")]
     src_key_file: Option<PathBuf>,
+    /// Unlock the source with the TPM
+    #[arg(long, help_heading = "Unlocking")]
+    src_tpm2: bool,
+    /// Read the PIN of the source's TPM slot from FILE
+    #[arg(long, value_name = "FILE", requires = "src_tpm2", help_heading = "Unlocking")]
+    src_tpm2_pin_file: Option<PathBuf>,
     /// Unlock the target with a passphrase file (`-`: stdin)
-    #[arg(long, value_name = "FILE", conflicts_with = "dst_key_file", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dst_key_file", "dst_tpm2"], help_heading = "Unlocking")]
     dst_passphrase_file: Option<PathBuf>,
     /// Unlock the target with a key file
-    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dst_tpm2", help_heading = "Unlocking")]
     dst_key_file: Option<PathBuf>,
+    /// Unlock the target with the TPM
+    #[arg(long, help_heading = "Unlocking")]
+    dst_tpm2: bool,
+    /// Read the PIN of the target's TPM slot from FILE
+    #[arg(long, value_name = "FILE", requires = "dst_tpm2", help_heading = "Unlocking")]
+    dst_tpm2_pin_file: Option<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -67,28 +80,38 @@ impl Replicate {
         if source.path() == target.path() {
             return Err(Refusal::error(Exit::Usage, "source and target are the same store"));
         }
-        let unlock = |passphrase_file: &Option<PathBuf>, key_file: &Option<PathBuf>| UnlockArgs {
-            passphrase_file: passphrase_file.clone(),
-            key_file: key_file.clone(),
-            ..UnlockArgs::default()
-        };
         let selection = self.job.selection(bucket.clone(), self.filter.filter());
         let job = engine::Replicate { selection, target: to, replica_key: self.replica_key.clone() };
         if let Some(daemon) = source.daemon().context("the source")? {
             target.require_free().context("the target")?;
-            let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
-            let keys = Unlocking::from(&anchored(keys.unlock(target.path())?)?);
+            let keys = Unlocking::from(&anchored(self.target_keys().unlock(target.path())?)?);
             let job = Job::Replicate { job, target: target.path().to_owned(), unlock: keys };
             return self.job.follow_daemon(&daemon, job, bucket.as_ref());
         }
-        let keys = unlock(&self.src_passphrase_file, &self.src_key_file);
-        let from = source.engine(&keys, config, Access::Read).context("the source")?;
-        let keys = unlock(&self.dst_passphrase_file, &self.dst_key_file);
-        let into = target.engine(&keys, config, Access::Write).context("the target")?;
+        let from = source.engine(&self.source_keys(), config, Access::Read).context("the source")?;
+        let into = target.engine(&self.target_keys(), config, Access::Write).context("the target")?;
         if let Some(name) = &bucket {
             from.bucket(name).map_err(|error| super::bucket::explained(error, name))?;
         }
         self.job.follow(|watch| from.replicate(&into, &job, watch))
+    }
+
+    fn source_keys(&self) -> UnlockArgs {
+        UnlockArgs {
+            passphrase_file: self.src_passphrase_file.clone(),
+            key_file: self.src_key_file.clone(),
+            tpm2: Tpm2Args::new(self.src_tpm2, self.src_tpm2_pin_file.as_deref()),
+            ..UnlockArgs::default()
+        }
+    }
+
+    fn target_keys(&self) -> UnlockArgs {
+        UnlockArgs {
+            passphrase_file: self.dst_passphrase_file.clone(),
+            key_file: self.dst_key_file.clone(),
+            tpm2: Tpm2Args::new(self.dst_tpm2, self.dst_tpm2_pin_file.as_deref()),
+            ..UnlockArgs::default()
+        }
     }
 }
 
@@ -100,7 +123,7 @@ fn anchored(unlock: Unlock) -> anyhow::Result<Unlock> {
     Ok(match unlock {
         Unlock::KeyFile(path) => Unlock::KeyFile(absolute(path)?),
         Unlock::Credential(path) => Unlock::Credential(absolute(path)?),
-        Unlock::Passphrase(_) | Unlock::KernelKey(_) => unlock,
+        Unlock::Passphrase(_) | Unlock::KernelKey(_) | Unlock::Tpm2(_) => unlock,
     })
 }
 

@@ -9,13 +9,16 @@ use std::{
     io::{self, IsTerminal, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context;
 use zeroize::Zeroizing;
 
-use super::exit::{Exit, Refusal};
+use super::{
+    exit::{Exit, Refusal},
+    tpm2::Tpm2Args,
+};
 use crate::{
     config::UnlockOptions,
     keys::{Passphrase, SecretSource, Unlock},
@@ -68,6 +71,8 @@ pub(super) struct UnlockArgs {
     /// Unlock with the key NAME (of type `user`) in a keyring of the kernel, as with a key file
     #[arg(long, value_name = "NAME", global = true, help_heading = "Unlocking")]
     pub(super) kernel_key: Option<String>,
+    #[command(flatten)]
+    pub(super) tpm2: Tpm2Args,
 }
 
 /// A place that a passphrase or key can be taken from.
@@ -77,6 +82,7 @@ pub(super) enum Source {
     PassphraseCommand(String),
     /// A key, or where to find it.
     Key(KeyPlace),
+    Tpm2,
     Terminal,
 }
 
@@ -101,10 +107,15 @@ impl From<KeyPlace> for Unlock {
 impl UnlockArgs {
     /// The unlock for an existing store; asks on the terminal when nothing else is given.
     pub(super) fn unlock(&self, store: &Path) -> anyhow::Result<Unlock> {
-        match self.source() {
+        let source = self.source();
+        if self.tpm2.tpm2_pin_file.is_some() && source != Source::Tpm2 {
+            return Err(Refusal::error(Exit::Usage, "--tpm2-pin-file is for the TPM: use --tpm2 as well"));
+        }
+        match source {
             Source::PassphraseFile(file) => read_passphrase(&file).map(Unlock::Passphrase),
             Source::PassphraseCommand(command) => run_command(&command, store).map(Unlock::Passphrase),
             Source::Key(place) => Ok(place.into()),
+            Source::Tpm2 => self.tpm2.unlock(store),
             Source::Terminal => ask(&format!("Passphrase of {}: ", store.display())).map(Unlock::Passphrase),
         }
     }
@@ -120,7 +131,17 @@ impl UnlockArgs {
     }
 
     pub(super) fn source(&self) -> Source {
-        self.source_with(variable, CONFIGURED.get().unwrap_or(&UnlockOptions::default()))
+        self.source_with(variable, &configured())
+    }
+
+    /// These flags, and `other` where they say nothing.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        if !self.is_given() {
+            return Self { tpm2: self.tpm2.or(&other.tpm2), ..other.clone() };
+        }
+        // A PIN that is given for the TPM is for no other source.
+        let tpm2 = if self.tpm2.tpm2 { self.tpm2.or(&other.tpm2) } else { self.tpm2.clone() };
+        Self { tpm2, ..self.clone() }
     }
 
     fn source_with(&self, env: impl Fn(&str) -> Option<PathBuf>, configured: &UnlockOptions) -> Source {
@@ -144,6 +165,7 @@ impl UnlockArgs {
             .or_else(|| self.key_file.clone().map(KeyPlace::File).and_then(key))
             .or_else(|| self.credential.as_ref().map(credential).map(KeyPlace::Credential).and_then(key))
             .or_else(|| self.kernel_key.clone().map(KeyPlace::Kernel).and_then(key))
+            .or_else(|| self.tpm2.tpm2.then_some(Source::Tpm2))
     }
 }
 
@@ -151,18 +173,24 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Takes over what the configuration says about unlocking, for the rest of this process.
+/// Takes over what the configuration says about unlocking, until another configuration takes its place.
 pub(super) fn configure(options: &UnlockOptions) {
-    CONFIGURED.get_or_init(|| options.clone());
+    *CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner) = Some(options.clone());
+}
+
+/// What it says.
+pub(super) fn configured() -> UnlockOptions {
+    CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
 }
 
 fn from_configuration(options: &UnlockOptions) -> Option<Source> {
-    let UnlockOptions { key_file, passphrase_command, kernel_key } = options;
+    let UnlockOptions { key_file, passphrase_command, kernel_key, tpm2, .. } = options;
     let file = Some(key_file).filter(|file| !file.as_os_str().is_empty());
     let kernel = Some(kernel_key).filter(|name| !name.is_empty());
     let command = Some(passphrase_command).filter(|command| !command.is_empty());
     file.map(|file| Source::Key(KeyPlace::File(file.clone())))
         .or_else(|| kernel.map(|name| Source::Key(KeyPlace::Kernel(name.clone()))))
+        .or_else(|| tpm2.then_some(Source::Tpm2))
         .or_else(|| command.map(|command| Source::PassphraseCommand(command.clone())))
 }
 
@@ -176,34 +204,36 @@ pub(super) fn run_command(command: &str, store: &Path) -> anyhow::Result<Passphr
 
 /// Asks for a new passphrase twice.
 pub(super) fn ask_new(what: &str) -> anyhow::Result<Passphrase> {
-    let first = ask_bytes(&format!("{what}: "))?;
-    let again = ask_bytes("Repeat it: ")?;
+    let first = ask_bytes(&format!("{what}: "), FOR_PASSPHRASE)?;
+    let again = ask_bytes("Repeat it: ", FOR_PASSPHRASE)?;
     if first != again {
-        return Err(Refusal::error(
-            Exit::Locked,
-            "the two passphrases differ: nothing was changed, try again",
-        ));
+        return Err(Refusal::error(Exit::Locked, "the two differ: nothing was changed, try again"));
     }
     Ok(Passphrase::new(first)?)
 }
 
 /// The passphrase in a file, or on stdin for `-`.
 pub(super) fn read_passphrase(file: &Path) -> anyhow::Result<Passphrase> {
+    read_phrase(file, "passphrase")
+}
+
+/// The PIN in a file, or on stdin for `-`.
+pub(super) fn read_pin(file: &Path) -> anyhow::Result<Passphrase> {
+    read_phrase(file, "PIN")
+}
+
+fn read_phrase(file: &Path, what: &str) -> anyhow::Result<Passphrase> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 1));
     let shown = file.display();
     if file == Path::new("-") {
-        take(io::stdin().lock(), &mut bytes).context("cannot read the passphrase from stdin")?;
+        take(io::stdin().lock(), &mut bytes).with_context(|| format!("cannot read the {what} from stdin"))?;
     } else {
-        let opened =
-            File::open(file).with_context(|| format!("cannot open the passphrase file `{shown}`"))?;
+        let opened = File::open(file).with_context(|| format!("cannot open the {what} file `{shown}`"))?;
         refuse_public(file, &opened)?;
-        take(opened, &mut bytes).with_context(|| format!("cannot read the passphrase file `{shown}`"))?;
+        take(opened, &mut bytes).with_context(|| format!("cannot read the {what} file `{shown}`"))?;
     }
     if bytes.len() > MAX_PASSPHRASE {
-        return Err(Refusal::error(
-            Exit::Failure,
-            format!("`{shown}` is longer than 64 KiB: no passphrase is"),
-        ));
+        return Err(Refusal::error(Exit::Failure, format!("`{shown}` is longer than 64 KiB: no {what} is")));
     }
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -229,26 +259,35 @@ pub(super) fn refuse_public(path: &Path, file: &File) -> anyhow::Result<()> {
 
 /// Asks for a passphrase.
 pub(super) fn ask(prompt: &str) -> anyhow::Result<Passphrase> {
-    Ok(Passphrase::new(ask_bytes(prompt)?)?)
+    Ok(Passphrase::new(ask_bytes(prompt, FOR_PASSPHRASE)?)?)
 }
 
-fn ask_bytes(prompt: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+/// Asks for the PIN of the TPM's slot of a store.
+pub(super) fn ask_pin(store: &Path) -> anyhow::Result<Passphrase> {
+    Ok(Passphrase::new(ask_bytes(&format!("PIN of {} for the TPM: ", store.display()), FOR_PIN)?)?)
+}
+
+/// `instead` says what to do without a terminal.
+fn ask_bytes(prompt: &str, instead: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     if !io::stdin().is_terminal() {
-        let message = "no terminal to ask for a passphrase: use --key-file or --passphrase-file, or set STRONGROOM_KEY_FILE";
-        return Err(Refusal::error(Exit::Locked, message));
+        return Err(Refusal::error(Exit::Locked, format!("no terminal to ask for a {instead}")));
     }
     let typed = rpassword::prompt_password(prompt).context("cannot ask for the passphrase")?;
     Ok(Zeroizing::new(typed.into_bytes()))
 }
 
+/// What to do where nobody can be asked.
+const FOR_PASSPHRASE: &str = "passphrase: use --key-file or --passphrase-file, or set STRONGROOM_KEY_FILE";
+/// The same.
+const FOR_PIN: &str = "PIN: use --tpm2-pin-file, or unlock another way";
 /// A key file to use when no flag is given.
 const KEY_FILE_VARIABLE: &str = "STRONGROOM_KEY_FILE";
 /// A passphrase file to use when no flag is given.
 const PASSPHRASE_FILE_VARIABLE: &str = "STRONGROOM_PASSPHRASE_FILE";
 /// Tells a command which store it is asked about.
 const STORE_VARIABLE: &str = "STRONGROOM_STORE";
-/// What the configuration says; set once, before any command runs.
-static CONFIGURED: OnceLock<UnlockOptions> = OnceLock::new();
+/// What the configuration says; set before any command runs.
+static CONFIGURED: Mutex<Option<UnlockOptions>> = Mutex::new(None);
 /// Where systemd puts the credentials of a service.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that serves as key file.
@@ -290,6 +329,18 @@ mod tests {
         fs::remove_file(dir.path().join(CREDENTIAL)).unwrap();
         assert_eq!(none.source_with(credential, &configured), Source::Key(KeyPlace::Kernel("k".into())));
         assert_eq!(none.source_with(credential, &plain), Source::Terminal);
+    }
+
+    #[test]
+    fn the_tpm_is_a_source_like_others() {
+        let nothing = |_: &str| None;
+        let configured =
+            UnlockOptions { tpm2: true, passphrase_command: "c".into(), ..UnlockOptions::default() };
+        assert_eq!(UnlockArgs::default().source_with(nothing, &configured), Source::Tpm2);
+        let before = UnlockOptions { kernel_key: "k".into(), ..configured };
+        assert_ne!(UnlockArgs::default().source_with(nothing, &before), Source::Tpm2);
+        let flag = UnlockArgs { tpm2: Tpm2Args::new(true, None), ..UnlockArgs::default() };
+        assert_eq!(flag.source_with(|name| Some(name.into()), &before), Source::Tpm2);
     }
 
     #[test]

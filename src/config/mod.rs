@@ -28,5 +28,5 @@ pub use options::{
 };
 pub use region::Region;
 pub use size::{ByteSize, SizeError, parse_block_size};
-pub use span::{Span, SpanError, Timeout};
+pub use span::{Life, Span, SpanError, Timeout};
 pub use threads::Threads;

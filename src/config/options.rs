@@ -6,10 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
     AccountId, AuditFail, AuditSwitch, AuditSync, ByteSize, DefaultEncryption, Identity, InodeCache,
-    JournalSwitch, LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch, Threads,
-    Timeout, Transport, parse_block_size,
+    JournalSwitch, Life, LogLevel, PolicyMode, Region, RequestBucketKey, RequestEncryption, Span, Switch,
+    Threads, Timeout, Transport, parse_block_size,
 };
-use crate::{keys::ProviderSettings, object::BlockSize};
+use crate::{
+    keys::{ProviderSettings, Tpm2Device},
+    object::BlockSize,
+};
 
 /// Every option.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,8 +56,10 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Unmount when unused.
     pub idle_timeout: Timeout,
+    /// Something else may change the store meanwhile.
+    pub shared_store: bool,
     /// Life of cached names and attributes.
-    pub ttl: Span,
+    pub ttl: Life,
     /// Files and directories that the kernel may remember at once.
     pub inode_cache: InodeCache,
     /// Worker threads.
@@ -164,8 +169,14 @@ pub struct UnlockOptions {
     pub key_file: PathBuf,
     /// With a key in a keyring of the kernel.
     pub kernel_key: String,
+    /// With the TPM.
+    pub tpm2: bool,
     /// With the passphrase that a command prints.
     pub passphrase_command: String,
+    /// The TPM, however it is asked for.
+    pub tpm2_device: Tpm2Device,
+    /// File of its PIN; empty to ask.
+    pub tpm2_pin_file: PathBuf,
 }
 
 /// What is recorded of requests.
@@ -194,7 +205,8 @@ impl Default for MountOptions {
             read_only: false,
             allow_other: false,
             idle_timeout: Timeout::Never,
-            ttl: Span::seconds(1),
+            shared_store: false,
+            ttl: Life::Auto,
             inode_cache: InodeCache::default(),
             threads: Threads::Auto,
             writeback: false,
@@ -269,7 +281,7 @@ macro_rules! as_text {
         }
     )+ };
 }
-as_text!(ByteSize, Span, Timeout);
+as_text!(ByteSize, Life, Span, Timeout);
 
 fn read_block_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockSize, D::Error> {
     parse_block_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)

@@ -15,6 +15,15 @@ pub enum Timeout {
     After(Span),
 }
 
+/// How long something may be used before it is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// As long as is safe.
+    Auto,
+    /// This long.
+    For(Span),
+}
+
 /// A text that is not a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
@@ -44,6 +53,33 @@ impl Timeout {
         match self {
             Self::Never => None,
             Self::After(span) => Some(span.duration()),
+        }
+    }
+}
+
+impl Life {
+    /// The span, or else `safe`.
+    pub fn or(self, safe: Duration) -> Duration {
+        match self {
+            Self::Auto => safe,
+            Self::For(span) => span.duration(),
+        }
+    }
+}
+
+impl FromStr for Life {
+    type Err = SpanError;
+
+    fn from_str(text: &str) -> Result<Self, SpanError> {
+        if text == AUTO { Ok(Self::Auto) } else { text.parse().map(Self::For) }
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str(AUTO),
+            Self::For(span) => span.fmt(f),
         }
     }
 }
@@ -88,6 +124,7 @@ impl fmt::Display for Timeout {
 }
 
 const NEVER: &str = "never";
+const AUTO: &str = "auto";
 
 #[cfg(test)]
 mod tests {
@@ -100,6 +137,15 @@ mod tests {
         for bad in ["", "5", "soon", "-5s", "5 parsecs"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_life_is_a_span_or_as_long_as_is_safe() {
+        let (safe, zero) = (Duration::from_mins(1), Duration::ZERO);
+        assert_eq!("auto".parse::<Life>().unwrap().or(safe), safe);
+        assert_eq!("0s".parse::<Life>().unwrap().or(safe), zero);
+        assert_eq!("5s".parse::<Life>().unwrap().to_string(), "5s");
+        assert!("ever".parse::<Life>().is_err());
     }
 
     #[test]

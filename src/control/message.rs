@@ -12,7 +12,7 @@ use crate::{
         Replicate, Result, Retention, Rewrap,
     },
     envelope::Id,
-    keys::{CustomerKey, CustomerScope, KeyId, KeyringError, Passphrase, Unlock},
+    keys::{CustomerKey, CustomerScope, KeyId, KeyringError, Passphrase, Tpm2Device, Tpm2Unlock, Unlock},
     name::BucketName,
 };
 
@@ -124,6 +124,13 @@ pub enum Unlocking {
     Credential(PathBuf),
     /// A key of the kernel.
     KernelKey(String),
+    /// A TPM.
+    Tpm2 {
+        /// Which one.
+        device: Tpm2Device,
+        /// Its PIN, the bytes as hex.
+        pin: Option<SecretText>,
+    },
 }
 
 impl From<&Unlock> for Unlocking {
@@ -133,6 +140,10 @@ impl From<&Unlock> for Unlocking {
             Unlock::KeyFile(path) => Self::KeyFile(path.clone()),
             Unlock::Credential(path) => Self::Credential(path.clone()),
             Unlock::KernelKey(name) => Self::KernelKey(name.clone()),
+            Unlock::Tpm2(Tpm2Unlock { device, pin }) => {
+                let pin = pin.as_ref().map(|pin| SecretText(pin.to_hex()));
+                Self::Tpm2 { device: device.clone(), pin }
+            }
         }
     }
 }
@@ -144,6 +155,10 @@ impl Unlocking {
             Self::KeyFile(path) => Unlock::KeyFile(path.clone()),
             Self::Credential(path) => Unlock::Credential(path.clone()),
             Self::KernelKey(name) => Unlock::KernelKey(name.clone()),
+            Self::Tpm2 { device, pin } => {
+                let pin = pin.as_ref().map(|text| Passphrase::from_hex(&text.0)).transpose()?;
+                Unlock::Tpm2(Tpm2Unlock { device: device.clone(), pin })
+            }
         })
     }
 }

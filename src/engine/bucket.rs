@@ -259,7 +259,12 @@ impl Bucket {
         self.follow_settings(self.changes.now())
     }
 
-    /// Takes notice of changes to keys.
+    /// Takes notice of changes to keys; the generation of the keys from now on.
+    pub(super) fn key_generation(&self) -> u64 {
+        self.follow_keys(self.changes.now());
+        self.wraps.generation()
+    }
+
     fn follow_keys(&self, now: Moment) {
         if *self.keys_seen.read().unwrap_or_else(PoisonError::into_inner) == Some(now) {
             self.wraps.age();

@@ -16,6 +16,7 @@ mod bucket_policy;
 mod buckets;
 mod changes;
 mod clock;
+mod closed;
 mod committer;
 mod crash_mark;
 mod ctime;

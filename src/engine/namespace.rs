@@ -14,7 +14,7 @@ use super::{
 use crate::{
     name::BucketName,
     policy::Action,
-    store::{Access, Birth, Kind, NodeKey, SetTime, Space, Stat},
+    store::{Access, Birth, Kind, NodeKey, Rights, SetTime, Space, Stat},
 };
 
 impl Engine {
@@ -43,6 +43,15 @@ impl Engine {
     pub fn attr(&self, item: &Item) -> Result<Attr> {
         let stat = item.node().stat()?;
         self.attr_from(item, &stat)
+    }
+
+    /// Whether the user that this program runs as may do so with `item` (`access(2)`); where other users are let in, the face
+    /// asks for them.
+    pub fn access(&self, item: &Item, rights: Rights) -> Result<()> {
+        if rights.write {
+            self.require_writable()?;
+        }
+        Ok(item.node().permits(rights)?)
     }
 
     /// Attributes through an open file; works after its last name is gone.

@@ -1,6 +1,11 @@
 //! Opening, creating and closing files.
 
-use std::{cell::OnceCell, ffi::OsStr, path::PathBuf, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    ffi::OsStr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::{
     Attr, Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
@@ -17,7 +22,7 @@ use crate::{
     keys::{KeyError, KeyId},
     object::{FormatError, Identity, KeySection},
     policy::{Action, Grant},
-    store::{Access, Kind},
+    store::{Access, Kind, NodeKey},
 };
 
 impl Engine {
@@ -144,21 +149,31 @@ impl Engine {
 
     /// The open object, or the one that is opened now; whether its key may still be used is another question.
     pub(super) fn acquire(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<Arc<LiveObject>> {
-        let object = self.shared.objects.acquire(item.key(), || match self.load(item, access, whom) {
-            Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
-                if self.is_leftover(item)? =>
-            {
-                self.finish_birth(item)
+        let loaded = Cell::new(false);
+        let object = self.shared.objects.acquire(item.key(), || {
+            loaded.set(true);
+            match self.load(item, access, whom) {
+                Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
+                    if self.is_leftover(item)? =>
+                {
+                    self.finish_birth(item)
+                }
+                loaded => loaded,
             }
-            loaded => loaded,
         })?;
-        if access == Access::ReadWrite
-            && let Err(error) = object.make_writable(|| item.node().open(access))
-        {
-            self.release(item);
-            return Err(error);
+        // What others have open says nothing about what may be opened now.
+        let permitted = if loaded.get() { Ok(()) } else { Ok(item.node().permits(access.into())?) };
+        let writable = permitted.and_then(|()| match access {
+            Access::Read => Ok(()),
+            Access::ReadWrite => object.make_writable(|| item.node().open(access)),
+        });
+        match writable {
+            Ok(()) => Ok(object),
+            Err(error) => {
+                self.release(item);
+                Err(error)
+            }
         }
-        Ok(object)
     }
 
     fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {
@@ -351,6 +366,11 @@ impl Engine {
         }
         let header = read_header(&item.node().open(Access::Read)?)?;
         Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
+    }
+
+    /// The stored file `key` has lost a name: it is not kept for who opens it again.
+    pub fn lost_name(&self, key: NodeKey) {
+        self.shared.objects.forget_closed(key);
     }
 
     /// What [`Engine::revoke_key`] does.

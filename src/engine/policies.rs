@@ -40,13 +40,17 @@ impl Engine {
         self.require_writable()?;
         let owner = self.shared.root.stat()?;
         let birth = Birth { mode: 0o755, umask: 0o022, uid: owner.uid, gid: owner.gid };
-        self.shared.buckets.create(name, new, &birth, adopt)
+        self.shared.buckets.create(name, new, &birth, adopt)?;
+        self.shared.replacing.appeared(self.shared.root.key(), &file_name(name));
+        Ok(())
     }
 
     /// What [`Engine::delete_bucket`] does.
     pub(super) fn drop_bucket(&self, name: &BucketName) -> Result<()> {
         self.require_writable()?;
-        self.shared.buckets.delete(name)
+        self.shared.buckets.delete(name)?;
+        self.shared.replacing.appeared(self.shared.root.key(), &file_name(name));
+        Ok(())
     }
 }
 

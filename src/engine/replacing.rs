@@ -29,6 +29,9 @@ pub trait Face: Send + Sync {
 
     /// Makes it forget what `name` in `dir` was. Called without any lock held; may wait for requests that are under way.
     fn forget(&self, dir: NodeKey, name: &OsStr);
+
+    /// Makes it ask again for the attributes of the stored file or directory `key`. Called without any lock held.
+    fn look_again(&self, key: NodeKey);
 }
 
 /// The gate, and the face that must hear of replacements.
@@ -144,8 +147,22 @@ impl Engine {
 
 impl Replacing {
     fn tell(&self, place: &Place<'_>) {
+        self.appeared(place.dir.key(), place.name);
+    }
+
+    /// Lets the face know that something is called `name` in `dir` now, or nothing is.
+    pub(super) fn appeared(&self, dir: NodeKey, name: &FileName) {
         if let Some(face) = self.face.get() {
-            face.forget(place.dir.key(), place.name.as_os_str());
+            face.forget(dir, name.as_os_str());
+            // It has another time, too, which the kernel would not notice if it did not know the name.
+            face.look_again(dir);
+        }
+    }
+
+    /// Lets the face know that a file or directory has other attributes now.
+    pub(super) fn changed(&self, key: NodeKey) {
+        if let Some(face) = self.face.get() {
+            face.look_again(key);
         }
     }
 }

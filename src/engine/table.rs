@@ -1,13 +1,21 @@
 //! The table of open encrypted objects: every open of a file shares one [`LiveObject`].
 //!
-//! Lock order: a shard's lock is taken before an object's own and never held across store or key calls.
+//! Those that were closed lately stay for a while, with their keys and what their headers say, for who opens them again
+//! ([`super::closed`]). They count as neither open nor known.
+//!
+//! Lock order: a shard's lock is taken before an object's own and never held across store or key calls. The list of
+//! closed objects is a leaf.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Result, live::LiveObject};
+use super::{
+    Result,
+    closed::{Closed, ClosingOrder},
+    live::LiveObject,
+};
 use crate::store::NodeKey;
 
 const SHARDS: usize = 32;
@@ -15,6 +23,7 @@ const SHARDS: usize = 32;
 /// Open objects by the identity of their stored file.
 pub(super) struct ObjectTable {
     shards: [Shard; SHARDS],
+    closing: ClosingOrder,
 }
 
 #[derive(Default)]
@@ -32,11 +41,13 @@ enum Slot {
         object: Arc<LiveObject>,
         opens: usize,
     },
+    /// Nobody has it open, and nothing of it is unsaved.
+    Closed(Closed),
 }
 
 impl ObjectTable {
     pub(super) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Shard::default()) }
+        Self { shards: std::array::from_fn(|_| Shard::default()), closing: ClosingOrder::default() }
     }
 
     /// The open object with this identity, counted as opened once more, or the one that `open` yields.
@@ -59,13 +70,17 @@ impl ObjectTable {
                     *awaited = true;
                     slots = shard.opened.wait(slots).unwrap_or_else(PoisonError::into_inner);
                 }
-                None => break,
+                Some(Slot::Closed(_)) | None => break,
             }
         }
-        slots.insert(key, Slot::Opening { awaited: false });
+        let before = slots.insert(key, Slot::Opening { awaited: false });
         drop(slots);
         let mut landing = Landing { shard, key, object: None };
-        let object = Arc::new(open()?);
+        let kept = match before {
+            Some(Slot::Closed(closed)) => closed.reopened(),
+            _ => None,
+        };
+        let object = kept.map_or_else(|| open().map(Arc::new), Ok)?;
         landing.object = Some(object.clone());
         Ok(object)
     }
@@ -83,19 +98,65 @@ impl ObjectTable {
         match self.shard(key).lock().get(&key) {
             Some(Slot::Open { opens, .. }) => *opens > 0,
             Some(Slot::Opening { .. }) => true,
-            None => false,
+            Some(Slot::Closed(_)) | None => false,
         }
     }
 
-    /// Ends one open. The last one forgets the object, provided `settled` finds nothing unsaved in it.
+    /// Whether the object with this identity is kept although it is closed.
+    #[cfg(test)]
+    pub(super) fn is_closed(&self, key: NodeKey) -> bool {
+        matches!(self.shard(key).lock().get(&key), Some(Slot::Closed(_)))
+    }
+
+    /// Ends one open. The last one closes the object, provided `settled` finds nothing unsaved in it.
     pub(super) fn release(&self, key: NodeKey, settled: impl FnOnce(&LiveObject) -> bool) {
-        let mut slots = self.shard(key).lock();
-        if let Some(Slot::Open { object, opens }) = slots.get_mut(&key) {
-            *opens = opens.saturating_sub(1);
-            if *opens == 0 && settled(object) {
-                slots.remove(&key);
+        if let Some(object) = self.released(key, settled)
+            && let Some(closed) = self.closing.close(object)
+        {
+            let number = closed.number();
+            if let Entry::Vacant(slot) = self.shard(key).lock().entry(key) {
+                slot.insert(Slot::Closed(closed));
+            }
+            if let Some((oldest, number)) = self.closing.note(key, number) {
+                self.take_closed(oldest, |closed| closed.number() == number);
             }
         }
+    }
+
+    /// The object, if this was the last open of it.
+    fn released(&self, key: NodeKey, settled: impl FnOnce(&LiveObject) -> bool) -> Option<Arc<LiveObject>> {
+        let mut slots = self.shard(key).lock();
+        let Some(Slot::Open { object, opens }) = slots.get_mut(&key) else { return None };
+        *opens = opens.saturating_sub(1);
+        if *opens > 0 || !settled(object) {
+            return None;
+        }
+        let object = object.clone();
+        slots.remove(&key);
+        Some(object)
+    }
+
+    /// Lets go of the object with this identity, if it is kept although it is closed.
+    pub(super) fn forget_closed(&self, key: NodeKey) {
+        self.take_closed(key, |_| true);
+    }
+
+    /// Lets go of all that are kept although they are closed, and of their keys.
+    pub(super) fn forget_all_closed(&self) {
+        for shard in &self.shards {
+            shard.lock().retain(|_, slot| !matches!(slot, Slot::Closed(_)));
+        }
+    }
+
+    fn take_closed(&self, key: NodeKey, which: impl FnOnce(&Closed) -> bool) {
+        let mut slots = self.shard(key).lock();
+        let taken = match slots.get(&key) {
+            Some(Slot::Closed(closed)) if which(closed) => slots.remove(&key),
+            _ => None,
+        };
+        // It is closed for good with no lock held.
+        drop(slots);
+        drop(taken);
     }
 
     /// Keeps everybody from opening the object until the claim ends; they wait. `None` where more than `mine` opens have
@@ -104,7 +165,7 @@ impl ObjectTable {
         let shard = self.shard(key);
         let mut slots = shard.lock();
         let object = match slots.get(&key) {
-            None => None,
+            Some(Slot::Closed(_)) | None => None,
             Some(Slot::Open { object, opens }) if *opens <= mine && object.is_settled() => {
                 (*opens > 0).then(|| object.clone())
             }
@@ -114,19 +175,19 @@ impl ObjectTable {
         Some(Claim(Landing { shard, key, object }))
     }
 
-    /// Every open object.
+    /// Every object that is open or has something unsaved.
     pub(super) fn all(&self) -> Vec<Arc<LiveObject>> {
         let mut all = Vec::new();
         for shard in &self.shards {
             all.extend(shard.lock().values().filter_map(|slot| match slot {
                 Slot::Open { object, .. } => Some(object.clone()),
-                Slot::Opening { .. } => None,
+                Slot::Opening { .. } | Slot::Closed(_) => None,
             }));
         }
         all
     }
 
-    /// Forgets objects that nobody has open and that have nothing unsaved, or are `lost`.
+    /// Forgets objects that nobody has open and that have nothing unsaved, or are `lost`, or were closed long ago.
     pub(super) fn sweep(&self, lost: &HashSet<NodeKey>) {
         for shard in &self.shards {
             shard.lock().retain(|key, slot| match slot {
@@ -137,6 +198,7 @@ impl ObjectTable {
                 }
                 Slot::Open { object, .. } => !object.is_settled(),
                 Slot::Opening { .. } => true,
+                Slot::Closed(closed) => closed.is_recent(),
             });
         }
     }

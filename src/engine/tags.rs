@@ -4,7 +4,10 @@
 //! names are its tags. Both belong to objects, so nobody is asked about directories and special files. What its creator
 //! sets on an object that he has not finished yet ([`super::uploads`]) is part of the PUT that was judged.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+};
 
 use super::{
     Caller, Engine, EngineError, Item, OpenFile, Result, SetAttr,
@@ -54,13 +57,24 @@ impl Engine {
         if let Some(header) = Header::of(name) {
             return self.set_header(caller, item, header, Some(value));
         }
-        let action = match Space::of(name) {
+        let space = Space::of(name);
+        let action = match space {
             Space::Tag => Action::PutObjectTagging,
             Space::Acl | Space::Security => Action::PutObjectAcl,
         };
         self.admit_change(caller, item, action)?;
-        let _change = self.shared.replacing.change_of(item)?;
-        Ok(item.node().set_xattr(name, value, mode)?)
+        self.change_xattr(item, space, || item.node().set_xattr(name, value, mode))
+    }
+
+    /// Changes an attribute of `item`, and with it the mode that the face shows, if it is a list.
+    fn change_xattr(&self, item: &Item, space: Space, change: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        let gate = self.shared.replacing.change_of(item)?;
+        change()?;
+        drop(gate);
+        if space == Space::Acl {
+            self.shared.replacing.changed(item.key());
+        }
+        Ok(())
     }
 
     /// What [`Engine::remove_xattr`] does.
@@ -72,14 +86,14 @@ impl Engine {
         if let Some(header) = Header::of(name) {
             return self.set_header(caller, item, header, None);
         }
-        match Space::of(name) {
+        let space = Space::of(name);
+        match space {
             Space::Tag => self.admit_change(caller, item, Action::DeleteObjectTagging)?,
             Space::Acl => self.admit_change(caller, item, Action::PutObjectAcl)?,
             // The kernel takes capabilities away from a file that is written to.
             Space::Security => {}
         }
-        let _change = self.shared.replacing.change_of(item)?;
-        Ok(item.node().remove_xattr(name)?)
+        self.change_xattr(item, space, || item.node().remove_xattr(name))
     }
 
     /// Asks about a change of mode, owner or times. What goes with a change of size, or through a file that is open for

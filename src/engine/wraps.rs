@@ -118,13 +118,12 @@ impl Wraps {
         &self.sources.service
     }
 
-    /// Takes notice of changes to keys: what is kept of before is forgotten. The generation from now on.
-    pub(super) fn follow(&self) -> u64 {
-        self.refresh();
+    /// Of which generation the keys are that are kept here.
+    pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The same; whether the keyring could be looked at.
+    /// Takes notice of changes to keys: what is kept of before is forgotten. Whether the keyring could be looked at.
     pub(super) fn refresh(&self) -> bool {
         let refreshed = self.sources.service.refresh();
         if let Err(error) = &refreshed {
@@ -150,7 +149,7 @@ impl Wraps {
 
     /// Fresh keys and identity for an object that `asker` creates. [`Sealing::Plain`] has none of it.
     pub(super) fn new_object(&self, sealing: &Sealing, asker: &Asker<'_>) -> Result<NewObject> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation();
         let (mode, bucket_key) = match sealing {
             Sealing::Plain | Sealing::Service => (SseMode::S3, true),
             Sealing::Kms { bucket_key, .. } => (SseMode::Kms, *bucket_key),

@@ -19,6 +19,8 @@ use super::{
 pub(super) struct Adapter {
     ops: Arc<Ops>,
     activity: Arc<Activity>,
+    /// Something else may change the store.
+    shared: bool,
     /// Life of names and attributes in the kernel.
     ttl: Duration,
     /// Programs do not know the numbers that only keys have.
@@ -28,7 +30,8 @@ pub(super) struct Adapter {
 impl Adapter {
     /// Serves `ops` as `options` have it.
     pub(super) fn new(ops: Arc<Ops>, activity: Arc<Activity>, options: &MountOptions) -> Self {
-        Self { ops, activity, ttl: options.ttl, plain_errno: options.plain_errno }
+        let MountOptions { shared, ttl, plain_errno, .. } = *options;
+        Self { ops, activity, shared, ttl, plain_errno }
     }
 
     /// The error numbers that the programs on this mount are meant to see.
@@ -60,7 +63,10 @@ impl Adapter {
             Operation::Create { name, mode, umask, flags } => {
                 let created = ops.create(&creator(umask), parent, name, mode, flags);
                 created.map(|it| {
-                    Answer::Created(self.remembered(it.entry.id, it.entry.attr), opened(&it.opened))
+                    Answer::Created(
+                        self.remembered(it.entry.id, it.entry.attr),
+                        opened(&it.opened, self.shared),
+                    )
                 })
             }
             _ => return None,
@@ -72,9 +78,12 @@ impl Adapter {
         let (ops, node, caller) = (&self.ops, header.node, creator(header, 0));
         Some(match *operation {
             Operation::Attr { handle } => self.attr(node, ops.attr(node, handle)),
+            Operation::Access { mask } => done(ops.access(node, mask)),
             Operation::SetAttr { handle, set } => self.attr(node, ops.set_attr(&caller, node, handle, set)),
             Operation::ReadLink => ops.read_link(node).map(Answer::Target),
-            Operation::Open { flags } => ops.open(&caller, node, flags).map(|it| Answer::Opened(opened(&it))),
+            Operation::Open { flags } => {
+                ops.open(&caller, node, flags).map(|it| Answer::Opened(opened(&it, self.shared)))
+            }
             Operation::OpenDir => {
                 ops.open_dir(&caller, node).map(|handle| Answer::Opened(Opened { handle, flags: 0 }))
             }
@@ -95,9 +104,9 @@ impl Adapter {
     fn by_handle(&self, header: &Header, operation: Operation<'_>) -> Result<Answer> {
         let (ops, caller) = (&self.ops, creator(header, 0));
         match operation {
-            Operation::Write { handle, offset, data, flags } => {
+            Operation::Write { handle, offset, data, flags, of_file } => {
                 let kill = flags & write_flags::KILL_SUIDGID != 0;
-                let written = ops.write(&caller, handle, offset, data, kill)?;
+                let written = ops.write(&caller, handle, offset, data, kill, of_file)?;
                 u32::try_from(written).map(Answer::Written).map_err(|_| Errno(libc::EINVAL))
             }
             Operation::Flush { handle } => done(ops.flush(handle)),
@@ -129,7 +138,7 @@ impl Adapter {
     /// knows of.
     fn looked_up(&self, outcome: Result<ops::Entry>) -> Result<Answer> {
         match outcome {
-            Err(Errno(libc::ENOENT)) if !self.ttl.is_zero() => Ok(Answer::Absent(self.ttl)),
+            Err(Errno(libc::ENOENT)) if !self.ttl.is_zero() && !self.shared => Ok(Answer::Absent(self.ttl)),
             outcome => self.entry(outcome),
         }
     }
@@ -196,10 +205,15 @@ fn creator(header: &Header, umask: u32) -> Caller {
     Caller { uid: header.uid, gid: header.gid, pid: header.pid, umask }
 }
 
-/// Pages stay valid across opens: attribute revalidation drops them when the file changed behind the mount.
-fn opened(opened: &ops::Opened) -> Opened {
+/// Pages stay valid across opens: attribute revalidation drops them when the file changed behind the mount, which a shared
+/// store does not rely on.
+fn opened(opened: &ops::Opened, shared: bool) -> Opened {
     let flush = if opened.writable { 0 } else { open_reply::NOFLUSH };
-    let pages = if opened.direct { open_reply::DIRECT_IO } else { open_reply::KEEP_CACHE };
+    let pages = match (opened.direct, shared) {
+        (true, _) => open_reply::DIRECT_IO,
+        (false, true) => 0,
+        (false, false) => open_reply::KEEP_CACHE,
+    };
     Opened { handle: opened.handle, flags: pages | flush }
 }
 
@@ -229,9 +243,16 @@ mod tests {
 
     #[test]
     fn only_a_file_that_can_be_written_to_is_flushed_on_close() {
-        let flags = |writable| opened(&ops::Opened { handle: 1, writable, direct: false }).flags;
+        let flags = |writable| opened(&ops::Opened { handle: 1, writable, direct: false }, false).flags;
         assert_eq!(flags(false), open_reply::KEEP_CACHE | open_reply::NOFLUSH);
         assert_eq!(flags(true), open_reply::KEEP_CACHE);
+    }
+
+    #[test]
+    fn of_a_shared_store_no_page_is_kept_for_the_next_open() {
+        let flags = |direct| opened(&ops::Opened { handle: 1, writable: true, direct }, true).flags;
+        assert_eq!(flags(false), 0);
+        assert_eq!(flags(true), open_reply::DIRECT_IO);
     }
 
     #[test]

@@ -117,6 +117,9 @@ impl<I> Inodes<I> {
 
     /// The inode of an item of the store, if the kernel knows it.
     pub(super) fn find(&self, key: NodeKey) -> Option<Arc<Inode<I>>> {
+        if key == self.root.key() {
+            return Some(Arc::clone(&self.root));
+        }
         self.shard(key.ino).find(key).cloned()
     }
 

@@ -16,10 +16,8 @@ pub struct MountOptions {
     pub source: String,
     /// Refuse every change.
     pub read_only: bool,
-    /// Users other than the one who mounts may enter; the kernel then checks permissions.
+    /// Users other than the one who mounts may enter; the kernel then checks permissions and access control lists.
     pub allow_other: bool,
-    /// Access control lists (POSIX.1e). The kernel then checks permissions on every mount.
-    pub posix_acl: bool,
     /// Honour set-user-id and set-group-id.
     pub suid: bool,
     /// Honour device files.
@@ -30,6 +28,9 @@ pub struct MountOptions {
     pub noatime: bool,
     /// Number of threads that serve requests; `None` chooses by the number of processors.
     pub threads: Option<usize>,
+    /// Something else may change the store: the kernel remembers neither that a name is absent, nor content from one open to
+    /// the next.
+    pub shared: bool,
     /// How long the kernel may remember names and attributes.
     pub ttl: Duration,
     /// How many nodes the kernel may remember before it is asked to drop some.
@@ -52,12 +53,12 @@ impl MountOptions {
             source: SUBTYPE.to_owned(),
             read_only: false,
             allow_other: false,
-            posix_acl: true,
             suid: false,
             dev: false,
             exec: true,
             noatime: false,
             threads: None,
+            shared: false,
             ttl: Duration::from_secs(1),
             inode_cache: 100_000,
             idle_timeout: None,
@@ -65,11 +66,6 @@ impl MountOptions {
             transport: None,
             plain_errno: false,
         }
-    }
-
-    /// Whether the kernel is told to check permission bits. A mount of one user can do without.
-    pub(super) fn kernel_checks(&self) -> bool {
-        self.allow_other || self.posix_acl
     }
 
     /// Flags of `mount(2)`.
@@ -87,11 +83,8 @@ impl MountOptions {
     /// Data of `mount(2)` for the file system type `fuse`.
     pub(super) fn data(&self, device: i32, root_mode: u32, uid: u32, gid: u32) -> String {
         let mut data = format!("fd={device},rootmode={root_mode:o},user_id={uid},group_id={gid}");
-        if self.kernel_checks() {
-            data.push_str(",default_permissions");
-        }
         if self.allow_other {
-            data.push_str(",allow_other");
+            data.push_str(FOR_OTHERS);
         }
         data
     }
@@ -107,13 +100,11 @@ impl MountOptions {
             either(self.dev, "dev", "nodev").to_owned(),
             either(self.exec, "exec", "noexec").to_owned(),
         ];
-        let further = [
-            (self.noatime, "noatime"),
-            (self.kernel_checks(), "default_permissions"),
-            (self.allow_other, "allow_other"),
-        ];
-        options.extend(further.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
-        options.join(",")
+        if self.noatime {
+            options.push("noatime".to_owned());
+        }
+        let for_others = if self.allow_other { FOR_OTHERS } else { "" };
+        options.join(",") + for_others
     }
 
     /// Number of threads that wait on `/dev/fuse`.
@@ -127,6 +118,10 @@ impl MountOptions {
 fn escaped(source: &str) -> String {
     source.replace('\\', "\\\\").replace(',', "\\,")
 }
+
+/// Lets other users in, and the kernel check what each of them may do. Where the one who mounts is alone, that check would
+/// cost a request after every change of a directory; his daemon may do what he may, and the store's file system checks it.
+const FOR_OTHERS: &str = ",default_permissions,allow_other";
 
 /// The type of file system after `fuse.`.
 pub(super) const SUBTYPE: &str = "strongroom";
@@ -158,17 +153,15 @@ mod tests {
 
     #[test]
     fn a_mount_for_others_is_never_without_the_permission_check() {
-        for posix_acl in [false, true] {
-            let options = MountOptions { allow_other: true, posix_acl, ..MountOptions::new("/mnt") };
-            let data = options.data(7, 0o40755, 0, 0);
-            assert_eq!(data, "fd=7,rootmode=40755,user_id=0,group_id=0,default_permissions,allow_other");
-            assert!(options.helper_options().ends_with(",default_permissions,allow_other"));
-        }
+        let options = MountOptions { allow_other: true, ..MountOptions::new("/mnt") };
+        let data = options.data(7, 0o40755, 0, 0);
+        assert_eq!(data, "fd=7,rootmode=40755,user_id=0,group_id=0,default_permissions,allow_other");
+        assert!(options.helper_options().ends_with(",default_permissions,allow_other"));
     }
 
     #[test]
-    fn a_mount_of_one_user_without_access_lists_skips_the_permission_check() {
-        let options = MountOptions { posix_acl: false, ..MountOptions::new("/mnt") };
+    fn a_mount_of_one_user_skips_the_permission_check() {
+        let options = MountOptions::new("/mnt");
         assert_eq!(options.data(3, 0o40700, 1000, 100), "fd=3,rootmode=40700,user_id=1000,group_id=100");
         assert_eq!(options.helper_options(), "fsname=strongroom,subtype=strongroom,rw,nosuid,nodev,exec");
     }

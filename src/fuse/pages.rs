@@ -40,6 +40,15 @@ impl Face for Pages {
         self.ops.upgrade()?.item(key)
     }
 
+    fn look_again(&self, key: NodeKey) {
+        let node = self.ops.upgrade().and_then(|ops| ops.node_id(key));
+        if let Some(node) = node
+            && let Err(error) = self.device.forget_attributes(node)
+        {
+            log::warn!("the kernel keeps attributes of node {node} until their time is over: {error}");
+        }
+    }
+
     fn forget(&self, dir: NodeKey, name: &OsStr) {
         let parent = self.ops.upgrade().and_then(|ops| ops.node_id(dir));
         if let Some(parent) = parent

@@ -333,7 +333,7 @@ fn serve_on(
     rings: bool,
     sender: Sender<Event>,
 ) -> Result<(Transport, transport::Device), SessionError> {
-    let terms = Terms { writeback: options.writeback, posix_acl: options.posix_acl, rings };
+    let terms = Terms { writeback: options.writeback, posix_acl: options.allow_other, rings };
     let device = transport::Device::open(device, |offer| terms.agree(offer))
         .map_err(|source| SessionError::Handshake { path: mountpoint.to_owned(), source })?;
     let serving =

@@ -7,7 +7,7 @@ use super::protocol::{Agreement, Offer, features};
 pub(super) struct Terms {
     /// Let the kernel gather writes.
     pub(super) writeback: bool,
-    /// Access control lists (POSIX.1e); implies that the kernel checks permissions.
+    /// Access control lists (POSIX.1e) that the kernel goes by; implies that it checks permissions.
     pub(super) posix_acl: bool,
     /// Requests over rings.
     pub(super) rings: bool,

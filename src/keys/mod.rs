@@ -17,10 +17,13 @@ mod keyring;
 mod master;
 mod name;
 mod providers;
+#[cfg(any(feature = "aws-kms", feature = "pkcs11", feature = "transit", feature = "tpm2"))]
+mod retry;
 mod service;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tpm2;
 mod witness;
 
 pub use bucket::{
@@ -33,8 +36,8 @@ pub use customer_source::CustomerKeyError;
 pub use kernel_key::KernelKeyError;
 pub use keyring::{
     Backup, GrantOperation, Grantee, KeyGrant, KeyInfo, KeyPermissions, Keyring, KeyringError, ListedKey,
-    Material, NewKey, NewSlot, Origin, Passphrase, Rotation, SERVICE_KEY, SlotInfo, StateChange, Unlock,
-    Upkeep, VersionInfo, create_key_file,
+    Material, NewKey, NewSlot, Origin, Passphrase, Rotation, SERVICE_KEY, SlotInfo, SlotRefusal, StateChange,
+    Tpm2Info, Tpm2Unlock, Unlock, Upkeep, VersionInfo, create_key_file,
 };
 pub use master::{Binding, KeyError, MasterKey};
 pub use name::{AliasName, KeyId, KeyName, KeyNameError, KeyScope};
@@ -44,4 +47,5 @@ pub use providers::{
 };
 pub use service::KeyService;
 pub use state::KeyState;
+pub use tpm2::{PcrList, PcrListError, Tpm2Device, Tpm2DeviceError, Tpm2Error, Tries};
 pub use witness::{KeyUse, Witness};

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Access, Birth, Entries, File, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, SetTime, Space, Stat,
-    Timestamp, XattrMode,
+    Access, Birth, Entries, File, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, Rights, SetTime, Space,
+    Stat, Timestamp, XattrMode,
 };
 use crate::name::FileName;
 
@@ -129,6 +129,10 @@ impl Node for FaultyNode {
 
     fn moved(&self, dir: &NodeRef, name: &FileName) {
         self.inner.moved(inner(dir), name);
+    }
+
+    fn permits(&self, rights: Rights) -> io::Result<()> {
+        self.inner.permits(rights)
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {

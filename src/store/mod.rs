@@ -145,6 +145,23 @@ pub enum Access {
     ReadWrite,
 }
 
+/// What this process may be asked to do with a node, all of it together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rights {
+    /// Read it.
+    pub read: bool,
+    /// Write to it.
+    pub write: bool,
+    /// Execute it, or search it.
+    pub execute: bool,
+}
+
+impl From<Access> for Rights {
+    fn from(access: Access) -> Self {
+        Self { read: true, write: access == Access::ReadWrite, execute: false }
+    }
+}
+
 /// A name in a directory listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
@@ -207,6 +224,10 @@ pub trait Node: Any + Send + Sync {
     /// Of several renames of one node, the last must be told last.
     fn moved(&self, dir: &NodeRef, name: &FileName);
 
+    /// Whether this process may do so (`access(2)`): else `EACCES`. A backend without permissions allows everything.
+    fn permits(&self, _rights: Rights) -> io::Result<()> {
+        Ok(())
+    }
     /// Sets permission bits (`0o7777`).
     fn set_mode(&self, mode: u32) -> io::Result<()>;
     /// Sets owner, group or both.

@@ -109,7 +109,6 @@ fn agree(offer: &Offer, rings: bool) -> Agreement {
         | features::CACHE_SYMLINKS
         | features::DIRECT_IO_ALLOW_MMAP
         | features::HANDLE_KILLPRIV_V2
-        | features::POSIX_ACL
         | if rings { features::OVER_IO_URING } else { 0 };
     Agreement {
         max_readahead: offer.max_readahead,
@@ -123,8 +122,7 @@ fn mount(mountpoint: &Path) -> io::Result<OwnedFd> {
     use rustix::mount::MountFlags;
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let mode = fs::metadata(mountpoint)?.mode();
-    let data =
-        format!("fd={},rootmode={mode:o},user_id=0,group_id=0,default_permissions", device.as_raw_fd());
+    let data = format!("fd={},rootmode={mode:o},user_id=0,group_id=0", device.as_raw_fd());
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount(
         "passthrough",
@@ -320,7 +318,7 @@ impl Passthrough {
             }
             Operation::Create { name, mode, umask, flags } => {
                 let created = self.create(parent, name, mode & !umask & 0o7777);
-                created.map(|(attr, handle)| Answer::Created(entry(attr), opened(handle, flags)))
+                created.map(|(attr, handle)| Answer::Created(entry(attr), opened(handle, flags, true)))
             }
             _ => return None,
         })
@@ -333,6 +331,11 @@ impl Passthrough {
             Operation::Attr { .. } => {
                 node().and_then(|node| node.attr()).map(|attr| Answer::Attr(entry_of(id, attr)))
             }
+            Operation::Access { mask } => node().and_then(|node| {
+                let mask = rustix::fs::Access::from_bits_truncate(mask);
+                rustix::fs::accessat(CWD, node.path(), mask, AtFlags::EACCESS)?;
+                Ok(Answer::Done)
+            }),
             Operation::SetAttr { handle, set } => {
                 self.set_attr(id, &set, handle).map(|attr| Answer::Attr(entry_of(id, attr)))
             }
@@ -341,7 +344,8 @@ impl Passthrough {
                 Ok(Answer::Target(OsString::from_vec(target.into_bytes())))
             }),
             Operation::Open { flags } => {
-                self.open(id, flags).map(|handle| Answer::Opened(opened(handle, flags)))
+                let anew = flags & libc::O_TRUNC != 0;
+                self.open(id, flags).map(|handle| Answer::Opened(opened(handle, flags, anew)))
             }
             Operation::OpenDir => self.list(id).map(|handle| Answer::Opened(Opened { handle, flags: 0 })),
             Operation::Space => {
@@ -488,10 +492,14 @@ fn entry_of(id: u64, attr: Attr) -> Entry {
     Entry { id, attr, ttl: TTL }
 }
 
-/// As the drive answers: pages stay valid across opens, and only what was written to is flushed.
-fn opened(handle: u64, flags: i32) -> Opened {
-    let read_only = flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0;
-    Opened { handle, flags: open_reply::KEEP_CACHE | if read_only { open_reply::NOFLUSH } else { 0 } }
+/// As the drive answers: pages stay valid across opens, what is new and only written goes past them, and only what was
+/// written to is flushed.
+fn opened(handle: u64, flags: i32, anew: bool) -> Opened {
+    let mode = flags & libc::O_ACCMODE;
+    let direct = anew && mode == libc::O_WRONLY;
+    let read_only = mode == libc::O_RDONLY && !anew;
+    let pages = if direct { open_reply::DIRECT_IO } else { open_reply::KEEP_CACHE };
+    Opened { handle, flags: pages | if read_only { open_reply::NOFLUSH } else { 0 } }
 }
 
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

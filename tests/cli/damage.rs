@@ -1,6 +1,11 @@
 //! Damage in a store: what `verify` and `inspect` say about it, and their exit code 3.
 
-use std::{fs, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use strongroom::{
     engine::{
@@ -27,7 +32,17 @@ fn store_with_object() -> tempfile::TempDir {
     let (_, _, file) = engine.create(&caller, &bucket, "a".as_ref(), 0o644, flags).unwrap();
     file.write_at(0, &vec![7; 10 * BLOCK]).unwrap();
     engine.close(file);
+    drop(engine);
+    wait_until_free(dir.path());
     dir
+}
+
+/// Between fork and exec, the children of other tests hold every file that is open here, and with it the lock of the store.
+fn wait_until_free(dir: &Path) {
+    let begun = Instant::now();
+    while run(dir, &["bucket", "list", "vault", "--key-file", "key"]).code == 5 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the store stays in use");
+    }
 }
 
 fn engine(dir: &Path) -> Engine {

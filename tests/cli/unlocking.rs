@@ -213,3 +213,21 @@ fn two_ways_at_once_are_refused() {
         assert_eq!(run(bench.path(), &arguments).code, 2, "{pair:?}");
     }
 }
+
+/// With a TPM behind it this is tried in `tests/providers`.
+#[test]
+fn a_store_without_a_slot_for_the_tpm_and_a_build_without_tpms_say_so() {
+    let bench = Bench::new();
+    let refused = run(bench.path(), &["passwd", "store", "list", "--tpm2"]);
+    let expected = if cfg!(feature = "tpm2") {
+        (4, "strongroom: the keyring has no TPM2 slot: unlock it another way\n")
+    } else {
+        (
+            1,
+            "strongroom: this build knows no TPM: build strongroom with `cargo build --release --features tpm2`\n",
+        )
+    };
+    assert_eq!((refused.code, refused.stderr.as_str()), expected);
+    let lost = run(bench.path(), &["passwd", "store", "list", "--key-file", "key", "--tpm2-pin-file", "key"]);
+    assert!(lost.code == 2 && lost.stderr.contains("use --tpm2 as well"), "{}", lost.stderr);
+}

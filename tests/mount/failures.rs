@@ -310,6 +310,27 @@ fn mount_and_umount_of_the_system_work_through_the_helper() {
     assert!(table.contains("fuse.strongroom") && table.contains(drive.store().to_str().unwrap()), "{table}");
 }
 
+/// The options of such a configuration were taken, but not its word on unlocking; and `strongroom mount` took neither.
+#[test]
+fn a_configuration_that_a_mount_option_names_says_how_to_unlock() {
+    let mut drive = Drive::unmounted();
+    let named = drive.path("named.toml");
+    let unlock = format!("[unlock]\nkey_file = '{}'\n[mount]\nread_only = true\n", drive.key().display());
+    fs::write(&named, unlock).unwrap();
+    let option = format!("config={}", named.display());
+    let helper = drive.path("mount.strongroom");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_strongroom"), &helper).unwrap();
+    let mut by_helper = command(30, &helper);
+    by_helper.arg(drive.store()).arg(drive.root()).args(["-o", &option]);
+    let mut by_command = drive.mount_command(&["-o", &option]);
+    for call in [&mut by_helper, &mut by_command] {
+        ok(call.env_remove("STRONGROOM_KEY_FILE"));
+        drive.adopt_daemon();
+        assert_errno(fs::write(drive.dir().join("f"), ""), libc::EROFS);
+        drive.unmount();
+    }
+}
+
 #[test]
 fn an_idle_drive_unmounts_itself_and_a_used_one_does_not() {
     let mut drive = Drive::with(&["--idle-timeout", "2s"]);

@@ -1,6 +1,7 @@
 //! Backup programs and jobs: what was rewrapped is not read again.
 
 use std::{
+    cell::RefCell,
     fs,
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -165,9 +166,7 @@ fn what_is_open_is_rewrapped_and_not_reencrypted() {
 #[test]
 fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
     let mut drive = with_files();
-    let slow = drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]);
-    let slow = in_background(&slow);
-    eventually("a job", || run(&mut drive.on_store(["rewrap"], ["data"])).code == 5);
+    let slow = slow_job(&drive);
     let second = fails(&mut drive.on_store(["rewrap"], ["data"]), 5);
     assert!(second.contains("another job works on bucket `data`"), "{second}");
     kill_process(slow.id(), "INT");
@@ -178,9 +177,7 @@ fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
     beside(&drive, &["rewrap", "data"]);
     // Who hangs up stops the job as well, and so does unmounting.
     for way in ["KILL", "unmount"] {
-        let slow = drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]);
-        let mut slow = in_background(&slow);
-        eventually("a job", || run(&mut drive.on_store(["rewrap"], ["data"])).code == 5);
+        let mut slow = slow_job(&drive);
         if way == "KILL" {
             kill_process(slow.id(), way);
             slow.wait().unwrap();
@@ -194,6 +191,23 @@ fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
     }
     drive.mount(&[]);
     assert!(beside(&drive, &["reencrypt", "data", "--force"]).stdout.contains("40 done, 0 failed"));
+}
+
+/// A job that works on the bucket `data` for seconds. It is refused itself when it comes while somebody asks whether it is
+/// there, and begun again then.
+fn slow_job(drive: &Drive) -> Child {
+    let begin =
+        || in_background(&drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]));
+    let slow = RefCell::new(begin());
+    eventually("a job", || {
+        let has_ended = slow.borrow_mut().try_wait().unwrap().is_some();
+        if has_ended {
+            let refused = slow.replace(begin()).wait().unwrap();
+            assert_eq!(refused.code(), Some(5));
+        }
+        run(&mut drive.on_store(["rewrap"], ["data"])).code == 5
+    });
+    slow.into_inner()
 }
 
 /// A command without the `timeout` around it, which would take the signals.

@@ -43,6 +43,34 @@ fn status_tells_the_transport_in_use() {
     assert!(text.contains(&format!("transport: {}", newest())), "{text}");
 }
 
+/// Scheduling policies (sched(7)) of the threads of a process.
+fn policies(pid: i32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let policy = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned()
+    };
+    tasks.map(|task| policy(task.unwrap())).collect()
+}
+
+/// The kernel moved a caller to another processor after each answer, which cost more than the request.
+#[test]
+fn over_rings_a_daemon_with_a_scheduling_group_of_its_own_gives_way() {
+    let grouped =
+        fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1");
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let at_the_root = groups.lines().all(|line| !line.contains("cpu:") || line.ends_with(":/"));
+    if !grouped || !at_the_root || Path::new("/sys/fs/cgroup/cpu.weight").exists() {
+        eprintln!("processes are not grouped by session here: the policy stays");
+        return;
+    }
+    let drive = drive();
+    let expected = if newest() == "uring" { "5" } else { "0" };
+    assert!(policies(drive.pid()).iter().all(|policy| policy == expected), "{:?}", policies(drive.pid()));
+    let classic = Drive::with(&["--transport", "classic"]);
+    assert!(policies(classic.pid()).iter().all(|policy| policy == "0"), "{:?}", policies(classic.pid()));
+}
+
 #[test]
 fn without_a_wish_the_best_transport_is_taken() {
     let drive = Drive::with(&["--transport", "auto"]);

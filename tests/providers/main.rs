@@ -1,6 +1,7 @@
 //! The contract of master keys, held against every provider with the real thing behind it: an AWS KMS endpoint on
 //! loopback (`scripts/dev-kms`), `SoftHSM` (`scripts/dev-hsm`), and for Transit, which no package registry has, a
-//! stand-in (`scripts/dev-transit`). The local keyring keeps the same contract.
+//! stand-in (`scripts/dev-transit`). The local keyring keeps the same contract. And unlocking by a TPM, with a software
+//! TPM (`scripts/dev-tpm`).
 
 #[cfg(test)]
 mod contract;
@@ -22,5 +23,7 @@ mod keyring;
 mod kms;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod tpm;
 #[cfg(test)]
 mod transit;

@@ -93,7 +93,13 @@ impl Engine {
             event.details.more.extend(changed.map(|changed| ("changed", (*changed).into())));
             event
         };
-        let refresh = || self.keys().refresh().map_err(|error| io::Error::other(error).into());
+        let refresh = || {
+            let changed = self.keys().refresh().map_err(io::Error::other)?;
+            if changed {
+                self.shared.objects.forget_all_closed();
+            }
+            Ok(changed)
+        };
         self.recorded(event, refresh, drop)
     }
 

@@ -48,7 +48,7 @@ impl LiveObject {
     /// Proves that `asker` may open this object: asks the policy of its key, unwraps its keys again where any key has changed since it was last
     /// done, and for a customer key always.
     pub(crate) fn prove(&self, asker: &Asker<'_>) -> Result<()> {
-        let generation = self.bucket.wraps().follow();
+        let generation = self.bucket.key_generation();
         let mode = self.mode();
         let proven = self.access.is_proven_in(generation) && mode != SseMode::Customer;
         if proven && !(mode.is_kms() && asker.is_judged(self.bucket.wraps().service())) {

@@ -122,6 +122,12 @@ impl LiveObject {
         (inner.identity.mode, inner.identity.object)
     }
 
+    /// Whether all its tags are in the header, and opening it asks nobody for its key who counts that.
+    pub(crate) fn is_light(&self) -> bool {
+        let inner = self.read_lock();
+        self.geometry.segments(inner.state.size) <= 1 && inner.identity.bucket_key
+    }
+
     /// Identity of the stored file.
     pub(crate) fn key(&self) -> NodeKey {
         self.node.key()

@@ -98,7 +98,7 @@ impl LiveObject {
         if header.identity.bucket != bucket.id() || header.identity.geometry != bucket.geometry() {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
         }
-        let access = KeyAccess::proven_in(bucket.wraps().follow());
+        let access = KeyAccess::proven_in(bucket.key_generation());
         let path = || node.path().iter().skip(1).collect();
         let data_keys =
             bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, whom))?;

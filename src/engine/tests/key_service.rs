@@ -68,7 +68,7 @@ fn row_e1_a_hundred_thousand_objects_cost_a_handful_of_calls_to_the_key_service(
     };
     let path = || PathBuf::from("x");
     for _ in 0..100_000 {
-        bucket.wraps().follow();
+        bucket.key_generation();
         bucket.wraps().new_object(&sealing, &bucket.asker(&path, Whom::Administrator)).unwrap();
     }
     assert!(remote.calls() <= 3, "{} calls", remote.calls());

@@ -11,12 +11,18 @@ mod key_policies;
 mod key_service;
 mod model;
 mod policies;
+mod reopening;
 mod repairing;
 mod salvaging;
 mod tampering;
 mod unfinished;
 
-use std::{ffi::OsStr, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::{
@@ -25,6 +31,7 @@ use crate::{
     object::BlockSize,
     store::{
         faulty::{Call, Faults},
+        holder,
         layout::STORE_DIR,
     },
 };
@@ -75,6 +82,11 @@ impl Fixture {
     }
 
     fn start_with(&self, keys: KeyService, read_only: bool) -> Engine {
+        // Between fork and exec, the children of other tests hold every file that is open here, and so the lock.
+        let begun = Instant::now();
+        while holder(&self.store()).unwrap().is_some() && begun.elapsed() < Duration::from_secs(10) {
+            thread::yield_now();
+        }
         Engine::start(&self.store(), keys, "test", self.options(read_only)).unwrap()
     }
 

@@ -7,7 +7,7 @@
 
 use crate::{
     engine::{Attr, Caller, Item, OpenFile, SetAttr},
-    store::{Kind, SetTime},
+    store::{Kind, Rights, SetTime},
 };
 
 use super::{Inode, Ops, Result, unsigned};
@@ -19,6 +19,12 @@ impl Ops {
             Some(object) => Ok(self.engine.attr_open(object.file())?),
             None => Ok(self.engine.attr(self.inode(id)?.item())?),
         }
+    }
+
+    /// `access(2)`, where the kernel leaves that to us; `mask` is its argument.
+    pub(in crate::fuse) fn access(&self, id: u64, mask: u32) -> Result<()> {
+        let [execute, write, read] = [1, 2, 4].map(|bit| mask & bit != 0);
+        Ok(self.engine.access(self.inode(id)?.item(), Rights { read, write, execute })?)
     }
 
     /// Changes attributes of `id`.

@@ -12,7 +12,7 @@ pub(in crate::fuse) struct Opened {
     pub(in crate::fuse) handle: u64,
     /// It can be written to, so that closing it has something to report.
     pub(in crate::fuse) writable: bool,
-    /// The kernel must not answer from pages that others have read.
+    /// The kernel shall neither answer from pages that others have read nor keep what is written.
     pub(in crate::fuse) direct: bool,
 }
 
@@ -28,12 +28,25 @@ pub(in crate::fuse) struct Created {
 pub(super) struct OpenObject {
     inode: Arc<Inode<Item>>,
     file: Option<OpenFile>,
+    /// As in [`Opened`].
+    direct: bool,
+    /// Those of `open(2)`.
+    flags: i32,
     engine: Arc<Engine>,
 }
 
 impl OpenObject {
     pub(super) fn file(&self) -> &OpenFile {
         self.file.as_ref().expect("the file is taken out only when dropped")
+    }
+
+    /// Does what `O_SYNC` and `O_DSYNC` promise, if `flags` have one of them, after a change for which the kernel does not.
+    fn synced(&self, flags: i32) -> Result<()> {
+        match flags & libc::O_SYNC {
+            libc::O_SYNC => Ok(self.file().sync(false)?),
+            libc::O_DSYNC => Ok(self.file().sync(true)?),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -48,13 +61,13 @@ impl Drop for OpenObject {
 impl Ops {
     /// Opens `id`; `flags` are those of `open(2)`.
     pub(in crate::fuse) fn open(&self, caller: &Caller, id: u64, flags: i32) -> Result<Opened> {
-        let flags = open_flags(flags, self.writeback)?;
+        let wanted = open_flags(flags, self.writeback)?;
         let inode = self.inode(id)?;
-        let file = self.engine.open(caller, inode.item(), flags)?;
-        if flags.truncate && caller.uid != 0 {
+        let file = self.engine.open(caller, inode.item(), wanted)?;
+        if wanted.truncate && caller.uid != 0 {
             self.clear_set_id(caller, &inode, &file)?;
         }
-        Ok(self.opened(inode, file, flags))
+        Ok(self.opened(inode, file, wanted, flags, wanted.truncate))
     }
 
     /// Creates `name` in `parent` and opens it. The kernel asks only for names it believes absent.
@@ -77,14 +90,23 @@ impl Ops {
         let entry = self.entry(&dir, name, item, attr);
         let inode = self.inode(entry.id)?;
         inode.set_bare(true);
-        let opened = self.opened(inode, file, wanted);
+        let opened = self.opened(inode, file, wanted, flags, true);
         Ok(Created { entry, opened })
     }
 
-    fn opened(&self, inode: Arc<Inode<Item>>, file: OpenFile, flags: OpenFlags) -> Opened {
-        let direct = !file.is_readable();
-        let object = OpenObject { inode, file: Some(file), engine: Arc::clone(&self.engine) };
-        Opened { handle: self.files.insert(object), writable: flags.write, direct }
+    /// `anew`: nothing is there that anybody could have read. What is then only written goes past the kernel's cache, which
+    /// saves a copy of it, and the question for capabilities before the first write.
+    fn opened(
+        &self,
+        inode: Arc<Inode<Item>>,
+        file: OpenFile,
+        wanted: OpenFlags,
+        flags: i32,
+        anew: bool,
+    ) -> Opened {
+        let direct = !file.is_readable() || anew && !wanted.read;
+        let object = OpenObject { inode, file: Some(file), direct, flags, engine: Arc::clone(&self.engine) };
+        Opened { handle: self.files.insert(object), writable: wanted.write, direct }
     }
 
     /// Fills `buf` from `offset`; the number of bytes, less than asked only at the end of the file.
@@ -93,6 +115,9 @@ impl Ops {
     }
 
     /// Writes `data`, the number of bytes, short only when the store is full; `clear_set_id` as the kernel says.
+    ///
+    /// What is to be durable by `flags`, those of `open(2)`, is synced here where it goes past the kernel's cache. Elsewhere the
+    /// kernel asks for that by itself, once all of a call is written.
     pub(in crate::fuse) fn write(
         &self,
         caller: &Caller,
@@ -100,13 +125,18 @@ impl Ops {
         offset: u64,
         data: &[u8],
         clear_set_id: bool,
+        flags: i32,
     ) -> Result<usize> {
         let object = self.object(handle)?;
         range(offset, u64::try_from(data.len()).map_err(|_| Errno(libc::EFBIG))?)?;
         if clear_set_id {
             self.clear_set_id(caller, &object.inode, object.file())?;
         }
-        Ok(object.file().write_at(offset, data)?)
+        let written = object.file().write_at(offset, data)?;
+        if object.direct {
+            object.synced(flags)?;
+        }
+        Ok(written)
     }
 
     /// One of possibly many `close(2)` of the file.
@@ -137,7 +167,8 @@ impl Ops {
         range(offset, len)?;
         let object = self.object(handle)?;
         self.content_changes(caller, &object)?;
-        Ok(object.file().allocate(how, offset, len)?)
+        object.file().allocate(how, offset, len)?;
+        object.synced(object.flags)
     }
 
     /// `lseek(2)` with `SEEK_DATA` or `SEEK_HOLE`; the kernel does the other kinds itself.
@@ -167,6 +198,7 @@ impl Ops {
         let (from, to) = (self.object(from)?, self.object(to)?);
         self.content_changes(caller, &to)?;
         let copied = self.engine.copy_range(from.file(), from_offset, to.file(), to_offset, len)?;
+        to.synced(to.flags)?;
         u32::try_from(copied).map_err(|_| Errno(libc::EIO))
     }
 

@@ -117,8 +117,13 @@ impl Ops {
     /// Removes a name that is not a directory.
     pub(in crate::fuse) fn unlink(&self, caller: &Caller, parent: u64, name: &OsStr) -> Result<()> {
         let dir = self.inode(parent)?;
-        pin(self.known(&dir, name).as_deref());
-        Ok(self.engine.unlink(caller, dir.item(), name)?)
+        let key = self.engine.peek(dir.item(), name).ok();
+        pin(key.and_then(|key| self.inodes.find(key)).as_deref());
+        self.engine.unlink(caller, dir.item(), name)?;
+        if let Some(key) = key {
+            self.engine.lost_name(key);
+        }
+        Ok(())
     }
 
     /// Removes an empty directory.
@@ -139,7 +144,9 @@ impl Ops {
         let mode = rename_mode(flags)?;
         let (dir, to) = (self.inode(parent)?, self.inode(to_parent)?);
         let moving = self.known(&dir, name);
-        let target = if mode == RenameMode::NoReplace { None } else { self.known(&to, to_name) };
+        let over =
+            if mode == RenameMode::NoReplace { None } else { self.engine.peek(to.item(), to_name).ok() };
+        let target = over.and_then(|key| self.inodes.find(key));
         if mode == RenameMode::Replace {
             pin(target.as_deref());
         }
@@ -152,6 +159,9 @@ impl Ops {
                 }
             },
         )?;
+        if let Some(key) = over {
+            self.engine.lost_name(key);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod request;
 
 pub use handshake::{Agreement, Offer};
 pub use listing::Lines;
-pub use notice::{forget_content, forget_entry, prune};
+pub use notice::{forget_attributes, forget_content, forget_entry, prune};
 pub use numbers::{features, opcode, open_reply, write_flags};
 pub use reply::{Answer, Entry, Opened, OutHeader, TooSmall};
 pub use request::{Fill, Forgets, Header, Malformed, Operation, Request, fixed_len};

@@ -13,6 +13,15 @@ pub fn forget_content(node: u64) -> Vec<u8> {
     })
 }
 
+/// Makes the kernel drop the attributes of `node` alone: those of an offset before the beginning.
+pub fn forget_attributes(node: u64) -> Vec<u8> {
+    notice(INVAL_INODE, 24, |writer| {
+        writer.u64(node)?;
+        writer.u64(u64::MAX)?;
+        writer.zeros(8)
+    })
+}
+
 /// Makes the kernel drop those of `nodes` that nobody uses, and forget them (`FUSE_NOTIFY_PRUNE`, Linux 6.18).
 pub fn prune(nodes: &[u64]) -> Vec<u8> {
     notice(PRUNE, 16 + size_of_val(nodes), |writer| {
@@ -63,6 +72,8 @@ mod tests {
         assert_eq!([word(0), word(4), word(8), word(12)], [40, 2, 0, 0]);
         assert_eq!(u64::from_ne_bytes(bytes[16..24].try_into().unwrap()), 7);
         assert_eq!(bytes[24..], [0; 16], "from the beginning to the end");
+        let bytes = forget_attributes(7);
+        assert_eq!(i64::from_ne_bytes(bytes[24..32].try_into().unwrap()), -1, "nothing of the content");
     }
 
     #[test]

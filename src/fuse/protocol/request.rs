@@ -81,6 +81,8 @@ pub enum Operation<'a> {
     Lookup { name: &'a OsStr },
     /// `stat(2)`.
     Attr { handle: Option<u64> },
+    /// `access(2)`.
+    Access { mask: u32 },
     /// `chmod(2)`, `chown(2)`, `truncate(2)`, `utimensat(2)`.
     SetAttr { handle: Option<u64>, set: SetAttr },
     /// `readlink(2)`.
@@ -101,8 +103,9 @@ pub enum Operation<'a> {
     Link { node: u64, name: &'a OsStr },
     /// `open(2)`.
     Open { flags: i32 },
-    /// `pwrite(2)`; `flags` are [`write_flags`](super::write_flags).
-    Write { handle: u64, offset: u64, data: &'a [u8], flags: u32 },
+    /// `pwrite(2)`; `flags` are [`write_flags`](super::write_flags), `of_file` those of `open(2)`, with `O_DSYNC` and `O_SYNC`
+    /// also where the caller asked for this write alone.
+    Write { handle: u64, offset: u64, data: &'a [u8], flags: u32, of_file: i32 },
     /// `statfs(2)`.
     Space,
     /// The last use of an open file.
@@ -205,7 +208,8 @@ pub fn fixed_len(opcode: u32) -> usize {
         | opcode::OPENDIR
         | opcode::SETXATTR
         | opcode::GETXATTR
-        | opcode::LISTXATTR => 8,
+        | opcode::LISTXATTR
+        | opcode::ACCESS => 8,
         _ => 0,
     }
 }
@@ -301,12 +305,14 @@ fn by_handle<'a>(
 ) -> Result<Option<Operation<'a>>, Malformed> {
     Ok(Some(match opcode {
         opcode::GETATTR => attr(fixed)?,
+        opcode::ACCESS => Operation::Access { mask: fixed.u32()? },
         opcode::SETATTR => set_attr(fixed)?,
         opcode::OPEN => Operation::Open { flags: fixed.i32()? },
         opcode::WRITE => {
             let (handle, offset, size, flags) = (fixed.u64()?, fixed.u64()?, fixed.u32()?, fixed.u32()?);
+            let (_lock_owner, of_file) = (fixed.u64()?, fixed.i32()?);
             let data = rest.bytes(usize::try_from(size).map_err(|_| Malformed)?)?;
-            Operation::Write { handle, offset, data, flags }
+            Operation::Write { handle, offset, data, flags, of_file }
         }
         opcode::RELEASE => Operation::Release { handle: fixed.u64()? },
         opcode::FSYNC => {

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use super::backlog::Backlog;
 
 use super::super::protocol::{
-    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_content, forget_entry, opcode,
-    prune,
+    Agreement, Header, Malformed, Offer, OutHeader, TooSmall, features, forget_attributes, forget_content,
+    forget_entry, opcode, prune,
 };
 
 /// Why a connection did not begin.
@@ -99,6 +99,11 @@ impl Device {
     /// Makes the kernel drop the cached content of `node`. That it does not know the node any more is not an error.
     pub(in crate::fuse) fn forget_content(&self, node: u64) -> io::Result<()> {
         self.notify(&forget_content(node))
+    }
+
+    /// Makes the kernel ask again for the attributes of `node`; the same holds. It waits for nothing.
+    pub(in crate::fuse) fn forget_attributes(&self, node: u64) -> io::Result<()> {
+        self.notify(&forget_attributes(node))
     }
 
     /// Makes the kernel drop what it knows of `name` in the directory `parent`; the same holds.

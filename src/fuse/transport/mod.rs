@@ -14,6 +14,7 @@ mod exchange;
 mod processors;
 mod ring;
 mod rings;
+mod standing;
 
 use std::{
     fmt, io,
@@ -25,6 +26,8 @@ use super::{
     errno::Errno,
     protocol::{Answer, Fill, Header, Operation},
 };
+
+use standing::GivingWay;
 
 pub use device::{Device, HandshakeError};
 pub use rings::{Unavailable, available};
@@ -64,6 +67,7 @@ impl fmt::Display for Transport {
 pub struct Serving {
     transport: Transport,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    _giving_way: Option<GivingWay>,
 }
 
 impl Serving {
@@ -88,7 +92,8 @@ impl Serving {
             let body = move || classic::serve(&device, &*service, max_write);
             all.push(thread::Builder::new().name(format!("fuse-{number}")).spawn(body)?);
         }
-        Ok(Self { transport, threads: all })
+        let giving_way = (transport == Transport::Uring).then(GivingWay::begin).transpose()?;
+        Ok(Self { transport, threads: all, _giving_way: giving_way })
     }
 
     /// The transport in use.

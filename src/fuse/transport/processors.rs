@@ -1,4 +1,5 @@
-//! The processors of this machine: those that the kernel makes queues for, and those that we may run on.
+//! The processors of this machine: those that the kernel makes queues for, those that we may run on, and the one that a
+//! thread belongs to.
 
 use std::{fs, io};
 
@@ -18,11 +19,31 @@ pub(super) fn ours(count: u16) -> io::Result<Vec<u16>> {
         .collect())
 }
 
-/// Binds the calling thread to `processor`.
-pub(super) fn bind(processor: u16) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(processor.into());
-    Ok(sched_setaffinity(None, &set)?)
+/// Where the calling thread runs: at home, on one processor, or wherever there is room.
+pub(super) struct Place {
+    home: CpuSet,
+    anywhere: CpuSet,
+    away: bool,
+}
+
+impl Place {
+    /// Binds the calling thread to `processor`, from where it may be let go.
+    pub(super) fn at(processor: u16) -> io::Result<Self> {
+        let anywhere = sched_getaffinity(None)?;
+        let mut home = CpuSet::new();
+        home.set(processor.into());
+        sched_setaffinity(None, &home)?;
+        Ok(Self { home, anywhere, away: false })
+    }
+
+    /// Lets the thread run anywhere, or binds it again.
+    pub(super) fn set_away(&mut self, away: bool) -> io::Result<()> {
+        if self.away != away {
+            sched_setaffinity(None, if away { &self.anywhere } else { &self.home })?;
+            self.away = away;
+        }
+        Ok(())
+    }
 }
 
 /// Numbers in a list like `0-3,8`.

@@ -2,9 +2,9 @@
 //!
 //! The kernel keeps one queue for each processor and hands a request to the queue of the processor that its caller runs
 //! on. Each thread here holds one slot of one queue, so a slow operation keeps one thread and one slot, never the
-//! requests behind it. The kernel takes the slot that was given back last, so a single caller meets the same
-//! thread each time: the one bound to its processor. The other threads of a queue are bound to none, so that what
-//! comes in several at a time, as read-ahead does, is spread over the processors.
+//! requests behind it. All of a queue are bound to its processor: the kernel takes the slot that was given back last, which
+//! is any of them once two requests overlapped, and waking a thread of another processor costs more than a small request.
+//! Only who reads a long piece is let go for the next one: that is read-ahead, for which no caller waits yet.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use super::{
     super::protocol::opcode,
     Device, Service,
     exchange::{Outcome, exchange},
-    processors,
+    processors::{self, Place},
     ring::{self, Ring},
 };
 
@@ -72,7 +72,7 @@ pub(super) fn start(
 /// What one thread is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Post {
-    /// The processor to be bound to.
+    /// The processor to be bound to, which is ours.
     bound: Option<u16>,
     /// The queues to hold a slot of.
     queues: Vec<u16>,
@@ -86,14 +86,9 @@ fn posts() -> io::Result<Vec<Post>> {
 /// Every queue must have a slot before the kernel uses any; those of processors that are not ours, or not there, share
 /// one thread.
 fn planned(possible: u16, ours: &[u16]) -> Vec<Post> {
-    let spare = spare_threads(ours.len());
-    let mut posts = Vec::new();
-    for queue in ours {
-        let floating = Post { bound: None, queues: vec![*queue] };
-        posts.extend(std::iter::repeat_n(floating, spare));
-        // Last: the kernel begins with the slot registered last.
-        posts.push(Post { bound: Some(*queue), queues: vec![*queue] });
-    }
+    let each = slots_each(ours.len());
+    let post = |queue: &u16| Post { bound: Some(*queue), queues: vec![*queue] };
+    let mut posts: Vec<Post> = ours.iter().flat_map(|queue| std::iter::repeat_n(post(queue), each)).collect();
     let others: Vec<u16> = (0..possible).filter(|queue| !ours.contains(queue)).collect();
     if !others.is_empty() {
         posts.push(Post { bound: None, queues: others });
@@ -101,9 +96,9 @@ fn planned(possible: u16, ours: &[u16]) -> Vec<Post> {
     posts
 }
 
-/// Threads of each queue beside the one bound to its processor.
-fn spare_threads(processors: usize) -> usize {
-    (MOST_THREADS / processors.max(1)).clamp(2, SLOTS) - 1
+/// Threads of each queue.
+fn slots_each(processors: usize) -> usize {
+    (MOST_THREADS / processors.max(1)).clamp(2, SLOTS)
 }
 
 fn start_all(
@@ -139,9 +134,10 @@ fn serve(
     post: &Post,
     ready: &Sender<io::Result<()>>,
 ) -> io::Result<()> {
-    let bound = post.bound.map_or(Ok(()), processors::bind);
-    let mut ring = match bound.and_then(|()| Ring::new(device.as_fd(), &post.queues, payload)) {
-        Ok(ring) => ring,
+    let begun = post.bound.map(Place::at).transpose();
+    let begun = begun.and_then(|place| Ok((place, Ring::new(device.as_fd(), &post.queues, payload)?)));
+    let (mut place, mut ring) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             // Whoever started this thread reports it.
             return ready.send(Err(error)).map_err(io::Error::other);
@@ -157,7 +153,12 @@ fn serve(
             device.backlog().wait();
         }
         match exchange(service, device.backlog(), &header, slot) {
-            Outcome::Reply(reply) => ring.answer(index, &reply)?,
+            Outcome::Reply(reply) => {
+                if let Some(place) = &mut place {
+                    place.set_away(reply.len >= LONG)?;
+                }
+                ring.answer(index, &reply)?;
+            }
             // Neither is ever sent over a ring: what needs no answer comes over `/dev/fuse`.
             Outcome::Silence | Outcome::End => {
                 return Err(io::Error::new(
@@ -175,6 +176,8 @@ fn removes_a_name(opcode: u32) -> bool {
 }
 
 const PARAMETER: &str = "/sys/module/fuse/parameters/enable_uring";
+/// Answers of this many bytes are read-ahead.
+const LONG: u32 = 128 << 10;
 /// Threads of each queue on machines with few processors.
 const SLOTS: usize = 4;
 /// Above this many, there are fewer for each queue; each has a buffer of a megabyte, resident once it was used.
@@ -205,8 +208,8 @@ mod tests {
             let posts = planned(count, &ours);
             for queue in ours {
                 assert!(slots(&posts, queue) >= 2);
-                let last = posts.iter().rfind(|post| post.queues == [queue]).unwrap();
-                assert_eq!(last.bound, Some(queue), "the bound thread registers last");
+                let mut own = posts.iter().filter(|post| post.queues == [queue]);
+                assert!(own.all(|post| post.bound == Some(queue)));
             }
         }
     }

@@ -5,6 +5,9 @@
 //! HMAC-SHA-256 of that under `HKDF(KRK, "EOB1/keyring-mac")`. A file that is not byte for byte what this version
 //! would write is refused, so that there is one reading of it and each byte counts.
 //!
+//! Slots are described in `docs/format.md`. Those for a TPM came later than format 2 and did not change its name: a version that
+//! does not know them refuses the file, as it does with any field that it does not know.
+//!
 //! Format 1 had neither `aliases` nor `meta`; such a file is read, and the next write makes it format 2. The backup of one
 //! key is the same document with one slot and a format of its own, so that neither is taken for the other.
 //!
@@ -173,6 +176,9 @@ impl Document {
         }
         if !self.slots.iter().all(Slot::has_acceptable_cost) {
             return Err(damage("a slot asks for a key-stretching cost outside the accepted range"));
+        }
+        if !self.slots.iter().all(Slot::is_possible) {
+            return Err(damage("what a slot has for a TPM makes no sense"));
         }
         let mut ids: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
         ids.sort_unstable();

@@ -6,7 +6,7 @@ use super::Backup;
 use crate::{
     crypto::CryptoError,
     envelope::Id,
-    keys::{AliasName, KernelKeyError, KeyId, KeyNameError},
+    keys::{AliasName, KernelKeyError, KeyId, KeyNameError, Tpm2Error},
 };
 
 /// Why a keyring could not be made, opened or changed. Never carries a passphrase or a key.
@@ -55,8 +55,14 @@ pub enum KeyringError {
     /// A key in the kernel's keyrings that cannot be read.
     #[error(transparent)]
     KernelKey(#[from] KernelKeyError),
-    /// An empty passphrase.
-    #[error("the passphrase is empty: choose one, or use a key file")]
+    /// The TPM cannot be used.
+    #[error(transparent)]
+    Tpm2(#[from] Tpm2Error),
+    /// The TPM opens none of the TPM2 slots.
+    #[error("{}", told(.0))]
+    Tpm2Slots(Vec<SlotRefusal>),
+    /// An empty passphrase or PIN.
+    #[error("an empty passphrase or PIN is none: choose one, or unlock another way")]
     EmptyPassphrase,
     /// The only slot cannot go.
     #[error("slot {0} is the last one, without it nothing could be opened again: add another slot first")]
@@ -178,6 +184,22 @@ pub enum KeyringError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+/// Why a TPM did not open a slot.
+#[derive(Debug)]
+pub struct SlotRefusal {
+    /// Number of the slot.
+    pub slot: u32,
+    /// The reason.
+    pub error: Tpm2Error,
+}
+
+/// All of them, but slots for other TPMs only where there are no others.
+fn told(refusals: &[SlotRefusal]) -> String {
+    let all_foreign = refusals.iter().all(|refusal| matches!(refusal.error, Tpm2Error::Foreign));
+    let telling = refusals.iter().filter(|it| all_foreign || !matches!(it.error, Tpm2Error::Foreign));
+    telling.map(|it| format!("slot {}: {}", it.slot, it.error)).collect::<Vec<_>>().join("; ")
 }
 
 fn restore_advice(path: &Path, backups: &[Backup]) -> String {

@@ -1,4 +1,4 @@
-//! The local keyring: master keys in one file, unlocked by passphrases or key files.
+//! The local keyring: master keys in one file, unlocked by passphrases, key files or a TPM.
 //!
 //! A 32-byte key-ring key (KRK) seals every key version and authenticates the whole file; each slot seals the random
 //! root secret that it follows from (see `root`) under one way to unlock. The file is replaced as a whole (see `file`),
@@ -24,6 +24,7 @@ mod root;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod tpm2_slot;
 mod unlock;
 
 use std::{
@@ -31,12 +32,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-pub use error::KeyringError;
+pub use error::{KeyringError, SlotRefusal};
 pub use file::Backup;
 pub(super) use file::FileStamp;
 pub use info::{KeyInfo, ListedKey, Material, NewKey, Origin, Rotation, StateChange, Upkeep, VersionInfo};
 pub use permissions::{GrantOperation, Grantee, KeyGrant, KeyPermissions};
 pub use slot::{NewSlot, SlotInfo};
+pub use tpm2_slot::{Tpm2Info, Tpm2Unlock};
 pub use unlock::{Passphrase, Unlock, create_key_file};
 
 use super::{Clock, SystemClock};
@@ -102,10 +104,14 @@ impl Keyring {
 
     /// The keys that the keyring in `dir` lists, without unlocking it: nothing of it is proven.
     pub fn listed(dir: &Path) -> Result<Vec<ListedKey>, KeyringError> {
-        let place = Place::new(dir);
-        let path = place.keyring();
-        let parsed = Document::parse(&read(&place, &path)?, Kind::Keyring);
-        Ok(parsed.map_err(|damage| damaged(&place, &path, damage))?.listed())
+        Ok(unproven(dir)?.listed())
+    }
+
+    /// Whether every TPM2 slot of the keyring in `dir` wants a PIN, without unlocking it: nothing of it is proven.
+    pub fn wants_pin(dir: &Path) -> Result<bool, KeyringError> {
+        let slots = unproven(dir)?.slots;
+        let mut bound = slots.iter().filter_map(|slot| slot.info().tpm2).peekable();
+        Ok(bound.peek().is_some() && bound.all(|tpm2| tpm2.pin))
     }
 
     /// The same keyring with another source of time.
@@ -280,6 +286,14 @@ impl std::fmt::Debug for Keyring {
             .field("generation", &self.generation())
             .finish_non_exhaustive()
     }
+}
+
+/// The keyring in `dir`, before anything in it is proven.
+fn unproven(dir: &Path) -> Result<Document, KeyringError> {
+    let place = Place::new(dir);
+    let path = place.keyring();
+    let parsed = Document::parse(&read(&place, &path)?, Kind::Keyring);
+    parsed.map_err(|damage| damaged(&place, &path, damage))
 }
 
 /// The bytes of a keyring file; a missing or impossible file counts as damaged.

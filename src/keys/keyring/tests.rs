@@ -611,3 +611,95 @@ fn a_keyring_of_the_first_format_is_read_and_upgraded_by_the_next_write() {
     let ids: Vec<_> = keyring.keys().into_iter().map(|key| key.id).collect();
     assert_eq!(ids, [service(), id]);
 }
+
+/// A keyring with three slots: the key file of the first format; a TPM and its PCRs 0 and 7; a TPM with the PIN 1234.
+const BOUND: &[u8] = include_bytes!("fixtures/tpm2.json");
+
+/// A store with that keyring.
+fn bound() -> Bench {
+    let bench = Bench::new();
+    create_private(&bench.root.path().join("key"), b"a key file of the first format..").unwrap();
+    create_private(&bench.file("keyring"), BOUND).unwrap();
+    bench
+}
+
+/// A TPM that no machine has.
+fn tpm(pin: Option<&str>) -> Unlock {
+    let pin = pin.map(|pin| Passphrase::new(pin.as_bytes().to_vec().into()).unwrap());
+    Unlock::Tpm2(Tpm2Unlock { device: "device:/nonexistent/tpm".parse().unwrap(), pin })
+}
+
+#[test]
+fn slots_of_a_tpm_are_told_and_kept_where_there_is_none() {
+    let bench = bound();
+    let keyring = bench.open().unwrap();
+    let told = |keyring: &Keyring| -> Vec<_> {
+        let all = keyring.slots().into_iter();
+        all.map(|slot| (slot.id, slot.kind, slot.label, slot.tpm2.map(|it| (it.pcrs.to_string(), it.pin))))
+            .collect()
+    };
+    let expected = [
+        (1, "key file", "key file".to_owned(), None),
+        (2, "TPM2", "TPM2".to_owned(), Some(("0+7".to_owned(), false))),
+        (3, "TPM2", "laptop".to_owned(), Some(("none".to_owned(), true))),
+    ];
+    assert_eq!(told(&keyring), expected);
+    assert_eq!(keyring.slots()[2].cost, Some(PasswordCost::DEFAULT));
+    keyring.rotate_service_key().unwrap();
+    assert_eq!(told(&bench.open().unwrap()), expected);
+    // Every byte of them is there still.
+    let slots = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["slots"].clone();
+    assert_eq!(slots(&fs::read(bench.file("keyring")).unwrap()), slots(BOUND));
+    keyring.remove_slot(2).unwrap();
+    assert_eq!(told(&bench.open().unwrap()), [expected[0].clone(), expected[2].clone()]);
+}
+
+#[test]
+fn a_pin_is_wanted_where_every_slot_of_a_tpm_has_one() {
+    let bench = bound();
+    let wants = || Keyring::wants_pin(&bench.dir()).unwrap();
+    assert!(!wants(), "slot 2 opens without one");
+    bench.open().unwrap().remove_slot(2).unwrap();
+    assert!(wants());
+    let refused = Keyring::open(&bench.dir(), &tpm(None)).unwrap_err();
+    assert!(refused.to_string().starts_with("slot 3: it wants its PIN"), "{refused}");
+    bench.open().unwrap().remove_slot(3).unwrap();
+    assert!(!wants(), "there is nothing to give it to");
+    assert!(matches!(Keyring::open(&bench.dir(), &tpm(None)), Err(KeyringError::NoSuchKind("TPM2"))));
+}
+
+#[test]
+fn a_tpm_that_cannot_be_asked_is_no_wrong_key() {
+    let bench = bound();
+    for unlock in [tpm(None), tpm(Some("1234"))] {
+        let error = Keyring::open(&bench.dir(), &unlock).unwrap_err();
+        let expected = if cfg!(feature = "tpm2") { "there is no such device" } else { "--features tpm2" };
+        assert!(matches!(error, KeyringError::Tpm2(_)) && error.to_string().contains(expected), "{error}");
+    }
+    let before = fs::read(bench.file("keyring")).unwrap();
+    assert!(bench.open().unwrap().add_slot(&NewSlot::new("new", tpm(None))).is_err());
+    assert_eq!(fs::read(bench.file("keyring")).unwrap(), before);
+}
+
+#[test]
+fn what_a_file_says_about_a_tpm_is_checked_before_a_tpm_sees_it() {
+    let text = std::str::from_utf8(BOUND).unwrap();
+    let parse =
+        |text: &str| Document::parse(text.as_bytes(), Kind::Keyring).map(|_| ()).map_err(|damage| damage.0);
+    parse(text).unwrap();
+    let long = format!("\"public\": \"{}", "00".repeat(1000));
+    for (from, to, why) in [
+        ("\"pcr\": 7", "\"pcr\": 24", "makes no sense"),
+        ("\"pcr\": 0", "\"pcr\": 8", "makes no sense"),
+        ("\"public\": \"", long.as_str(), "makes no sense"),
+        ("\"parent\": \"000b", "\"parent\": \"0b", "expected 68 hex digits"),
+        ("\"memory_kib\": 262144", "\"memory_kib\": 1024", "key-stretching cost"),
+        ("\"pin\": null", "\"pim\": null", "unknown field"),
+        ("\"tpm2\": {", "\"tpm3\": {", "unknown variant `tpm3`"),
+    ] {
+        let altered = text.replacen(from, to, 1);
+        assert_ne!(altered, text, "{from}");
+        let refused = parse(&altered).unwrap_err();
+        assert!(refused.contains(why), "{to}: {refused}");
+    }
+}

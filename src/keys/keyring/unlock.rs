@@ -1,4 +1,4 @@
-//! What opens a keyring: a passphrase, or a key from a file, a credential of the service, or the kernel.
+//! What opens a keyring: a passphrase, a key from a file, a credential of the service, or the kernel, or a TPM.
 
 use std::{
     fmt,
@@ -8,6 +8,7 @@ use std::{
 use super::{
     KeyringError,
     file::{create_private, io_error, read_private, read_protected, sync_dir},
+    tpm2_slot::Tpm2Unlock,
 };
 use crate::{
     crypto::{Secret, Zeroizing},
@@ -56,12 +57,19 @@ pub enum Unlock {
     Credential(PathBuf),
     /// The same as a key of type `user` in a keyring of the kernel, by its description.
     KernelKey(String),
+    /// A TPM, which is asked for the secret of each TPM2 slot.
+    Tpm2(Tpm2Unlock),
 }
 
 /// An unlock with its key read.
 pub(super) enum Credential<'a> {
     Passphrase(&'a Passphrase),
-    Key { from: String, content: Zeroizing<Vec<u8>> },
+    Key {
+        from: String,
+        content: Zeroizing<Vec<u8>>,
+    },
+    /// It depends on the slot.
+    Tpm2(&'a Tpm2Unlock),
 }
 
 impl Unlock {
@@ -71,6 +79,7 @@ impl Unlock {
             Self::KeyFile(path) => self.key(read_private(path, MAX_KEY_FILE)?),
             Self::Credential(path) => self.key(read_protected(path, MAX_KEY_FILE, OTHERS)?),
             Self::KernelKey(name) => self.key(read_kernel_key(name)?),
+            Self::Tpm2(unlock) => Ok(Credential::Tpm2(unlock)),
         }
     }
 
@@ -81,6 +90,7 @@ impl Unlock {
             Self::KeyFile(path) => format!("key file `{}`", path.display()),
             Self::Credential(path) => format!("credential `{}`", path.display()),
             Self::KernelKey(name) => format!("kernel key `{name}`"),
+            Self::Tpm2(_) => "TPM2".to_owned(),
         }
     }
 

@@ -23,12 +23,14 @@ use super::{
     AwsKmsSettings, Endpoint, ProviderError,
     authority::read_authorities,
     record::{self, is_reference},
-    retry::{Attempt, insist},
 };
 use crate::{
     crypto::Secret,
     envelope::{EncryptionContext, Provider, WrapAlg, WrappedKey},
-    keys::{Binding, KeyError, MasterKey},
+    keys::{
+        Binding, KeyError, MasterKey,
+        retry::{Attempt, insist},
+    },
 };
 
 /// One region of AWS KMS.

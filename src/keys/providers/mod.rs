@@ -18,8 +18,6 @@ mod error;
 mod pkcs11;
 #[cfg(any(feature = "aws-kms", feature = "pkcs11", feature = "transit"))]
 mod record;
-#[cfg(any(feature = "aws-kms", feature = "pkcs11", feature = "transit"))]
-mod retry;
 mod secret_source;
 mod settings;
 #[cfg(feature = "transit")]

@@ -8,12 +8,19 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags},
+    fs::{Access, AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags},
     io::Errno,
 };
 
 use super::proc::path_of;
-use crate::store::{SetTime, Space, Timestamp, XattrMode};
+use crate::store::{Rights, SetTime, Space, Timestamp, XattrMode};
+
+pub(super) fn permits(fd: impl AsFd, rights: Rights) -> io::Result<()> {
+    let asked =
+        [(rights.read, Access::READ_OK), (rights.write, Access::WRITE_OK), (rights.execute, Access::EXEC_OK)];
+    let access = asked.into_iter().filter(|(on, _)| *on).fold(Access::EXISTS, |sum, (_, one)| sum | one);
+    Ok(rustix::fs::accessat(CWD, path_of(fd), access, AtFlags::EACCESS)?)
+}
 
 pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::chmod(path_of(fd), Mode::from_raw_mode(mode & 0o7777))?)

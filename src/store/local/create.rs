@@ -98,8 +98,8 @@ fn own(dir: BorrowedFd<'_>, fd: BorrowedFd<'_>, mut stat: Stat, birth: &Birth) -
     Ok(stat)
 }
 
-/// Whether this process may give files away; its user never changes.
-fn is_root() -> bool {
+/// Whether this process may give files away, and pass over permissions; its user never changes.
+pub(super) fn is_root() -> bool {
     static ROOT: LazyLock<bool> = LazyLock::new(|| geteuid().is_root());
     *ROOT
 }

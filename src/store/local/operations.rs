@@ -20,8 +20,8 @@ use super::{
 use crate::{
     name::FileName,
     store::{
-        Access, Birth, Entries, File, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, SetTime, Space,
-        Stat, Watcher, XattrMode,
+        Access, Birth, Entries, File, FileRef, Kind, Node, NodeKey, NodeRef, RenameMode, Rights, SetTime,
+        Space, Stat, Watcher, XattrMode,
     },
 };
 
@@ -50,6 +50,14 @@ impl Node for LocalNode {
         if let Ok(dir) = local(dir) {
             self.settle_at(dir, name);
         }
+    }
+
+    fn permits(&self, rights: Rights) -> io::Result<()> {
+        // Root may read and write whatever the bits say.
+        if create::is_root() && !rights.execute {
+            return Ok(());
+        }
+        attributes::permits(&*self.fd()?, rights)
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{FileExt, PermissionsExt, symlink},
 };
 
-use crate::fixture::{Drive, ok, python};
+use crate::fixture::{Drive, eventually, fails, ok, python};
 
 #[track_caller]
 fn assert_errno<T>(outcome: io::Result<T>, errno: i32) {
@@ -194,4 +194,41 @@ fn an_object_written_through_one_name_is_read_through_another_handle() {
         reader.read_exact_at(&mut seen, u64::from(round) * 5_000).unwrap();
         assert_eq!(seen, vec![round; 10_000]);
     }
+}
+
+/// The kernel remembers for a minute that a name is absent.
+#[test]
+fn a_bucket_that_a_command_makes_or_deletes_is_seen_at_once() {
+    let drive = Drive::new();
+    let dir = drive.root().join("made");
+    for _ in 0..2 {
+        assert!(fs::metadata(&dir).is_err());
+        ok(&mut drive.on_store(["bucket", "create"], ["made"]));
+        fs::write(dir.join("f"), "x").unwrap();
+        fs::remove_file(dir.join("f")).unwrap();
+        ok(&mut drive.on_store(["bucket", "delete"], ["made"]));
+        assert!(fs::metadata(&dir).is_err());
+    }
+}
+
+#[test]
+fn what_others_do_to_a_shared_store_is_seen_soon() {
+    let drive = Drive::with(&["--shared-store"]);
+    let (name, content) = (drive.dir().join("copied"), || fs::read_to_string(drive.dir().join("copied")));
+    for text in ["one", "other"] {
+        fs::write(drive.dir().join(text), text).unwrap();
+    }
+    assert!(fs::metadata(&name).is_err());
+    // A whole object of the bucket may be put back, as a synchronising program does.
+    fs::copy(drive.stored("one"), drive.stored("copied")).unwrap();
+    assert_eq!(content().unwrap(), "one");
+    fs::copy(drive.stored("other"), drive.stored("arriving")).unwrap();
+    fs::rename(drive.stored("arriving"), drive.stored("copied")).unwrap();
+    eventually("the other content", || content().is_ok_and(|text| text == "other"));
+    fs::remove_file(drive.stored("copied")).unwrap();
+    eventually("its end", || fs::metadata(&name).is_err());
+    let refused = "[mount]\nwriteback = true";
+    let other = Drive::unmounted();
+    other.configure(refused);
+    fails(&mut other.mount_command(&["--shared-store"]), 2);
 }

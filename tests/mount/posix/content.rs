@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, fdatasync, fsync, seek};
 
-use crate::fixture::{Drive, Seen, alike, ok, python};
+use crate::fixture::{Drive, Seen, alike, ok, python, run};
 
 fn made(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap()
@@ -234,6 +234,51 @@ print(memory[4096:4101], os.pread(file, 5, 4096))
     alike(|dir, seen| seen.value("peers", ok(&mut python(30, dir, PEERS))));
 }
 
+/// A new file that is only written to goes past the kernel's cache, which others read through meanwhile.
+#[test]
+fn what_one_program_writes_others_see_at_once_however_they_look() {
+    const WATCHED: &str = "
+import mmap, os
+for flags in (os.O_CREAT | os.O_EXCL, os.O_TRUNC):
+    new = os.open('log', os.O_WRONLY | flags)
+    os.write(new, b'a' * 10000)
+    other = os.open('log', os.O_RDWR)
+    memory = mmap.mmap(os.open('log', os.O_RDONLY), 0, prot=mmap.PROT_READ)
+    print(len(memory), memory[9998:], os.pread(other, 3, 9998), os.stat('log').st_size)
+    for at in (0, 4096, 5000, 9999):
+        os.pwrite(new, b'b', at)
+        print(memory[at:at + 1], os.pread(other, 2, at))
+    os.pwrite(other, b'c' * 5000, 3000)
+    os.pwrite(new, b'd', 4000)
+    print(memory[2999:3001], memory[3999:4002], memory[7999:8001])
+    os.write(new, b'e' * 5)
+    print(os.stat('log').st_size, os.pread(other, 10, 9998), os.fstat(new).st_size)
+    os.ftruncate(new, 5)
+    print(os.pread(other, 10, 0), os.stat('log').st_size)
+    os.write(new, memory[:4])
+    os.close(new)
+    print(os.pread(other, 20, 10000), os.stat('log').st_size)
+";
+    alike(|dir, seen| seen.value("watched", ok(&mut python(30, dir, WATCHED))));
+}
+
+/// Nobody calls `fsync`: the flags of the file or of the call say it. `copied` is copied, `reserved` gets its size alone.
+const SYNCHRONOUS: &str = "
+import os
+made = {}
+def new(name, flags):
+    made[name] = os.open(name, os.O_CREAT | os.O_EXCL | flags, 0o644)
+    return made[name]
+for name, flags in (('sync', os.O_SYNC), ('dsync', os.O_DSYNC), ('call', 0)):
+    for access in (os.O_WRONLY, os.O_RDWR):
+        file = new(f'{name}{access}', access | flags)
+        os.pwritev(file, [b's' * 50000], 0, os.RWF_DSYNC if name == 'call' else 0)
+source = os.open('sync2', os.O_RDONLY)
+os.copy_file_range(source, new('copied', os.O_WRONLY | os.O_SYNC), 50000)
+os.posix_fallocate(new('reserved', os.O_RDWR | os.O_DSYNC), 0, 50000)
+os.kill(int(os.environ['DAEMON']), 9)
+";
+
 #[test]
 fn synced_content_is_in_the_store() {
     let mut drive = Drive::new();
@@ -251,6 +296,21 @@ fn synced_content_is_in_the_store() {
     for name in ["fsync", "fdatasync"] {
         assert_eq!(fs::read(drive.dir().join(name)).unwrap(), pattern(50_000, 9), "{name}");
     }
+}
+
+#[test]
+fn synchronously_written_content_is_in_the_store() {
+    let mut drive = Drive::new();
+    let daemon = drive.pid().to_string();
+    run(python(30, &drive.dir(), SYNCHRONOUS).env("DAEMON", daemon));
+    let _ = rustix::mount::unmount(drive.root(), rustix::mount::UnmountFlags::DETACH);
+    drive.kill();
+    drive.mount(&[]);
+    let content = |name: &str| fs::read(drive.dir().join(name)).unwrap();
+    for name in ["sync1", "sync2", "dsync1", "dsync2", "call1", "call2", "copied"] {
+        assert!(content(name) == vec![b's'; 50_000], "{name} of {} bytes", content(name).len());
+    }
+    assert_eq!(content("reserved").len(), 50_000);
 }
 
 #[test]

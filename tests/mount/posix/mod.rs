@@ -7,4 +7,5 @@ mod directories;
 mod locks;
 mod names;
 mod opening;
+mod owner;
 mod users;

@@ -17,12 +17,14 @@ use std::{
 use super::{
     Pkcs11Settings, ProviderError,
     record::{self, is_reference},
-    retry::{Attempt, insist},
 };
 use crate::{
     crypto::Secret,
     envelope::{EncryptionContext, Provider, WrapAlg, WrappedKey},
-    keys::{Binding, KeyError, MasterKey},
+    keys::{
+        Binding, KeyError, MasterKey,
+        retry::{Attempt, insist},
+    },
 };
 use worker::{Answer, Job, Task};
 

@@ -12,11 +12,14 @@ use cryptoki::{
 use zeroize::Zeroizing;
 
 use super::{
-    super::{Pkcs11Settings, retry::Attempt},
+    super::Pkcs11Settings,
     token_key::{self, TokenKey},
     worker::{Answer, Task},
 };
-use crate::{crypto, keys::KeyError};
+use crate::{
+    crypto,
+    keys::{KeyError, retry::Attempt},
+};
 
 /// The way to a session: opened when it is needed, again after it was lost.
 pub(super) struct Login {

@@ -5,8 +5,8 @@ use cryptoki::{
     session::Session,
 };
 
-use super::{super::retry::Attempt, session::Lost};
-use crate::keys::KeyError;
+use super::session::Lost;
+use crate::keys::{KeyError, retry::Attempt};
 
 /// A key of the token.
 #[derive(Debug, Clone)]

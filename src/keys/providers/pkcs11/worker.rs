@@ -8,10 +8,10 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    super::{Pkcs11Settings, retry::Attempt},
+    super::Pkcs11Settings,
     session::{Login, Lost},
 };
-use crate::crypto::Secret;
+use crate::{crypto::Secret, keys::retry::Attempt};
 
 /// What the token is to do. Tries share the secret of a wrap.
 #[derive(Clone)]

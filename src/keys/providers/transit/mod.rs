@@ -19,14 +19,14 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
-use super::{
-    ProviderError, TransitSettings, record,
-    retry::{Attempt, insist},
-};
+use super::{ProviderError, TransitSettings, record};
 use crate::{
     crypto::{self, Secret},
     envelope::{EncryptionContext, Provider, WrapAlg, WrappedKey},
-    keys::{Binding, KeyError, MasterKey},
+    keys::{
+        Binding, KeyError, MasterKey,
+        retry::{Attempt, insist},
+    },
 };
 use client::{Client, Failure};
 use key::TransitKey;

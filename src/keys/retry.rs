@@ -9,9 +9,9 @@ use crate::{crypto, keys::KeyError};
 
 /// How one try failed.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub(super) enum Attempt<E = KeyError> {
     /// For good: another try would get the same answer.
-    Final(KeyError),
+    Final(E),
     /// The service was busy, away or silent; the reason, one line.
     Again(String),
 }
@@ -19,22 +19,34 @@ pub(super) enum Attempt {
 /// Tries until `attempt` succeeds, fails for good, or `total` is over; then [`KeyError::Unavailable`].
 ///
 /// `attempt` is told how long it may take: half of the time for one try, so that a lost connection is not the end.
+#[cfg(any(feature = "aws-kms", feature = "pkcs11", feature = "transit"))]
 pub(super) fn insist<T>(
     key: &str,
     total: Duration,
     attempt: impl FnMut(Duration) -> Result<T, Attempt>,
 ) -> Result<T, KeyError> {
-    let start = Instant::now();
-    insist_by(key, total, &|| start.elapsed(), &mut std::thread::sleep, attempt)
+    let unavailable = |why| KeyError::Unavailable { key: key.to_owned(), why };
+    insist_on(&format!("key `{key}`"), total, unavailable, attempt)
 }
 
-fn insist_by<T>(
-    key: &str,
+/// The same for `what` else there is, with the error for when the time is over.
+pub(super) fn insist_on<T, E>(
+    what: &str,
     total: Duration,
-    elapsed: &dyn Fn() -> Duration,
-    sleep: &mut dyn FnMut(Duration),
-    mut attempt: impl FnMut(Duration) -> Result<T, Attempt>,
-) -> Result<T, KeyError> {
+    gave_up: impl FnOnce(String) -> E,
+    attempt: impl FnMut(Duration) -> Result<T, Attempt<E>>,
+) -> Result<T, E> {
+    let start = Instant::now();
+    insist_by(what, total, gave_up, (&|| start.elapsed(), &mut std::thread::sleep), attempt)
+}
+
+fn insist_by<T, E>(
+    what: &str,
+    total: Duration,
+    gave_up: impl FnOnce(String) -> E,
+    (elapsed, sleep): (&dyn Fn() -> Duration, &mut dyn FnMut(Duration)),
+    mut attempt: impl FnMut(Duration) -> Result<T, Attempt<E>>,
+) -> Result<T, E> {
     let mut tries = 0;
     loop {
         let left = total.saturating_sub(elapsed());
@@ -46,10 +58,9 @@ fn insist_by<T>(
         let pause = pause(tries);
         tries += 1;
         if elapsed() + pause >= total {
-            let why = format!("{why}; tried {tries} times in {} s", total.as_secs_f32());
-            return Err(KeyError::Unavailable { key: key.to_owned(), why });
+            return Err(gave_up(format!("{why}; tried {tries} times in {} s", total.as_secs_f32())));
         }
-        log::debug!("key `{key}`: {why}; trying again in {} ms", pause.as_millis());
+        log::debug!("{what}: {why}; trying again in {} ms", pause.as_millis());
         sleep(pause);
     }
 }
@@ -87,7 +98,9 @@ mod tests {
             pauses.borrow_mut().push(pause);
             now.set(now.get() + pause);
         };
-        let outcome = insist_by("k", Duration::from_secs(10), &|| now.get(), &mut sleep, |allowed| {
+        let unavailable = |why| KeyError::Unavailable { key: "k".into(), why };
+        let clock: (&dyn Fn() -> _, &mut dyn FnMut(_)) = (&|| now.get(), &mut sleep);
+        let outcome = insist_by("k", Duration::from_secs(10), unavailable, clock, |allowed| {
             assert!(allowed <= Duration::from_secs(5), "one try leaves time for another");
             now.set(now.get() + each);
             tries.set(tries.get() + 1);
