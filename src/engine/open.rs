@@ -368,6 +368,12 @@ impl Engine {
         Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
     }
 
+    /// The stored file `key` was renamed. Where nobody has a say yet this ends its upload, too: who gets one later finds it
+    /// finished.
+    pub fn got_name(&self, key: NodeKey) {
+        self.shared.uploads.finish(key);
+    }
+
     /// The stored file `key` has lost a name: it is not kept for who opens it again.
     pub fn lost_name(&self, key: NodeKey) {
         self.shared.objects.forget_closed(key);

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{
+    encryption::{keyring, kms},
+    *,
+};
 use crate::{
     engine::retention::RETENTION_FILE,
     keys::{KeyId, KeyScope, NewKey},
@@ -66,6 +69,7 @@ enum Step {
     OfKey(usize),
     Put(u32, &'static str),
     Get(u32, &'static str),
+    Change(u32, &'static str),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -76,6 +80,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..OF_KEY.len()).prop_map(Step::OfKey),
         6 => who().prop_map(|(uid, dir)| Step::Put(uid, dir)),
         6 => who().prop_map(|(uid, dir)| Step::Get(uid, dir)),
+        3 => who().prop_map(|(uid, dir)| Step::Change(uid, dir)),
     ];
     vec(step, 20..60)
 }
@@ -127,23 +132,22 @@ struct Work {
 }
 
 impl Work {
-    fn new() -> Self {
+    /// With a bucket key, what is opened again and again is kept between closing and opening.
+    fn new(bucket_key: bool) -> Self {
         let mut fixture = Fixture::with_bucket(4096);
         let key = keyring(&fixture).create_key(&NewKey::random()).unwrap();
-        let headers = EncryptionHeaders {
-            encryption: Some("aws:kms".into()),
-            kms_key: Some(key.to_string()),
-            bucket_key: Some(false),
-            ..EncryptionHeaders::default()
-        };
-        fixture.encryption = headers.check().unwrap();
+        fixture.encryption = kms(Some(&key), bucket_key);
         let own = fixture.dir.path().join("own.json");
         fs::write(&own, whole(OF_ANN[0])).unwrap();
         fixture.access.policies = vec![(Who::User(ANN), own)];
         let engine = fixture.engine();
         for dir in DIRS {
             let (dir, _) = engine.make_dir(&caller(), &data(&engine), OsStr::new(dir), 0o777).unwrap();
-            engine.close(engine.create(&caller(), &dir, OsStr::new("there"), 0o644, WRITE).unwrap().2);
+            let (item, _, file) = engine.create(&caller(), &dir, OsStr::new("there"), 0o644, WRITE).unwrap();
+            file.write_at(0, b"content").unwrap();
+            engine.close(file);
+            engine.close(engine.open(&caller(), &item, READ).unwrap());
+            assert_eq!(engine.shared.objects.is_closed(item.key()), bucket_key);
         }
         let told =
             Told { bucket: None, ann: OF_ANN[0], of_key: None, key: KeyScope::default().key_arn(&key) };
@@ -184,23 +188,28 @@ impl Work {
                     self.engine.close(file);
                 }
             }
-            Step::Get(uid, from) => {
-                let (item, _) = self.engine.lookup(&dir(from), OsStr::new("there")).unwrap();
-                let read = self.engine.open(&user(uid), &item, READ);
-                let path = format!("{from}/there");
-                let expected = self.told.allows(uid, Action::GetObject, &path)
-                    && self.told.allows(uid, Action::Decrypt, &path);
-                assert_eq!(read.is_ok(), expected, "{uid} gets {path}: {:?}", read.as_ref().err());
-                if let Ok(file) = read {
-                    self.engine.close(file);
-                }
-            }
+            Step::Get(uid, from) => self.open(uid, from, READ, &[Action::GetObject, Action::Decrypt]),
+            // A part of something is changed, for which it is read.
+            Step::Change(uid, from) => self.open(
+                uid,
+                from,
+                OpenFlags { read: false, ..WRITE },
+                &[Action::PutObject, Action::GetObject, Action::Decrypt],
+            ),
         }
     }
-}
 
-fn keyring(fixture: &Fixture) -> Keyring {
-    Keyring::open(&fixture.store().join(STORE_DIR), &Unlock::KeyFile(fixture.key_file())).unwrap()
+    fn open(&self, uid: u32, dir: &str, flags: OpenFlags, wanted: &[Action]) {
+        let (dir_item, _) = self.engine.lookup(&data(&self.engine), OsStr::new(dir)).unwrap();
+        let (item, _) = self.engine.lookup(&dir_item, OsStr::new("there")).unwrap();
+        let opened = self.engine.open(&user(uid), &item, flags);
+        let path = format!("{dir}/there");
+        let expected = wanted.iter().all(|action| self.told.allows(uid, *action, &path));
+        assert_eq!(opened.is_ok(), expected, "{uid} opens {path} {flags:?}: {:?}", opened.as_ref().err());
+        if let Ok(file) = opened {
+            self.engine.close(file);
+        }
+    }
 }
 
 fn user(uid: u32) -> Caller {
@@ -211,8 +220,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
-    fn every_request_is_judged_by_the_policies_of_that_moment(steps in steps()) {
-        let mut work = Work::new();
+    fn every_request_is_judged_by_the_policies_of_that_moment(steps in steps(), bucket_key in any::<bool>()) {
+        let mut work = Work::new(bucket_key);
         for step in &steps {
             work.step(step);
         }
