@@ -32,7 +32,7 @@ pub(super) struct Judged {
     pub(super) resource: String,
     /// The statement that decides from now on.
     pub(super) statement: Option<String>,
-    /// The conditions of it that decide, if it denies.
+    /// What of it decides, if it denies: the resources that it leaves out, and its conditions.
     pub(super) conditions: Vec<String>,
 }
 
@@ -64,8 +64,11 @@ impl Judged {
     /// What is decided from now on.
     pub(super) fn by(after: &Explanation) -> Self {
         let statement = after.deciding.as_ref().map(ToString::to_string);
-        let told = after.denial.as_ref().map(|denial| denial.conditions.iter().map(ToString::to_string));
-        let conditions = told.into_iter().flatten().collect();
+        let mut conditions = Vec::new();
+        if let Some(denial) = &after.denial {
+            conditions.extend(denial.left_out());
+            conditions.extend(denial.conditions.iter().map(ToString::to_string));
+        }
         Self { after: after.denial.is_none(), statement, conditions, ..Self::default() }
     }
 }

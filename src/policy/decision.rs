@@ -173,6 +173,12 @@ impl Denial {
         Self { conditions, ..Self::new(request, Cause::NoAllow, nearest) }
     }
 
+    /// What the deciding statement is about, if that is everything but something.
+    pub fn left_out(&self) -> Option<String> {
+        (!self.exceptions.is_empty())
+            .then(|| format!("about everything but {}", quoted(&self.exceptions, " and ")))
+    }
+
     pub(super) fn misdirected(request: &Request<'_>) -> Self {
         Self::new(request, Cause::Misdirected, None)
     }
@@ -230,8 +236,8 @@ impl fmt::Display for Denial {
                 f.write_str("because this policy cannot judge this action on this resource")
             }
         }?;
-        if !self.exceptions.is_empty() {
-            write!(f, ", which is about everything but {}", quoted(&self.exceptions, " and "))?;
+        if let Some(left_out) = self.left_out() {
+            write!(f, ", which is {left_out}")?;
         }
         for (i, condition) in self.conditions.iter().enumerate() {
             write!(f, "{} {condition}", if i == 0 { ":" } else { ";" })?;

@@ -26,6 +26,11 @@ impl Pattern {
         self.beginning.is_empty() && self.rest == [Token::Any]
     }
 
+    /// Whether this matches whatever `other` matches, as far as their beginnings tell.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self == other || self.rest == [Token::Any] && other.beginning.starts_with(&self.beginning)
+    }
+
     /// Whether every text matches that consists of `start` and something more without a `/`, or none does; `None` where
     /// that depends on the rest.
     pub(super) fn matches_in(&self, start: &str) -> Option<bool> {
@@ -79,6 +84,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_covered_is_matched(text in "[ab*?]{0,4}", other in "[ab*?]{0,6}", seen in "[ab]{0,6}") {
+            let (pattern, other) = (pattern(&text), pattern(&other));
+            if pattern.covers(&other) && other.matches(&seen) {
+                prop_assert!(pattern.matches(&seen));
+            }
+        }
+
         #[test]
         fn what_is_told_of_a_directory_is_true_of_everything_in_it(
             text in "[ab/*?]{0,6}", start in "([ab]{1,2}/){0,2}", name in "[ab*?]{1,3}",

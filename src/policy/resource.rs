@@ -191,17 +191,22 @@ impl ResourceSet {
         self.objects.iter().chain(self.arns.iter().flatten())
     }
 
-    /// Whether every resource that `other` lists is listed here in the same words.
+    /// Whether every resource that `other` lists is listed here, in the same words or as what begins so.
     pub(super) fn covers(&self, other: &Self) -> bool {
         if self.inverted || other.inverted {
             return self == other;
         }
-        let all_objects = self.objects.iter().any(Template::matches_everything);
+        let is_listed = |object: &Template| self.objects.iter().any(|mine| mine.covers(object));
+        let is_arn = |arn: &Vec<Template>| {
+            self.arns
+                .iter()
+                .any(|mine| mine.len() == arn.len() && mine.iter().zip(arn).all(|(a, b)| a.covers(b)))
+        };
         self.everything
             || (!other.everything
                 && (self.bucket || !other.bucket)
-                && (all_objects || other.objects.iter().all(|o| self.objects.contains(o)))
-                && other.arns.iter().all(|a| self.arns.contains(a)))
+                && other.objects.iter().all(is_listed)
+                && other.arns.iter().all(is_arn))
     }
 }
 

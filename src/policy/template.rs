@@ -59,6 +59,16 @@ impl Template {
         matches!(&self.text, Text::Finished(pattern) if pattern.matches_everything())
     }
 
+    /// Whether this matches whatever `other` matches, as far as their beginnings tell.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        match (&self.text, &other.text) {
+            (Text::Finished(mine), Text::Finished(others)) => {
+                self.ignore_case == other.ignore_case && mine.covers(others)
+            }
+            _ => self == other || self.matches_everything(),
+        }
+    }
+
     /// Whether `text` matches once the variables are filled from `request`.
     pub(super) fn matches(&self, text: &str, request: &Request<'_>) -> bool {
         let text = if self.ignore_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
