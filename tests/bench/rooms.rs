@@ -118,24 +118,33 @@ impl Object {
     }
 }
 
-/// What a ready policy costs each creation, and one with a user in its resources.
+/// What a policy costs each creation: ready ones, one with a user in its resources, and a long one, in a directory that it
+/// was asked about before and in another one each time.
 fn policies(criterion: &mut Criterion) -> anyhow::Result<()> {
     let bucket = BucketName::parse("bench")?;
-    let object = ObjectName::parse("home/ann/file".as_ref())?;
-    let principal = Principal::new(AccountId::default(), 1000, vec![1000], Some("ann"));
-    for (name, text) in [
-        ("require-aes256", include_str!("../../config/policies/require-aes256.json")),
-        ("home-directories", include_str!("../../config/policies/home-directories.json")),
+    let object = |path: &str| ObjectName::parse(path.as_ref());
+    let known = [object("home/root/file")?];
+    let others: Vec<_> = (0..5000).map(|at| object(&format!("work/{at}/file"))).collect::<Result<_, _>>()?;
+    let principal = Principal::new(AccountId::default(), 1000, vec![1000], Some("root"));
+    for (name, text, objects) in [
+        ("require-aes256", include_str!("../../config/policies/require-aes256.json"), &known[..]),
+        ("home-directories", include_str!("../../config/policies/home-directories.json"), &known),
+        ("ten-statements", include_str!("ten-statements.json"), &known),
+        ("ten-statements in new directories", include_str!("ten-statements.json"), &others),
     ] {
         let policy = PolicyDocument::parse(&text.replace("BUCKET", "bench"), &bucket)?;
-        let request = || Request {
+        let request = |object| Request {
             principal: &principal,
             action: Action::PutObject,
-            resource: Resource::Object(&bucket, &object),
+            resource: Resource::Object(&bucket, object),
             context: Context::at(SystemTime::now()).encryption(Some("AES256")),
         };
         criterion.bench_function(&format!("policy/{name}"), |bencher| {
-            bencher.iter(|| policy.evaluate(black_box(&request()), Mode::Open).is_allowed());
+            let mut objects = objects.iter().cycle();
+            bencher.iter(|| {
+                let object = objects.next().expect("they come again");
+                policy.evaluate(black_box(&request(object)), Mode::Open).is_allowed()
+            });
         });
     }
     Ok(())
