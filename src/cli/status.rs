@@ -53,13 +53,15 @@ impl Report {
             ("in use by", self.holder.as_ref().map_or_else(free, ToString::to_string)),
         ];
         let transport = self.holder.as_ref().and_then(|holder| holder.transport.clone());
-        fields.extend(transport.map(|transport| ("transport", transport + hint(fuse::transport::available()))));
+        fields.extend(
+            transport.map(|transport| ("transport", transport + hint(&fuse::transport::available()))),
+        );
         output::fields(&fields)
     }
 }
 
 /// What would make a mount faster, where only a switch is missing.
-fn hint(rings: Result<(), Unavailable>) -> &'static str {
+fn hint(rings: &Result<(), Unavailable>) -> &'static str {
     match rings {
         Err(Unavailable::SwitchedOff) => {
             "; io_uring is faster: as root, write `Y` to `/sys/module/fuse/parameters/enable_uring` and mount again"

@@ -1,7 +1,6 @@
 //! Backup programs and jobs: what was rewrapped is not read again.
 
 use std::{
-    cell::RefCell,
     fs,
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -196,18 +195,20 @@ fn a_second_job_on_a_bucket_is_refused_and_a_cancelled_one_goes_on_later() {
 /// A job that works on the bucket `data` for seconds. It is refused itself when it comes while somebody asks whether it is
 /// there, and begun again then.
 fn slow_job(drive: &Drive) -> Child {
-    let begin =
-        || in_background(&drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]));
-    let slow = RefCell::new(begin());
-    eventually("a job", || {
-        let has_ended = slow.borrow_mut().try_wait().unwrap().is_some();
-        if has_ended {
-            let refused = slow.replace(begin()).wait().unwrap();
-            assert_eq!(refused.code(), Some(5));
-        }
-        run(&mut drive.on_store(["rewrap"], ["data"])).code == 5
-    });
-    slow.into_inner()
+    let job = drive.on_store(["reencrypt"], ["data", "--force", "--rate", "5/s", "--preserve"]);
+    for _ in 0..20 {
+        let mut slow = in_background(&job);
+        let ended = loop {
+            if let Some(ended) = slow.try_wait().unwrap() {
+                break ended;
+            }
+            if run(&mut drive.on_store(["rewrap"], ["data"])).code == 5 {
+                return slow;
+            }
+        };
+        assert_eq!(ended.code(), Some(5));
+    }
+    panic!("the job is never begun");
 }
 
 /// A command without the `timeout` around it, which would take the signals.

@@ -400,8 +400,10 @@ mod tests {
         let mut fixed = numbers(10);
         fixed[16..20].copy_from_slice(&3_u32.to_ne_bytes());
         let write = |rest| Request::decode(&header(opcode::WRITE), &fixed, rest);
-        let Ok(Request::Operation(Operation::Write { data, .. })) = write(b"abcdef") else { panic!() };
-        assert_eq!(data, b"abc");
+        let Ok(Request::Operation(Operation::Write { data, of_file, .. })) = write(b"abcdef") else {
+            panic!()
+        };
+        assert_eq!((data, of_file), (&b"abc"[..], 8));
         assert!(write(b"ab").is_err());
     }
 
