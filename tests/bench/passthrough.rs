@@ -142,7 +142,7 @@ fn detach(mountpoint: &Path) {
 
 fn raise_read_ahead(mountpoint: &Path) -> io::Result<()> {
     let stat = rustix::fs::statx(CWD, mountpoint, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)?;
-    fs::write(format!("/sys/class/bdi/{}:{}/read_ahead_kb", stat.stx_dev_major, stat.stx_dev_minor), "1024")
+    fs::write(format!("/sys/class/bdi/{}:{}/read_ahead_kb", stat.stx_dev_major, stat.stx_dev_minor), "4096")
 }
 
 /// A node that the kernel knows.

@@ -10,6 +10,7 @@ mod handshake;
 mod listing;
 mod notice;
 mod numbers;
+mod operation;
 mod reply;
 mod request;
 
@@ -17,5 +18,6 @@ pub use handshake::{Agreement, Offer};
 pub use listing::Lines;
 pub use notice::{forget_attributes, forget_content, forget_entry, prune};
 pub use numbers::{features, opcode, open_reply, write_flags};
+pub use operation::{Fill, Operation};
 pub use reply::{Answer, Entry, Opened, OutHeader, TooSmall};
-pub use request::{Fill, Forgets, Header, Malformed, Operation, Request, fixed_len};
+pub use request::{Forgets, Header, Malformed, Request, fixed_len};
