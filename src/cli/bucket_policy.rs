@@ -9,14 +9,15 @@ use super::{
     bucket::{explained, unopened},
     exit::{Exit, Refusal},
     output,
-    policy::read_policy,
+    policy::{read_policy, shown},
+    policy_lint::advice,
 };
 use crate::{
     audit::{Event, EventName},
     config::Config,
     engine::{PolicyFile, PutPolicyError},
     name::BucketName,
-    policy::{Lint, PolicyDocument, lint},
+    policy::PolicyDocument,
 };
 
 /// Change and show the S3 bucket policy of a bucket
@@ -54,18 +55,21 @@ impl PolicyCommand {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
         match self {
-            Self::Put { of, file } => of.recorded(config, EventName::PutBucketPolicy, || put(of, file)),
+            Self::Put { of, file } => {
+                of.recorded(config, EventName::PutBucketPolicy, || put(config, of, file))
+            }
             Self::Get { of } => get(of),
             Self::Delete { of } => of.recorded(config, EventName::DeleteBucketPolicy, || delete(of)),
         }
     }
 }
 
-fn put(of: &OfBucket, file: &Path) -> anyhow::Result<()> {
+fn put(config: &Config, of: &OfBucket, file: &Path) -> anyhow::Result<()> {
     let bucket = BucketName::parse(&of.bucket)?;
     let text = read_policy(file)?;
-    for advice in parse(file, &text, &bucket)? {
-        eprintln!("strongroom: `{}`, {advice}", file.display());
+    let document = PolicyDocument::parse(&text, &bucket).with_context(|| shown(file))?;
+    for lint in advice(config, &document)? {
+        eprintln!("strongroom: {}, {lint}", shown(file));
     }
     of.policy(&bucket)?.put(&text).map_err(|error| match error {
         PutPolicyError::Engine(error) => explained(error, &bucket),
@@ -113,12 +117,6 @@ impl OfBucket {
 /// The stored policy of a bucket. It needs no key and may be changed while the store is mounted.
 pub(super) fn policy_file(store: &Path, bucket: &BucketName) -> anyhow::Result<PolicyFile> {
     PolicyFile::of(store, bucket).map_err(|error| unopened(error, store, bucket))
-}
-
-/// Checks that `text` is a policy for `bucket`; the advice about it.
-fn parse(file: &Path, text: &str, bucket: &BucketName) -> anyhow::Result<Vec<Lint>> {
-    let document = PolicyDocument::parse(text, bucket).with_context(|| format!("`{}`", file.display()))?;
-    Ok(lint(&document))
 }
 
 fn none(bucket: &BucketName) -> anyhow::Error {

@@ -6,15 +6,12 @@ use anyhow::Context;
 
 use super::{
     exit::{Exit, Refusal},
-    identities::access,
     key::StoreArgs,
     output,
-    policy::read_policy,
+    policy::{read_policy, shown},
+    policy_lint::advice,
 };
-use crate::{
-    config::Config,
-    policy::{Lint, PolicyDocument, lint, lint_principals},
-};
+use crate::{config::Config, policy::PolicyDocument};
 
 /// Say who may use a key, in a KMS key policy
 ///
@@ -61,8 +58,9 @@ fn put(config: &Config, store: &StoreArgs, key: &str, file: &Path) -> anyhow::Re
     let text = read_policy(file)?;
     let keys = store.keys(config)?;
     let id = keys.find(key)?;
-    for advice in checked(config, file, &text, &keys.service().arn(&id))? {
-        eprintln!("strongroom: `{}`, {advice}", file.display());
+    let document = PolicyDocument::parse_key(&text, &keys.service().arn(&id)).with_context(|| shown(file))?;
+    for lint in advice(config, &document)? {
+        eprintln!("strongroom: {}, {lint}", shown(file));
     }
     keys.keyring().set_policy(&id, Some(&text))?;
     keys.announce();
@@ -87,16 +85,6 @@ fn delete(config: &Config, store: &StoreArgs, key: &str) -> anyhow::Result<()> {
     keys.keyring().set_policy(&id, None)?;
     keys.announce();
     output::line(format!("Policy of key {id} deleted"))
-}
-
-/// Checks that `text` is a policy for the key `arn`; the advice about it.
-fn checked(config: &Config, file: &Path, text: &str, arn: &str) -> anyhow::Result<Vec<Lint>> {
-    let document = PolicyDocument::parse_key(text, arn).with_context(|| format!("`{}`", file.display()))?;
-    let access = access(config)?;
-    let given: Vec<_> = access.arns.into_iter().map(|(_, arn)| arn).collect();
-    let mut lints = lint(&document);
-    lints.extend(lint_principals(&document, &access.account, &given));
-    Ok(lints)
 }
 
 fn none(key: &str) -> anyhow::Error {

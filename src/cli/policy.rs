@@ -51,12 +51,17 @@ pub(super) fn bucket_policy(
     file: Option<&PathBuf>,
 ) -> anyhow::Result<Option<PolicyDocument>> {
     let (text, place) = if let Some(file) = file {
-        (Some(read_policy(file)?), format!("`{}`", file.display()))
+        (Some(read_policy(file)?), shown(file))
     } else {
         let stored = policy_file(store, bucket)?.get();
         (stored.map_err(|error| super::bucket::explained(error, bucket))?, format!("policy of `{bucket}`"))
     };
     text.map(|text| PolicyDocument::parse(&text, bucket)).transpose().context(place)
+}
+
+/// What messages call a policy that is read from `file`.
+pub(super) fn shown(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".to_owned() } else { format!("`{}`", file.display()) }
 }
 
 /// Reads at most one byte more than any policy may have, which is enough to be refused for its length.
@@ -68,6 +73,6 @@ pub(super) fn read_policy(file: &Path) -> anyhow::Result<String> {
     } else {
         File::open(file).and_then(|opened| opened.take(bound).read_to_string(&mut text))
     };
-    done.with_context(|| format!("cannot read the policy `{}`", file.display()))?;
+    done.with_context(|| format!("cannot read the policy {}", shown(file)))?;
     Ok(text)
 }

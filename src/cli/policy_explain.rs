@@ -2,9 +2,6 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::SystemTime};
 
-use anyhow::Context as _;
-use serde::Serialize;
-
 use super::{
     bucket::{explained, unopened},
     exit::{Exit, Refusal},
@@ -12,6 +9,7 @@ use super::{
     key_policies::{GovernedKey, KeyPolicies, KeyUse},
     output,
     policy::bucket_policy,
+    policy_explanation::{KeyAnswer, Told},
     sse::{ContextPair, requested},
     store::key_scope,
 };
@@ -20,11 +18,9 @@ use crate::{
     engine::{EncryptionFile, ShownEncryption},
     keys::KeyName,
     name::{BucketName, ObjectName},
-    policy::{
-        Action, Cause, Context, ExplainedStatement, Explanation, Mode, Policies, PolicyDocument, Principal,
-        Request, Resource, StatementName, TestedCondition,
-    },
+    policy::{Action, Context, Policies, PolicyDocument, Principal, Request, Resource, TestedCondition},
 };
+use anyhow::Context as _;
 
 /// Tell what the policies say about one request, and why
 ///
@@ -70,27 +66,6 @@ pub(super) struct Explain {
     json: bool,
 }
 
-/// An explanation as `--json` prints it.
-#[derive(Debug, Serialize)]
-struct Report {
-    decision: &'static str,
-    reason: String,
-    deciding: Option<Name>,
-    statements: Vec<Statement>,
-    /// What is decided about the use of the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<KeyReport>,
-}
-
-#[derive(Debug, Serialize)]
-struct KeyReport {
-    key: String,
-    action: &'static str,
-    bucket_key: bool,
-    #[serde(flatten)]
-    report: Box<Report>,
-}
-
 /// The key that the object gets or has.
 #[derive(Default)]
 struct EffectiveKey {
@@ -100,42 +75,6 @@ struct EffectiveKey {
     arn: Option<String>,
     /// What decides about it, if the store lists it.
     governed: Option<GovernedKey>,
-}
-
-/// What a key's policy says.
-struct KeyAnswer {
-    key: String,
-    action: Action,
-    bucket_key: bool,
-    explanation: Explanation,
-}
-
-#[derive(Debug, Serialize)]
-struct Name {
-    policy: &'static str,
-    statement: usize,
-    sid: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Statement {
-    #[serde(flatten)]
-    name: Name,
-    effect: &'static str,
-    applies: bool,
-    passes_by: Option<&'static str>,
-    conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Serialize)]
-struct Condition {
-    operator: String,
-    key: String,
-    wanted: Vec<String>,
-    seen: Option<Vec<String>>,
-    holds: bool,
-    remedy: Option<String>,
-    trap: Option<String>,
 }
 
 impl Explain {
@@ -155,12 +94,7 @@ impl Explain {
             let Some(answer) = answer else {
                 return Err(key.name.map_or_else(|| self.no_key_is_named(), |name| no_key(&name)));
             };
-            let reason = key_reason(&answer);
-            return if self.json {
-                output::json(&report(answer.explanation, reason))
-            } else {
-                tell(&answer.explanation, &reason)
-            };
+            return self.print(answer.into());
         }
         let document = bucket_policy(&self.store, &bucket, self.policy.as_ref())?;
         let policies = Policies { resource: document.as_ref(), identity: &identity, mode: mode(config) };
@@ -179,13 +113,21 @@ impl Explain {
         {
             return Err(no_key(name));
         }
-        let reason = reason(&explanation, document.as_ref(), &identity, policies.mode);
+        let governed = document.is_some() || !identity.is_empty();
+        let told = Told::about_the_bucket(explanation, governed, policies.mode);
+        self.print(told.with_key(answer))
+    }
+
+    fn print(&self, told: Told) -> anyhow::Result<()> {
         if self.json {
-            let key = answer.map(KeyReport::from);
-            return output::json(&Report { key, ..report(explanation, reason) });
+            return told.print_json();
         }
-        tell(&explanation, &reason)?;
-        answer.map_or(Ok(()), |answer| tell(&answer.explanation, &key_reason(&answer)))
+        let nameless = self.exe.is_none() && told.wants("strongroom:exe");
+        told.print()?;
+        if nameless {
+            return output::line("A policy asks for the program, and none was named: give it with --exe");
+        }
+        Ok(())
     }
 
     /// The key of the request, or else that of the bucket's default.
@@ -304,112 +246,5 @@ const CUSTOMER_ALGORITHM: &str = "AES256";
 impl TestedCondition {
     fn is_about_the_key(&self) -> bool {
         self.condition.key.eq_ignore_ascii_case("s3:x-amz-server-side-encryption-aws-kms-key-id")
-    }
-}
-
-/// The decision in one sentence.
-fn reason(
-    explanation: &Explanation,
-    document: Option<&PolicyDocument>,
-    identity: &[Arc<PolicyDocument>],
-    mode: Mode,
-) -> String {
-    match (&explanation.denial, &explanation.deciding) {
-        (Some(denial), Some(by)) if denial.cause == Cause::ExplicitDeny => format!("denied by {by}"),
-        (Some(_), Some(near)) => format!("denied because no statement allows it; nearest is {near}"),
-        (Some(_), None) => "denied because no statement allows it".to_owned(),
-        (None, Some(by)) => format!("allowed by {by}"),
-        (None, None) if document.is_none() && identity.is_empty() => {
-            "allowed: there is no policy, the permissions of the file decide".to_owned()
-        }
-        (None, None) if mode == Mode::Open => {
-            "allowed: no statement denies it, the permissions of the file decide".to_owned()
-        }
-        (None, None) => "allowed: the owner may always do this".to_owned(),
-    }
-}
-
-/// The same for the use of a key.
-fn key_reason(answer: &KeyAnswer) -> String {
-    let KeyAnswer { key, action, bucket_key, explanation } = answer;
-    let how = if *bucket_key { "through a bucket key" } else { "directly" };
-    let said = match (&explanation.denial, &explanation.deciding) {
-        (Some(denial), Some(by)) if denial.cause == Cause::ExplicitDeny => format!("denied by {by}"),
-        (Some(_), Some(near)) => format!("denied because no statement allows it; nearest is {near}"),
-        (Some(_), None) => "denied because no statement allows it".to_owned(),
-        (None, Some(by)) => format!("allowed by {by}"),
-        (None, None) => "allowed".to_owned(),
-    };
-    format!("{action} on `{key}`, {how}: {said}")
-}
-
-fn tell(explanation: &Explanation, reason: &str) -> anyhow::Result<()> {
-    output::line(reason)?;
-    for statement in &explanation.statements {
-        output::line(format!("  {} {}: {}", statement.effect, statement.name, standing(statement)))?;
-        for condition in &statement.conditions {
-            output::line(format!("    {condition}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn standing(statement: &ExplainedStatement) -> String {
-    match statement.passes_by {
-        Some(element) => format!("not about this request ({element})"),
-        None if statement.applies => "applies".to_owned(),
-        None => "does not apply".to_owned(),
-    }
-}
-
-fn report(explanation: Explanation, reason: String) -> Report {
-    Report {
-        decision: if explanation.denial.is_some() { "deny" } else { "allow" },
-        reason,
-        deciding: explanation.deciding.map(Name::from),
-        statements: explanation.statements.into_iter().map(Statement::from).collect(),
-        key: None,
-    }
-}
-
-impl From<KeyAnswer> for KeyReport {
-    fn from(answer: KeyAnswer) -> Self {
-        let (reason, action) = (key_reason(&answer), answer.action.as_str());
-        let report = Box::new(report(answer.explanation, reason));
-        Self { key: answer.key, action, bucket_key: answer.bucket_key, report }
-    }
-}
-
-impl From<StatementName> for Name {
-    fn from(name: StatementName) -> Self {
-        let policy = if name.policy.is_empty() { "bucket policy" } else { name.policy.trim_end() };
-        Self { policy, statement: name.index, sid: name.sid }
-    }
-}
-
-impl From<ExplainedStatement> for Statement {
-    fn from(explained: ExplainedStatement) -> Self {
-        Self {
-            name: explained.name.into(),
-            effect: explained.effect,
-            applies: explained.applies,
-            passes_by: explained.passes_by,
-            conditions: explained.conditions.into_iter().map(Condition::from).collect(),
-        }
-    }
-}
-
-impl From<TestedCondition> for Condition {
-    fn from(tested: TestedCondition) -> Self {
-        let condition = tested.condition;
-        Self {
-            operator: condition.operator,
-            key: condition.key,
-            wanted: condition.wanted,
-            seen: condition.seen,
-            holds: tested.holds,
-            remedy: condition.remedy,
-            trap: tested.trap,
-        }
     }
 }

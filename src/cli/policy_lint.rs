@@ -9,12 +9,12 @@ use super::{
     exit::{Exit, Refusal},
     identities::access,
     output,
-    policy::{bucket_policy, read_policy},
+    policy::{bucket_policy, read_policy, shown},
 };
 use crate::{
     config::Config,
     name::BucketName,
-    policy::{Lint, PolicyDocument, lint, lint_principals},
+    policy::{Lint, PolicyDocument, lint, lint_principals, lint_users},
 };
 
 /// Check a policy: is it valid, and does it do what it seems to?
@@ -36,6 +36,17 @@ pub(super) struct LintPolicy {
     json: bool,
 }
 
+/// What there is to say about a policy for the users of this machine.
+pub(super) fn advice(config: &Config, policy: &PolicyDocument) -> anyhow::Result<Vec<Lint>> {
+    let access = access(config)?;
+    let given: Vec<_> = access.arns.into_iter().map(|(_, arn)| arn).collect();
+    let mut lints = lint(policy);
+    lints.extend(lint_principals(policy, &access.account, &given));
+    let is_given = |name: &str| given.iter().any(|arn| arn.user() == Some(name));
+    lints.extend(lint_users(policy, &|name| is_given(name) || uzers::get_user_by_name(name).is_some()));
+    Ok(lints)
+}
+
 /// Advice as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Advice {
@@ -48,11 +59,7 @@ struct Advice {
 impl LintPolicy {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
-        let policy = self.policy()?;
-        let access = access(config)?;
-        let given: Vec<_> = access.arns.into_iter().map(|(_, arn)| arn).collect();
-        let mut lints = lint(&policy);
-        lints.extend(lint_principals(&policy, &access.account, &given));
+        let lints = advice(config, &self.policy()?)?;
         if self.json {
             return output::json(&lints.into_iter().map(Advice::from).collect::<Vec<_>>());
         }
@@ -63,7 +70,7 @@ impl LintPolicy {
     }
 
     fn policy(&self) -> anyhow::Result<PolicyDocument> {
-        let place = || format!("`{}`", self.target.display());
+        let place = || shown(&self.target);
         if self.identity {
             return PolicyDocument::parse_identity(&read_policy(&self.target)?).with_context(place);
         }

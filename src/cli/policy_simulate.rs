@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
     exit::{Exit, Refusal},
@@ -27,13 +27,12 @@ use super::{
     key_policies::{GovernedKey, KeyPolicies, KeyUse},
     output,
     policy::{bucket_policy, read_policy},
+    policy_simulation::{Judged, Simulation},
 };
 use crate::{
     config::Config,
     name::{BucketName, ObjectName},
-    policy::{
-        Action, Context, Explanation, Policies, PolicyDocument, Principal, PrincipalArn, Request, Resource,
-    },
+    policy::{Action, Context, Policies, PolicyDocument, Principal, PrincipalArn, Request, Resource},
 };
 
 /// Tell what a new policy would have decided differently about the requests in an audit log
@@ -120,29 +119,6 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<jiff::Timesta
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-/// What comes out.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    requests: u64,
-    /// Lines that are no request to this bucket.
-    passed_over: u64,
-    newly_denied: Vec<Change>,
-    newly_allowed: Vec<Change>,
-}
-
-/// Requests of one user that change alike.
-#[derive(Debug, Serialize)]
-struct Change {
-    user: String,
-    action: &'static str,
-    statement: Option<String>,
-    count: u64,
-    example: String,
-    first: String,
-}
-
-type Changes = BTreeMap<(String, &'static str, Option<String>), Change>;
-
 impl Simulate {
     /// Runs the command.
     pub(super) fn run(&self, config: &Config) -> anyhow::Result<()> {
@@ -155,8 +131,8 @@ impl Simulate {
         };
         let (old, new, identities) = (old.as_ref(), new.as_ref(), RefCell::default());
         let trial = Trial { config, bucket: &bucket, old, new, keys, tried, identities };
-        let report = trial.run(&self.from_audit)?;
-        if self.json { output::json(&report) } else { report.tell() }
+        let simulation = trial.run(&self.from_audit)?;
+        if self.json { output::json(&simulation.report()) } else { simulation.print() }
     }
 }
 
@@ -184,11 +160,10 @@ fn tried(keys: &KeyPolicies, name: &str, policy: &str) -> anyhow::Result<Governe
 }
 
 impl Trial<'_> {
-    fn run(&self, log: &Path) -> anyhow::Result<Report> {
+    fn run(&self, log: &Path) -> anyhow::Result<Simulation> {
         let shown = log.display();
         let file = File::open(log).with_context(|| format!("cannot read the audit log `{shown}`"))?;
-        let mut report = Report::default();
-        let (mut denied, mut allowed) = (Changes::new(), Changes::new());
+        let mut simulation = Simulation::default();
         for (number, line) in BufReader::new(file).lines().enumerate() {
             let line = line.with_context(|| format!("cannot read the audit log `{shown}`"))?;
             if line.trim().is_empty() {
@@ -198,20 +173,11 @@ impl Trial<'_> {
                 Refusal::error(Exit::Failure, format!("`{shown}`, line {}: {error}", number + 1))
             })?;
             match self.judge(&event)? {
-                None => report.passed_over += 1,
-                Some(judged) => {
-                    report.requests += 1;
-                    match (judged.before, judged.after) {
-                        (true, false) => note(&mut denied, &event, judged),
-                        (false, true) => note(&mut allowed, &event, judged),
-                        _ => {}
-                    }
-                }
+                None => simulation.pass_over(),
+                Some(judged) => simulation.note(judged, event.time),
             }
         }
-        report.newly_denied = denied.into_values().collect();
-        report.newly_allowed = allowed.into_values().collect();
-        Ok(report)
+        Ok(simulation)
     }
 
     /// What both policies say; `None` for what is no request to this bucket.
@@ -333,38 +299,6 @@ impl Outcome {
     }
 }
 
-/// One request under both policies.
-#[derive(Default)]
-struct Judged {
-    before: bool,
-    after: bool,
-    action: &'static str,
-    user: String,
-    resource: String,
-    statement: Option<String>,
-}
-
-impl Judged {
-    /// What is decided from now on.
-    fn by(after: &Explanation) -> Self {
-        let statement = after.deciding.as_ref().map(ToString::to_string);
-        Self { after: after.denial.is_none(), statement, ..Self::default() }
-    }
-}
-
-fn note(changes: &mut Changes, event: &Event, judged: Judged) {
-    let key = (judged.user.clone(), judged.action, judged.statement.clone());
-    let change = changes.entry(key).or_insert_with(|| Change {
-        user: judged.user,
-        action: judged.action,
-        statement: judged.statement,
-        count: 0,
-        example: judged.resource,
-        first: event.time.to_string(),
-    });
-    change.count += 1;
-}
-
 /// The action behind an event. `CloudTrail` names operations; most are called as the action that they need.
 fn action_of(event: &str) -> Option<Action> {
     match event {
@@ -375,31 +309,5 @@ fn action_of(event: &str) -> Option<Action> {
         }
         "PutBucketEncryption" | "DeleteBucketEncryption" => Some(Action::PutEncryptionConfiguration),
         name => Action::parse(&format!("s3:{name}")),
-    }
-}
-
-impl Report {
-    fn tell(&self) -> anyhow::Result<()> {
-        let other = |n: u64| if n == 1 { "line is" } else { "lines are" };
-        output::line(format!(
-            "{} requests judged; {} {} not about this bucket",
-            self.requests,
-            self.passed_over,
-            other(self.passed_over)
-        ))?;
-        for (heading, changes) in [("denied", &self.newly_denied), ("allowed", &self.newly_allowed)] {
-            output::line(format!(
-                "newly {heading}: {}",
-                changes.iter().map(|change| change.count).sum::<u64>()
-            ))?;
-            for change in changes {
-                let by = change.statement.as_deref().unwrap_or("no statement");
-                output::line(format!(
-                    "  {} x {} by {}, such as `{}` at {}: {by}",
-                    change.count, change.action, change.user, change.example, change.first
-                ))?;
-            }
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::SystemTime};
 
 use super::{
     Caller, Encryption, EngineError, Result, bucket_policy::BucketPolicy, key_rules::KeyRules,
-    principals::Principals, process::Asker,
+    principals::Principals, programs::KnownAsker,
 };
 use crate::{
     name::{BucketName, ObjectName},
@@ -62,6 +62,11 @@ impl Admission {
     /// Whether nobody but a bucket's own policy can deny anything.
     pub(super) fn is_open(&self) -> bool {
         self.mode == Mode::Open && !self.principals.have_policies()
+    }
+
+    /// The process in which `caller` asks.
+    pub(super) fn process_of(&self, caller: &Caller) -> KnownAsker<'_> {
+        KnownAsker { pid: caller.pid, programs: self.principals.programs() }
     }
 
     /// What every request of `caller` asks for, if an administrator says so.
@@ -155,7 +160,7 @@ impl Admission {
     ) -> Result<Grant> {
         let principal = self.principals.of(caller);
         let identity = self.principals.policies_of(caller)?;
-        let asker = Asker { pid: caller.pid };
+        let asker = self.process_of(caller);
         let request =
             Request { principal: &principal, action, resource, context: context.process(Some(&asker)) };
         let policies = Policies { resource: document, identity: &identity, mode: self.mode };

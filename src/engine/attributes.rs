@@ -159,13 +159,11 @@ impl Explicit {
     /// Sets what is asked for; the former value.
     fn set(&self, key: NodeKey, requested: Option<Requested>) -> Option<Requested> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(requested) = requested else { return all.remove(&key) };
         if all.len() >= MOST_FILES {
             all.clear();
         }
-        match requested {
-            Some(requested) => all.insert(key, requested),
-            None => all.remove(&key),
-        }
+        all.insert(key, requested)
     }
 
     /// Forgets a file whose number somebody else may get.
@@ -340,6 +338,22 @@ pub(super) fn no_data() -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_remembered_of_files_is_bounded_and_forgetting_one_forgets_no_other() {
+        let explicit = Explicit::default();
+        let key = |ino| NodeKey { dev: 1, ino };
+        for ino in 0..MOST_FILES as u64 {
+            explicit.set(key(ino), Some(Requested::default()));
+        }
+        explicit.forget(key(0));
+        explicit.forget(key(u64::MAX));
+        assert!(explicit.get(key(0)).is_none() && explicit.get(key(1)).is_some());
+        for ino in 0..MOST_FILES as u64 * 2 {
+            explicit.set(key(ino), Some(Requested::default()));
+        }
+        assert!(explicit.0.lock().unwrap().len() <= MOST_FILES);
+    }
 
     fn with(pairs: &[(Header, &str)]) -> Result<Requested> {
         pairs

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::Result;
+use super::{Result, clock};
 use crate::store::{NodeKey, NodeRef, Timestamp, Watcher, layout::fixed};
 
 /// A state of the watched files. The same moment means that none of them has changed.
@@ -71,11 +71,25 @@ pub(super) struct Followed<T> {
 struct Known<T> {
     value: T,
     /// When it was seen to be so, and in which file; `None` before it was looked at.
-    seen: Option<(Moment, Option<Stamp>)>,
+    seen: Option<(Moment, Seen)>,
 }
 
-/// What tells one content of a small file from the next: its file, size and time.
-type Stamp = (NodeKey, u64, Timestamp);
+/// A file as it was when it was read, if there was one.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    stamp: Option<Stamp>,
+    /// Whether every later change is sure to give it another stamp.
+    settled: bool,
+}
+
+/// What tells one content of a small file from the next: its file, size and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: NodeKey,
+    size: u64,
+    modified: Timestamp,
+    changed: Timestamp,
+}
 
 impl<T: Clone> Followed<T> {
     /// The file `name` in `dir`, which `changes` watches from now on; `value` is good until it is looked at.
@@ -95,16 +109,19 @@ impl<T: Clone> Followed<T> {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             match known.seen {
                 Some((moment, _)) if moment == now => return Ok(known.value.clone()),
-                seen => seen.map(|(_, stamp)| stamp),
+                seen => seen.map(|(_, seen)| seen),
             }
         };
+        // Before the file is looked at: what changes meanwhile changes after this.
+        let before = clock::now();
         let stamp = self.stamp()?;
-        let same = seen == Some(stamp);
+        let settled = stamp.is_none_or(|stamp| clock::is_settled(stamp.changed, before));
+        let same = seen.is_some_and(|seen| seen.settled && seen.stamp == stamp);
         let value = if same { None } else { Some(read()?) };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Somebody who looked later may have been faster, and knows better.
         if known.seen.is_none_or(|(moment, _)| moment < now) {
-            known.seen = Some((now, stamp));
+            known.seen = Some((now, Seen { stamp, settled }));
             if let Some(value) = &value {
                 known.value = value.clone();
             }
@@ -114,7 +131,10 @@ impl<T: Clone> Followed<T> {
 
     fn stamp(&self) -> Result<Option<Stamp>> {
         match self.dir.lookup(&fixed(self.name)) {
-            Ok((_, stat)) => Ok(Some((stat.key, stat.size, stat.mtime))),
+            Ok((_, stat)) => {
+                let (file, size, modified, changed) = (stat.key, stat.size, stat.mtime, stat.ctime);
+                Ok(Some(Stamp { file, size, modified, changed }))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -138,6 +158,14 @@ mod tests {
         (dir, changes, followed)
     }
 
+    /// Waits until the clock that stamps files has gone on since the file was written.
+    fn settle(followed: &Followed<String>) {
+        let changed = followed.stamp().unwrap().unwrap().changed;
+        while !clock::is_settled(changed, clock::now()) {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_change_is_seen_by_whoever_looks_after_it_and_read_once() {
         for blind in [false, true] {
@@ -153,12 +181,55 @@ mod tests {
             for (content, times) in [("", 1), ("one", 2), ("three", 3), ("", 4)] {
                 if !content.is_empty() {
                     fs::write(dir.path().join("f"), content).unwrap();
+                    settle(&followed);
                 } else if times > 1 {
                     fs::remove_file(dir.path().join("f")).unwrap();
                 }
                 assert_eq!((get().as_str(), get().as_str()), (content, content), "blind: {blind}");
                 assert_eq!(reads.get(), times, "blind: {blind}");
             }
+        }
+    }
+
+    /// A policy that is written twice within a tick of the clock which stamps files, in place and with the same length, has
+    /// the same stamp both times: the second was taken for the first.
+    #[test]
+    fn a_change_that_leaves_the_stamp_as_it_was_is_seen() {
+        for blind in [false, true] {
+            let (dir, changes, followed) = watched(blind);
+            let file = dir.path().join("f");
+            let get = || followed.get(changes.now(), || Ok(fs::read_to_string(&file).unwrap())).unwrap();
+            fs::write(&file, "one").unwrap();
+            assert_eq!(get(), "one");
+            // The kernel's clock may go on between these two; what is remembered is put as if it had not.
+            fs::write(&file, "two").unwrap();
+            let stamp = followed.stamp().unwrap();
+            if let Some((_, seen)) = &mut followed.known.write().unwrap().seen {
+                assert!(!seen.settled, "it was read right after it was written");
+                seen.stamp = stamp;
+            }
+            assert_eq!(get(), "two", "blind: {blind}");
+        }
+    }
+
+    /// In a watched directory other files come and go.
+    #[test]
+    fn news_of_other_files_cost_no_reading_once_the_stamp_is_settled() {
+        let (dir, changes, followed) = watched(false);
+        let (file, reads) = (dir.path().join("f"), Cell::new(0));
+        fs::write(&file, "one").unwrap();
+        let get = || {
+            let read = || {
+                reads.set(reads.get() + 1);
+                Ok(fs::read_to_string(&file).unwrap())
+            };
+            followed.get(changes.now(), read).unwrap()
+        };
+        settle(&followed);
+        get();
+        for other in ["a", "b"] {
+            fs::write(dir.path().join(other), "x").unwrap();
+            assert_eq!((get().as_str(), reads.get()), ("one", 1));
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
@@ -215,13 +216,27 @@ impl Item {
     /// Path inside the bucket of `name` in this directory.
     pub(super) fn path_of(&self, name: &OsStr) -> PathBuf {
         let dir = self.0.node.path();
-        dir.iter().skip(1).chain([name]).collect()
+        let dir = below_bucket(&dir);
+        let mut path = OsString::with_capacity(dir.len() + 1 + name.len());
+        if !dir.is_empty() {
+            path.push(dir);
+            path.push("/");
+        }
+        path.push(name);
+        path.into()
     }
 
     /// Path inside the bucket of the item itself.
     pub(super) fn path(&self) -> PathBuf {
-        self.0.node.path().iter().skip(1).collect()
+        below_bucket(&self.0.node.path()).into()
     }
+}
+
+/// A path from the root of the store without the bucket that it begins with.
+fn below_bucket(path: &Path) -> &OsStr {
+    let path = path.as_os_str().as_bytes();
+    let slash = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+    OsStr::from_bytes(path.get(slash + 1..).unwrap_or_default())
 }
 
 /// Attributes as users see them.

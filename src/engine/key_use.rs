@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use super::{
     Caller, EngineError, Result,
     admission::{Admission, logged, now},
-    process::Asker as AskingProcess,
     sealing::{Sealing, bucket_arn, object_arn},
     wraps::{Asker, Whom, Wraps, no_record},
 };
@@ -59,6 +58,15 @@ impl Wraps {
         Ok(KeyUse { key, bucket_key, context: record.context.clone() })
     }
 
+    /// What the records of a stored object say of that use, where finding out would take using a master key: nothing of it
+    /// is proven. `None` where what is in memory tells.
+    fn claimed_key_use(&self, section: &KeySection) -> Option<KeyUse> {
+        let record = section.find(RecordType::DataKey1)?;
+        let named = BucketKey::named_by(record).filter(|id| !self.has_bucket_key(*id))?;
+        let key = self.claimed_master_of(named, section)?;
+        Some(KeyUse { key, bucket_key: true, context: record.context.clone() })
+    }
+
     /// Refuses to decrypt the object for who may not see what its key protects.
     pub(super) fn require_decrypt(
         &self,
@@ -94,8 +102,13 @@ impl Wraps {
             return None;
         }
         let ask = KeyAsk { caller, service: self.service(), bucket: asker.bucket, path: asker.path };
-        let used = self.key_use(section);
-        Some(used.and_then(|used| admission.judge_key(&ask, Action::Decrypt, &used)))
+        let judge = |used: &KeyUse| admission.judge_key(&ask, Action::Decrypt, used);
+        // Who may not use the key that is named has none used for him; what is then proven to be used decides.
+        let refused = self.claimed_key_use(section).and_then(|claimed| judge(&claimed).err());
+        Some(match refused {
+            Some(refused) => Err(refused),
+            None => self.key_use(section).and_then(|used| judge(&used)),
+        })
     }
 
     /// Decides whether the key of `sealing` may be used for a new object, and how.
@@ -172,7 +185,7 @@ impl Admission {
         let mut pairs: Vec<(&str, &str)> = vec![("aws:s3:arn", &arn)];
         pairs.extend(used.context.pairs());
         let via = via_service(ask.service.scope().region());
-        let process = AskingProcess { pid: ask.caller.pid };
+        let process = self.process_of(ask.caller);
         let context = now().via_service(Some(&via)).with_encryption_context(&pairs).process(Some(&process));
         let request = Request { principal: &principal, action, resource: Resource::Key(&rule.arn), context };
         // What nobody has restricted stays open, whatever is asked for explicitly elsewhere.

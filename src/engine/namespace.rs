@@ -123,7 +123,7 @@ impl Engine {
         if let Some(size) = set.size {
             self.set_size(caller, item, open, size)?;
         }
-        let _change = self.shared.replacing.change_of(item)?;
+        let change = self.shared.replacing.change_of(item)?;
         let node = item.node();
         if set.uid.is_some() || set.gid.is_some() {
             node.set_owner(set.uid, set.gid)?;
@@ -137,6 +137,8 @@ impl Engine {
         if let Some(object) = self.shared.objects.peek(item.key()) {
             object.note_attributes();
         }
+        // Telling the size of what a crash left may ask the key service, for which nobody else is to wait.
+        drop(change);
         match open {
             Some(file) => self.attr_open(file),
             None => self.attr(item),

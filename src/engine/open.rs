@@ -47,6 +47,10 @@ impl Engine {
             let readable = !flags.read || self.may_see(caller, item, &|| item.path(), &creation)?;
             let content = self.open_truncated(caller, item, creation)?;
             let file = OpenFile::new(item.clone(), OpenFlags { write: true, ..flags }, content);
+            require_placed(&file)?;
+            if let Content::Plain(plain) = file.content() {
+                plain.set_len(0)?;
+            }
             return Ok(file.readable(readable));
         }
         let access = if changes { Access::ReadWrite } else { Access::Read };
@@ -69,12 +73,7 @@ impl Engine {
             Form::Encrypted => Content::Encrypted(self.open_object(item, access, whom)?),
         };
         let file = OpenFile::new(item.clone(), flags, content).growing_only(grows_only);
-        if let Content::Plain(plain) = file.content()
-            && plain.stat()?.nlink == 0
-            && item.bucket()?.plain_opens().count(item.key()) == 1
-        {
-            return Err(replaced());
-        }
+        require_placed(&file)?;
         Ok(file)
     }
 
@@ -211,15 +210,13 @@ impl Engine {
         Ok(LiveObject::create(bucket, node, file, new, budget, peers))
     }
 
-    /// Opens for writing what starts over as an empty object. What was stored is not read, so that a damaged or
+    /// Opens for writing what starts over as an empty object; a plain file is still as it was. What was stored is not read, so that a damaged or
     /// unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item, creation: Creation) -> Result<Content> {
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {
             (Form::Plain, Creation::Plain) => {
-                let file = item.node().open(Access::ReadWrite)?;
-                file.set_len(0)?;
-                return Ok(Content::Plain(file));
+                return Ok(Content::Plain(item.node().open(Access::ReadWrite)?));
             }
             (Form::Plain, Creation::Encrypted(new)) => {
                 item.become_encrypted()?;
@@ -234,7 +231,10 @@ impl Engine {
             Err(EngineError::Integrity { .. } | EngineError::Key(_) | EngineError::BucketKey(_)) => {
                 let shared = &self.shared;
                 let object = shared.objects.acquire(item.key(), || {
-                    let file = item.node().open(Access::ReadWrite)?;
+                    let (file, stat) = item.node().open_and_stat(Access::ReadWrite)?;
+                    if stat.nlink == 0 {
+                        return Err(replaced());
+                    }
                     let (bucket, peers) = (item.bucket()?.clone(), Arc::downgrade(&shared.objects));
                     let budget = shared.budget.clone();
                     file.set_len(0)?;
@@ -368,6 +368,12 @@ impl Engine {
         Ok(header.ok().map(|(_, header)| (header.identity, header.keys)))
     }
 
+    /// The stored file `key` was renamed. Where nobody has a say yet this ends its upload, too: who gets one later finds it
+    /// finished.
+    pub fn got_name(&self, key: NodeKey) {
+        self.shared.uploads.finish(key);
+    }
+
     /// The stored file `key` has lost a name: it is not kept for who opens it again.
     pub fn lost_name(&self, key: NodeKey) {
         self.shared.objects.forget_closed(key);
@@ -409,4 +415,12 @@ impl Engine {
     pub(super) fn release(&self, item: &Item) {
         self.shared.objects.release(item.key(), LiveObject::is_settled);
     }
+}
+
+/// Refuses a plain file that was opened while another one took its place. One that merely lost its name is open elsewhere,
+/// too.
+fn require_placed(file: &OpenFile) -> Result<()> {
+    let (Content::Plain(plain), item) = (file.content(), file.item()) else { return Ok(()) };
+    let lost = plain.stat()?.nlink == 0 && item.bucket()?.plain_opens().count(item.key()) == 1;
+    if lost { Err(replaced()) } else { Ok(()) }
 }

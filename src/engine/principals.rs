@@ -5,11 +5,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, Instant},
 };
 
-use super::{Caller, Encryption, EngineError, Result, process::Asker};
-use crate::policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn, Process};
+use super::{Caller, Encryption, EngineError, Result, clock, process::Asker, programs::Programs};
+use crate::{
+    policy::{AccountId, Mode, PolicyDocument, Principal, PrincipalArn, Process},
+    store::Timestamp,
+};
 
 /// Whom an administrator speaks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,18 +49,28 @@ pub struct Access {
     pub profiles: BTreeMap<Profiled, Encryption>,
 }
 
-/// Looks users up once and keeps them.
+/// Looks users up once and keeps them. One without a name is looked up again after a while: the service that knows the
+/// names may not have been there yet, and what a policy says about him by his name must not pass him by for good.
 pub(super) struct Principals {
     account: AccountId,
     owner: u32,
     arns: Vec<(Who, PrincipalArn)>,
     policies: Vec<(Who, PolicyOfIdentity)>,
     profiles: BTreeMap<Profiled, Encryption>,
-    known: RwLock<HashMap<(u32, u32), Arc<Principal>>>,
+    known: RwLock<HashMap<(u32, u32), Known>>,
+    programs: Programs,
+}
+
+/// A user as he was looked up, and until when that holds if he has no name.
+struct Known {
+    principal: Arc<Principal>,
+    nameless_until: Option<Instant>,
 }
 
 /// Most users kept; a system with more just looks some up again.
 const MOST: usize = 4096;
+/// How long a user without a name is taken for one who has none.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Principals {
     /// Users as `access` says; `owner` is the user who runs the mount.
@@ -70,25 +83,31 @@ impl Principals {
             policies: access.policies.iter().map(attached).collect(),
             profiles: access.profiles.clone(),
             known: RwLock::default(),
+            programs: Programs::default(),
         }
     }
 
     /// The principal who makes a request.
     pub(super) fn of(&self, caller: &Caller) -> Arc<Principal> {
         let key = (caller.uid, caller.gid);
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return known.clone();
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && known.nameless_until.is_none_or(|until| Instant::now() < until)
+        {
+            return known.principal.clone();
         }
-        let principal = Arc::new(self.look_up(caller));
+        let (principal, named) = self.look_up(caller);
+        let principal = Arc::new(principal);
+        let nameless_until = (!named).then(|| Instant::now() + PATIENCE);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(key, principal.clone());
+        known.insert(key, Known { principal: principal.clone(), nameless_until });
         principal
     }
 
-    fn look_up(&self, caller: &Caller) -> Principal {
+    /// The principal, and whether the system knows his name.
+    fn look_up(&self, caller: &Caller) -> (Principal, bool) {
         let user = uzers::get_user_by_uid(caller.uid);
         let name = user.as_ref().and_then(|user| user.name().to_str());
         let mut principal = Principal::new(self.account.clone(), caller.uid, vec![caller.gid], name);
@@ -96,7 +115,13 @@ impl Principals {
         if let Some((_, arn)) = given(Who::User(caller.uid)).or_else(|| given(Who::Group(caller.gid))) {
             principal = principal.known_as(arn);
         }
-        if caller.uid == self.owner { principal.as_owner() } else { principal }
+        let principal = if caller.uid == self.owner { principal.as_owner() } else { principal };
+        (principal, name.is_some())
+    }
+
+    /// The programs of those who ask.
+    pub(super) fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     /// The account of the store and its users.
@@ -107,8 +132,8 @@ impl Principals {
     /// What the requests of `caller` name.
     pub(super) fn profile(&self, caller: &Caller) -> Option<Encryption> {
         let by_program = matches!(self.profiles.first_key_value(), Some((Profiled::Program(_), _)));
-        let program = if by_program { Asker { pid: caller.pid }.exe() } else { None };
-        let of_program = program.and_then(|path| self.profiles.get(&Profiled::Program(path)));
+        let program = if by_program { self.programs.path(caller.pid) } else { None };
+        let of_program = program.and_then(|path| self.profiles.get(&Profiled::Program(path.to_string())));
         let of_user = || self.profiles.get(&Profiled::User(caller.uid));
         let of_group = || self.profiles.get(&Profiled::Group(caller.gid));
         of_program.or_else(of_user).or_else(of_group).cloned()
@@ -131,17 +156,19 @@ impl Principals {
     }
 }
 
-/// A policy in a file, read again when the file is another one.
+/// A policy in a file, read again when the file is another one. The file may be anywhere, and a link: it is looked at
+/// each time.
 struct PolicyOfIdentity {
     file: PathBuf,
-    read: RwLock<Option<(Stamp, Read)>>,
+    /// What was read, and from which file; whether a later change is sure to have another stamp.
+    read: RwLock<Option<(Stamp, bool, Read)>>,
 }
 
 /// The policy, or what is wrong with it.
 type Read = std::result::Result<Arc<PolicyDocument>, String>;
 
-/// What tells one version of the file from the next: inode, size and time.
-type Stamp = (u64, u64, Option<SystemTime>);
+/// What tells one version of the file from the next: device, inode, size, and the times of its content and of its inode.
+type Stamp = (u64, u64, u64, [Timestamp; 2]);
 
 impl PolicyOfIdentity {
     fn new(file: &Path) -> Self {
@@ -150,8 +177,10 @@ impl PolicyOfIdentity {
 
     /// The policy as the file says it now. Where it cannot be read, those whom it is attached to may do nothing.
     fn current(&self) -> Result<Arc<PolicyDocument>> {
+        // Before the file is looked at: what changes meanwhile changes after this.
+        let now = clock::now();
         let stamp = stamp_of(&self.file).map_err(|error| self.broken(error.to_string()))?;
-        if let Some((known, outcome)) = &*self.read.read().unwrap_or_else(PoisonError::into_inner)
+        if let Some((known, true, outcome)) = &*self.read.read().unwrap_or_else(PoisonError::into_inner)
             && *known == stamp
         {
             return outcome.clone().map_err(|reason| self.broken(reason));
@@ -160,7 +189,8 @@ impl PolicyOfIdentity {
         if let Err(reason) = &outcome {
             log::error!("identity policy `{}` is broken: {reason}", self.file.display());
         }
-        *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((stamp, outcome.clone()));
+        let settled = clock::is_settled(stamp.3[1], now);
+        *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((stamp, settled, outcome.clone()));
         outcome.map_err(|reason| self.broken(reason))
     }
 
@@ -178,7 +208,9 @@ pub fn read_identity_policy(file: &Path) -> std::result::Result<PolicyDocument, 
 fn stamp_of(file: &Path) -> io::Result<Stamp> {
     use std::os::unix::fs::MetadataExt;
     let stat = fs::metadata(file)?;
-    Ok((stat.ino(), stat.len(), stat.modified().ok()))
+    let time = |sec, nsec| Timestamp { sec, nsec: u32::try_from(nsec).unwrap_or_default() };
+    let times = [time(stat.mtime(), stat.mtime_nsec()), time(stat.ctime(), stat.ctime_nsec())];
+    Ok((stat.dev(), stat.ino(), stat.len(), times))
 }
 
 #[cfg(test)]
@@ -228,6 +260,43 @@ mod tests {
         fs::write(&file, "{").unwrap();
         let refused = principals.policies_of(&caller(1, 1)).unwrap_err().to_string();
         assert!(refused.contains("line 1"), "{refused}");
+    }
+
+    /// The second is written in place, has the same length, and comes within a tick of the clock that stamps files.
+    #[test]
+    fn a_policy_that_is_changed_at_once_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.json");
+        let principals = principals(&[], &[(Who::User(1), file.clone())]);
+        fs::write(&file, DENY_ALL).unwrap();
+        assert!(principals.policies_of(&caller(1, 1)).is_ok());
+        fs::write(&file, DENY_ALL.replace('}', "]")).unwrap();
+        // The kernel's clock may have gone on between these two; what is remembered is put as if it had not.
+        let (_, policy) = &principals.policies[0];
+        if let Some((stamp, settled, _)) = &mut *policy.read.write().unwrap() {
+            assert!(!*settled, "it was read right after it was written");
+            *stamp = stamp_of(&file).unwrap();
+        }
+        assert!(principals.policies_of(&caller(1, 1)).is_err());
+    }
+
+    /// A name service that came up after the drive left everybody without a name, and denials by name without effect.
+    #[test]
+    fn who_had_no_name_is_looked_up_again_after_a_while() {
+        let principals = principals(&[], &[]);
+        let root = caller(0, 0);
+        let nameless = Principal::new(AccountId::default(), 0, vec![0], None);
+        let put = |until: Instant| {
+            let known = Known { principal: Arc::new(nameless.clone()), nameless_until: Some(until) };
+            principals.known.write().unwrap().insert((0, 0), known);
+        };
+        put(Instant::now() + PATIENCE);
+        assert_eq!(principals.of(&root).user(), None);
+        put(Instant::now());
+        assert_eq!(principals.of(&root).user(), Some("root"));
+        assert!(principals.known.read().unwrap()[&(0, 0)].nameless_until.is_none());
+        principals.of(&caller(4_000_009, 1));
+        assert!(principals.known.read().unwrap()[&(4_000_009, 1)].nameless_until.is_some());
     }
 
     #[test]

@@ -17,11 +17,12 @@ pub(super) struct Asker {
     pub(super) pid: u32,
 }
 
-/// The file that a process executes: device and inode number.
+/// The file that a process executes: device and inode number, and when the inode was last changed or renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ProgramFile {
     device: u64,
     inode: u64,
+    changed: (i64, u64),
 }
 
 impl Process for Asker {
@@ -45,7 +46,8 @@ impl Asker {
     /// The file that it executes, where that may be seen. One system call.
     pub(super) fn program_file(self) -> Option<ProgramFile> {
         let stat = rustix::fs::stat(self.file("exe")?).ok()?;
-        Some(ProgramFile { device: stat.st_dev, inode: stat.st_ino })
+        let changed = (stat.st_ctime, stat.st_ctime_nsec);
+        Some(ProgramFile { device: stat.st_dev, inode: stat.st_ino, changed })
     }
 
     /// Its memory, to tell later whether it still has that; `None` where this would not tell whether it is the same process

@@ -1,17 +1,18 @@
-//! Which program a process runs, for the audit log, and who asks with it.
+//! Which program a process runs, for policies and the audit log, and who asks with it.
 //!
 //! A process has one program at a time, and the kernel tells which file that is by a `stat` of `/proc/PID/exe`. The path of
 //! that file is remembered, which three more calls had found out. A process that replaced its program, and another one that
-//! was given an old number, run another file, so that nobody is taken for who was there before. A process waits for the
-//! answer to its request: until then it cannot change.
+//! was given an old number, run another file, so that nobody is taken for who was there before; a file that was renamed
+//! has another time. A process waits for the answer to its request: until then it cannot change.
 //!
-//! That `stat` costs some microseconds. Of who asks again and again the memory is held instead ([`Memory`]), which goes with
-//! the program: as long as it lives, the process is the one it was and runs what it ran.
+//! That `stat` costs some microseconds. For the audit log the memory of who asks again and again is held instead
+//! ([`Memory`]), which goes with the program: as long as it lives, the process is the one it was and runs what it ran, though
+//! the file may have another path by now. Policies ask for the path, so each request looks.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -25,7 +26,7 @@ use crate::{audit::Actor, policy::Process};
 /// Programs by process.
 #[derive(Default)]
 pub(super) struct Programs {
-    known: Mutex<HashMap<u32, Arc<Program>>>,
+    known: RwLock<HashMap<u32, Arc<Program>>>,
 }
 
 /// The program of a process.
@@ -40,10 +41,44 @@ pub(super) struct Program {
     looks: AtomicU32,
 }
 
+/// A process that asks, whose program may be known.
+#[derive(Clone, Copy)]
+pub(super) struct KnownAsker<'a> {
+    pub(super) pid: u32,
+    pub(super) programs: &'a Programs,
+}
+
+impl Process for KnownAsker<'_> {
+    fn exe(&self) -> Option<String> {
+        self.programs.path(self.pid).map(|path| path.to_string())
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        Asker { pid: self.pid }.groups()
+    }
+}
+
+impl std::fmt::Debug for KnownAsker<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
+}
+
 impl Programs {
+    /// The path of the program that process `pid` runs, as it stands now; `None` where that cannot be seen or has no meaning
+    /// here.
+    pub(super) fn path(&self, pid: u32) -> Option<Arc<str>> {
+        let asker = Asker { pid };
+        let file = asker.program_file()?;
+        match self.known(pid).filter(|program| program.file == file) {
+            Some(program) => program.path(),
+            None => self.note(asker, file, false)?.path(),
+        }
+    }
+
     /// The program that process `pid` runs; `None` where that cannot be seen.
     pub(super) fn of(&self, pid: u32) -> Option<Arc<Program>> {
-        let known = self.known().get(&pid).cloned();
+        let known = self.known(pid);
         if known.as_ref().and_then(|program| program.memory.as_ref()).is_some_and(Memory::lives) {
             return known;
         }
@@ -57,13 +92,18 @@ impl Programs {
         }
     }
 
+    /// One whose path has no meaning here is asked again each time: it may have one there, and its number may be another's
+    /// next.
     fn note(&self, asker: Asker, file: ProgramFile, is_frequent: bool) -> Option<Arc<Program>> {
         // Memory first: should another thread replace the program meanwhile, what is noted goes with the old one.
         let (memory, file) = if is_frequent { (asker.memory(), asker.program_file()?) } else { (None, file) };
-        let path = asker.exe().map(Into::into);
+        let path: Option<Arc<str>> = asker.exe().map(Into::into);
         let looks = AtomicU32::new(if is_frequent { OFTEN + 1 } else { 0 });
         let program = Arc::new(Program { file, path, memory, looks, asker: Mutex::default() });
-        let mut known = self.known();
+        if program.path.is_none() {
+            return Some(program);
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Descriptors are closed with no lock held.
         let before = if known.len() >= MOST { std::mem::take(&mut *known) } else { HashMap::new() };
         let replaced = known.insert(asker.pid, program.clone());
@@ -72,8 +112,8 @@ impl Programs {
         Some(program)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<u32, Arc<Program>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self, pid: u32) -> Option<Arc<Program>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&pid).cloned()
     }
 }
 
@@ -108,8 +148,11 @@ mod tests {
 
     use super::*;
 
+    /// As policies and as the audit log see it.
     fn path_of(programs: &Programs, pid: u32) -> Option<Arc<str>> {
-        programs.of(pid)?.path()
+        let path = programs.path(pid);
+        assert_eq!(programs.of(pid).and_then(|program| program.path()), path);
+        path
     }
 
     #[test]
@@ -152,7 +195,7 @@ mod tests {
     }
 
     fn holds(programs: &Programs, pid: u32) -> bool {
-        programs.known().get(&pid).is_some_and(|program| program.memory.is_some())
+        programs.known(pid).is_some_and(|program| program.memory.is_some())
     }
 
     /// A shell that redirects its output opens the file, and the command that it becomes in the same process opens the
@@ -187,7 +230,8 @@ mod tests {
         let other =
             Asker { pid: 1 }.program_file().filter(|file| Asker { pid: me }.program_file() != Some(*file));
         let (file, path) = (other.unwrap_or_default(), Some("/usr/bin/before".into()));
-        programs.known().insert(me, Arc::new(Program { file, path, ..Program::default() }));
+        let before = Arc::new(Program { file, path, ..Program::default() });
+        programs.known.write().unwrap().insert(me, before);
         assert_eq!(
             path_of(&programs, me).unwrap().as_ref(),
             std::env::current_exe().unwrap().to_str().unwrap()
@@ -197,8 +241,9 @@ mod tests {
     #[test]
     fn what_is_remembered_stays_bounded() {
         let programs = Programs::default();
-        programs.known().extend((0..u32::try_from(MOST).unwrap()).map(|pid| (pid, Arc::default())));
+        let others = (0..u32::try_from(MOST).unwrap()).map(|number| (u32::MAX - number, Arc::default()));
+        programs.known.write().unwrap().extend(others);
         programs.of(std::process::id());
-        assert_eq!(programs.known().len(), 1);
+        assert_eq!(programs.known.read().unwrap().len(), 1);
     }
 }

@@ -5,8 +5,8 @@
 //! behind one gate, which a replacement passes alone; opens of the object are kept out by a claim; and whoever still has
 //! an item of it is told that it is stale, after which the kernel looks the name up again.
 //!
-//! Lock order: the gate comes before the object table and the objects. It is not held across a call to the key service
-//! or to the face.
+//! Lock order: the gate comes before the object table and the objects, and before what [`Face::item`] takes. It is not held
+//! across a call to the key service, or to [`Face::forget`].
 
 use std::{
     ffi::OsStr,
@@ -24,7 +24,7 @@ use crate::{
 
 /// What shows an engine and remembers what it showed, such as the kernel.
 pub trait Face: Send + Sync {
-    /// The item that it has of the stored file `key`.
+    /// The item that it has of the stored file `key`. Called while nothing else can change: must not wait for requests.
     fn item(&self, key: NodeKey) -> Option<Item>;
 
     /// Makes it forget what `name` in `dir` was, also that there was nothing. Called without any lock held; may wait for
@@ -48,6 +48,12 @@ pub(super) struct Replacing {
 pub(super) type Change<'a> = RwLockReadGuard<'a, ()>;
 
 impl Replacing {
+    /// Whether something could be replaced now.
+    #[cfg(test)]
+    pub(super) fn is_free(&self) -> bool {
+        self.gate.try_write().is_ok()
+    }
+
     /// The right to change names.
     pub(super) fn change(&self) -> Change<'_> {
         self.gate.read().unwrap_or_else(PoisonError::into_inner)

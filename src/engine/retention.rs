@@ -163,9 +163,12 @@ impl BucketRetention {
     fn read(&self) -> Result<Rule> {
         let bytes = match small::read(&self.private, &fixed(RETENTION_FILE), MAX_RETENTION) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
-            read => read?,
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => None,
+            read => Some(read?),
         };
-        let parsed = serde_json::from_slice::<File>(&bytes).map_err(|error| error.to_string());
+        let parsed = bytes
+            .ok_or_else(|| "it is longer than a rule may be".to_owned())
+            .and_then(|bytes| serde_json::from_slice::<File>(&bytes).map_err(|error| error.to_string()));
         let rule = parsed.and_then(|file| file.rule(self.bucket, &self.key));
         if let Err(reason) = &rule {
             log::error!("a bucket is read-only: its retention is broken: {reason}");

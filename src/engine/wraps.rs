@@ -278,6 +278,18 @@ impl Wraps {
         Ok(self.keys.get(id, || self.load_key(id, record.key_version, section))?)
     }
 
+    /// Whether the bucket key called `id` is in memory.
+    pub(super) fn has_bucket_key(&self, id: Id) -> bool {
+        self.keys.has(&id)
+    }
+
+    /// The master key that the bucket key called `id` is under, as its file says or else the copy in an object.
+    pub(super) fn claimed_master_of(&self, id: Id, section: &KeySection) -> Option<KeyId> {
+        let of_file = self.read_key_file(id).ok().flatten();
+        let wrapped = of_file.as_ref().map(|sealed| &sealed.claims().wrapped);
+        self.service().key_of(wrapped.or_else(|| section.find(RecordType::EmbeddedBucketKey))?).ok()
+    }
+
     /// Reads a bucket key from its file, or from the copy that an object's header carries.
     fn load_key(
         &self,

@@ -24,12 +24,15 @@ pub(super) fn run(many: &Receiver<()>, nodes: &Weak<Inodes<Item>>, most: usize, 
     while let (Ok(()), Some(nodes)) = (many.recv(), nodes.upgrade()) {
         let before = nodes.len();
         let idle = nodes.idle(before.saturating_sub(most) + spare);
-        let outcome = if by_node { prune(device, &idle) } else { forget_names(device, &nodes, &idle) };
+        let mut outcome = if by_node { prune(device, &idle) } else { Ok(()) };
+        if by_node && outcome.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL)) {
+            log::debug!("this kernel cannot be asked to forget nodes; names are dropped instead");
+            (by_node, outcome) = (false, Ok(()));
+        }
+        if !by_node {
+            outcome = forget_names(device, &nodes, &idle);
+        }
         match outcome {
-            Err(error) if by_node && error.raw_os_error() == Some(libc::EINVAL) => {
-                log::debug!("this kernel cannot be asked to forget nodes; names are dropped instead");
-                by_node = false;
-            }
             Err(error) => log::warn!("the kernel does not forget nodes: {error}"),
             Ok(()) => log::trace!("asked the kernel to forget {} nodes", idle.len()),
         }

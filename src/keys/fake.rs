@@ -24,6 +24,8 @@ pub(crate) struct FakeMaster {
     pub(crate) looks: AtomicUsize,
     version: AtomicU32,
     silent: AtomicBool,
+    /// What is done in each call.
+    hook: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl FakeMaster {
@@ -36,6 +38,7 @@ impl FakeMaster {
             looks: AtomicUsize::new(0),
             version: AtomicU32::new(1),
             silent: AtomicBool::new(false),
+            hook: Mutex::default(),
         }
     }
 
@@ -57,7 +60,14 @@ impl FakeMaster {
         *self.failing.lock().unwrap() = error;
     }
 
+    pub(crate) fn when_called(&self, hook: impl Fn() + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
     fn call(&self) -> Result<(), KeyError> {
+        if let Some(hook) = &*self.hook.lock().unwrap() {
+            hook();
+        }
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.failing.lock().unwrap().clone().map_or(Ok(()), Err)
     }

@@ -94,6 +94,9 @@ impl Condition {
     /// A negated operator holds if no wanted value matches. One whose variable has no value matches nothing; so that
     /// this never grants anything, a negated condition of an `Allow` statement does not hold then.
     pub(super) fn holds(&self, request: &Request<'_>, effect: Effect) -> bool {
+        if let (Test::Date(_), Some(now)) = (self.operator.test, request.moment(&self.key)) {
+            return self.wanted.iter().any(|wanted| wanted.is_met_by(now)) != self.operator.negated;
+        }
         let seen = request.values(&self.key);
         let seen = seen.as_slice();
         // An empty text counts as no value for `Null` and the set operators, as the guide says.
@@ -114,6 +117,17 @@ impl Condition {
             Quantifier::All => empty || seen.iter().all(|v| matches(v) != negated),
             Quantifier::Any => !empty && seen.iter().any(|v| matches(v) != negated),
         }
+    }
+
+    /// Whether the condition is fulfilled for all requests of the kind of `request`, or for none.
+    pub(super) fn always_holds(&self, request: &Request<'_>, effect: Effect) -> Option<bool> {
+        let constant = self.key.is_constant() && self.variables().all(ConditionKey::is_constant);
+        constant.then(|| self.holds(request, effect))
+    }
+
+    /// Whether the process behind the request must be looked at, which costs more than everything else.
+    pub(super) fn asks_the_process(&self) -> bool {
+        self.key.is_of_the_process()
     }
 
     /// Whether the condition asks for one of its values (or, for `Null`, for the key to be there or not).
@@ -152,8 +166,7 @@ impl Wanted {
             Test::Text { wildcards, ignore_case } => {
                 Template::parse(value, Reading { wildcards, variables, ignore_case }).map(Self::Text)
             }
-            Test::Arn => Template::parse(value, Reading { wildcards: true, variables, ignore_case: false })
-                .map(|template| Self::Arn(template.arn_components())),
+            Test::Arn => Template::parse_arn(value, variables).map(Self::Arn),
             Test::Number(order) => {
                 Number::parse(value).map(|number| Self::Number(order, number)).ok_or_else(|| {
                     refused("a number: write digits, with at most 9 after the point and no exponent")
@@ -186,6 +199,11 @@ impl Wanted {
             Self::Network(wanted) => wanted.contains(seen),
             Self::Absent(wanted) => *wanted == seen.is_empty(),
         }
+    }
+
+    /// A date compared with a moment that need not be read from text.
+    fn is_met_by(&self, now: Moment) -> bool {
+        matches!(self, Self::Moment(order, wanted) if order.holds(&now, wanted))
     }
 
     fn templates(&self) -> &[Template] {

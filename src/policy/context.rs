@@ -74,6 +74,40 @@ impl ConditionKey {
     }
 }
 
+impl ConditionKey {
+    /// Whether all requests of one [kind](super::kind::Kind) have the same value for it, unless a caller set it.
+    pub(super) fn is_constant(&self) -> bool {
+        match self {
+            Self::Encryption
+            | Self::KmsKey
+            | Self::CustomerAlgorithm
+            | Self::LockMode
+            | Self::LockUntil
+            | Self::LockDays
+            | Self::LegalHold
+            | Self::Prefix
+            | Self::Delimiter
+            | Self::TlsVersion
+            | Self::SecureTransport
+            | Self::UserName
+            | Self::UserId
+            | Self::PrincipalArn
+            | Self::PrincipalAccount
+            | Self::ResourceAccount
+            | Self::ViaService
+            | Self::CallerAccount => true,
+            Self::CurrentTime | Self::EpochTime | Self::ContextKeys | Self::Exe | Self::Gid => false,
+            // Those of an encryption context name what is in it; the others no request has.
+            Self::Other(_) => self.is_unknown(),
+        }
+    }
+
+    /// Whether it is about the process behind the request.
+    pub(super) fn is_of_the_process(&self) -> bool {
+        matches!(self, Self::Exe | Self::Gid)
+    }
+}
+
 /// The process behind a request. It is asked only for what a policy mentions, while the process waits for the answer.
 pub trait Process: fmt::Debug {
     /// Absolute path of the program that it runs; `None` where that cannot be told for certain.
@@ -209,6 +243,11 @@ impl<'a> Context<'a> {
 
     pub(super) fn exe(&self) -> Option<String> {
         self.process?.exe()
+    }
+
+    /// Whether everything in it is part of the kind of the request, or known to vary within it.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.other.is_empty() && self.lock.is_none()
     }
 
     /// The groups of a principal and those that its process has besides.

@@ -116,6 +116,8 @@ pub struct Denial {
     pub cause: Cause,
     /// The deciding statement; for a missing `Allow`, the first one whose conditions alone were not met.
     pub statement: Option<StatementName>,
+    /// What that statement is not about, where it is about everything else (`NotResource`).
+    pub exceptions: Vec<String>,
     /// The conditions of that statement that decided.
     pub conditions: Vec<DecidingCondition>,
 }
@@ -171,6 +173,12 @@ impl Denial {
         Self { conditions, ..Self::new(request, Cause::NoAllow, nearest) }
     }
 
+    /// What the deciding statement is about, if that is everything but something.
+    pub fn left_out(&self) -> Option<String> {
+        (!self.exceptions.is_empty())
+            .then(|| format!("about everything but {}", quoted(&self.exceptions, " and ")))
+    }
+
     pub(super) fn misdirected(request: &Request<'_>) -> Self {
         Self::new(request, Cause::Misdirected, None)
     }
@@ -182,6 +190,7 @@ impl Denial {
             principal: request.principal.arn().to_owned(),
             cause,
             statement: by.map(Named::name),
+            exceptions: by.map_or_else(Vec::new, |by| by.statement.resources.exceptions().to_vec()),
             conditions: Vec::new(),
         }
     }
@@ -227,11 +236,19 @@ impl fmt::Display for Denial {
                 f.write_str("because this policy cannot judge this action on this resource")
             }
         }?;
+        if let Some(left_out) = self.left_out() {
+            write!(f, ", which is {left_out}")?;
+        }
         for (i, condition) in self.conditions.iter().enumerate() {
             write!(f, "{} {condition}", if i == 0 { ":" } else { ";" })?;
         }
         Ok(())
     }
+}
+
+/// Texts of policies and requests, so that none of them can break the line.
+pub(super) fn quoted(texts: &[String], between: &str) -> String {
+    texts.iter().map(|text| format!("`{}`", text.escape_debug())).collect::<Vec<_>>().join(between)
 }
 
 impl fmt::Display for StatementName {
@@ -247,12 +264,10 @@ impl fmt::Display for StatementName {
 
 impl fmt::Display for DecidingCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &[String]| {
-            values.iter().map(|v| format!("`{}`", v.escape_debug())).collect::<Vec<_>>().join(" or ")
-        };
-        write!(f, "{} {} {}, ", self.operator, self.key.escape_debug(), list(&self.wanted))?;
+        let (operator, key) = (&self.operator, self.key.escape_debug());
+        write!(f, "{operator} {key} {}, ", quoted(&self.wanted, " or "))?;
         match &self.seen {
-            Some(seen) => write!(f, "seen {}", list(seen))?,
+            Some(seen) => write!(f, "seen {}", quoted(seen, " or "))?,
             None => f.write_str("absent from the request")?,
         }
         match &self.remedy {

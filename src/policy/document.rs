@@ -7,7 +7,10 @@ use super::{
     decision::{Decision, Named},
     element::Element,
     error::PolicyError,
+    forecast::{Answer, Forecast},
     json,
+    kind::Kind,
+    memory::Memory,
     policies::Policies,
     principal::Reach,
     request::Request,
@@ -38,6 +41,7 @@ pub struct PolicyDocument {
     pub(super) scope: Scope,
     id: Option<String>,
     pub(super) statements: Vec<Statement>,
+    memory: Memory,
 }
 
 /// What one policy says about one request.
@@ -85,13 +89,14 @@ impl PolicyDocument {
             return Err(root.wrong("the policy lacks `Statement`: add one statement or a list of them"));
         };
         let statements = parse_statements(list, &scope, variables)?;
-        Ok(Self { scope, id, statements })
+        Ok(Self { scope, id, statements, memory: Memory::default() })
     }
 
     /// The same policy with the statements of `further`, which is attached to the same, behind its own.
     #[must_use]
     pub fn and(mut self, further: Self) -> Self {
         self.statements.extend(further.statements);
+        self.memory = Memory::default();
         self
     }
 
@@ -113,6 +118,13 @@ impl PolicyDocument {
     /// Decides about `request` where this is the only policy, and that of its resource.
     pub fn evaluate(&self, request: &Request<'_>, mode: Mode) -> Decision {
         Policies { resource: Some(self), identity: &[], mode }.evaluate(request)
+    }
+
+    /// Whether the policy denies or allows `request`, from what is remembered of its kind where that may be; else `None`.
+    pub(super) fn answer(&self, request: &Request<'_>) -> Option<Answer> {
+        let kind = Kind::of(request)?;
+        let make = || Forecast::new(self, request);
+        Some(self.memory.with(kind, make, |forecast| forecast.answer(self, request)))
     }
 
     /// What the statements say, without regard to other policies.

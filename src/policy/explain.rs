@@ -6,7 +6,8 @@ use std::fmt;
 
 use super::{
     condition::Condition,
-    decision::{DecidingCondition, Decision, Denial, Named, StatementName, seen},
+    context::ConditionKey,
+    decision::{DecidingCondition, Decision, Denial, Named, StatementName, quoted, seen},
     policies::Policies,
     remedy::Goal,
     request::Request,
@@ -31,6 +32,8 @@ pub struct ExplainedStatement {
     pub name: StatementName,
     /// `Allow` or `Deny`.
     pub effect: &'static str,
+    /// What it is not about, where it is about everything else (`NotResource`).
+    pub exceptions: Vec<String>,
     /// Why it is not about this request: the element that does not match. Its conditions are then not tested.
     pub passes_by: Option<&'static str>,
     /// Whether it applies: it is about the request and all its conditions hold.
@@ -61,7 +64,7 @@ impl Policies<'_> {
                 })
             })
             .collect();
-        let denial = match self.evaluate(request) {
+        let denial = match self.evaluate_anew(request) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial),
         };
@@ -89,6 +92,7 @@ fn explained(named: Named<'_>, request: &Request<'_>) -> ExplainedStatement {
     };
     ExplainedStatement {
         name: named.name(),
+        exceptions: statement.resources.exceptions().to_vec(),
         effect: if statement.effect == Effect::Deny { "Deny" } else { "Allow" },
         applies: passes_by.is_none() && statement.holds(request),
         passes_by,
@@ -136,12 +140,30 @@ fn trap(condition: &Condition, effect: Effect, request: &Request<'_>) -> Option<
     } else if condition.operator.if_exists {
         format!("`IfExists` holds for a request without `{key}`")
     } else if condition.operator.negated {
-        format!(
-            "a negated operator holds for a request without `{key}`; the default of a bucket is no header"
-        )
+        let why = match condition.key {
+            ConditionKey::Encryption => "; the default of a bucket is no header",
+            ConditionKey::Exe => "; a program in a container has no name",
+            _ => "",
+        };
+        format!("a negated operator holds for a request without `{key}`{why}")
     } else {
         format!("`ForAllValues` holds for a request without `{key}`: add `Null` of the key for `false`")
     })
+}
+
+/// How the statement stands to the request.
+impl fmt::Display for ExplainedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.passes_by {
+            Some(element) => write!(f, "not about this request ({element})")?,
+            None if self.applies => f.write_str("applies")?,
+            None => f.write_str("does not apply")?,
+        }
+        if self.exceptions.is_empty() {
+            return Ok(());
+        }
+        write!(f, "; it is about everything but {}", quoted(&self.exceptions, " and "))
+    }
 }
 
 impl fmt::Display for TestedCondition {

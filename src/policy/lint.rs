@@ -103,6 +103,20 @@ pub fn lint_principals(policy: &PolicyDocument, account: &AccountId, given: &[Pr
     lints
 }
 
+/// Looks for user names in conditions that no local user has, as `is_user` knows.
+pub fn lint_users(policy: &PolicyDocument, is_user: &dyn Fn(&str) -> bool) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    let conditions = policy.statements.iter().flat_map(|statement| &statement.conditions);
+    let literal = |value: &&String| !value.is_empty() && !value.contains(['*', '?', '$']);
+    for condition in conditions.filter(|c| c.key == ConditionKey::UserName && c.operator.test != Test::Null) {
+        for name in condition.wanted_text.iter().filter(literal).filter(|name| !is_user(name)) {
+            let message = format!("no user here is called `{name}`: it never matches");
+            add(&mut lints, &condition.place, LintKind::NeverMatches, message);
+        }
+    }
+    lints
+}
+
 fn name_of(statement: &Statement) -> String {
     statement.sid.as_deref().map_or_else(|| statement.place.path.clone(), |sid| format!("`{sid}`"))
 }
@@ -219,7 +233,15 @@ fn impossible_values(condition: &Condition, lints: &mut Vec<Lint>) {
                     ),
                 );
             }
-            ConditionKey::KmsKey if value.contains(":alias/") || (literal && !value.contains(":key/")) => {
+            ConditionKey::Exe if literal && !value.starts_with('/') => {
+                add(
+                    lints,
+                    place,
+                    LintKind::NeverMatches,
+                    format!("`{value}` is no absolute path of a program: it never matches"),
+                );
+            }
+            ConditionKey::KmsKey if !can_be_key(value) => {
                 add(
                     lints,
                     place,
@@ -280,6 +302,18 @@ fn is_true_when_absent(condition: &Condition) -> bool {
 fn can_be_encryption(condition: &Condition, value: &str) -> bool {
     let ignore_case = matches!(condition.operator.test, Test::Text { ignore_case: true, .. });
     ENCRYPTIONS.iter().any(|e| *e == value || (ignore_case && e.eq_ignore_ascii_case(value)))
+}
+
+/// Whether the ARN of a key may match, as far as its parts without wildcards tell.
+fn can_be_key(pattern: &str) -> bool {
+    let open = |part: &str| part.contains(['*', '?', '$']);
+    match pattern.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        [_, _, _, _, account, key] => {
+            let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+            (open(account) || digits) && (key.starts_with("key/") || open(key) && !key.starts_with("alias/"))
+        }
+        _ => open(pattern),
+    }
 }
 
 fn is_encryption(key: &ConditionKey) -> bool {

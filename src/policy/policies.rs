@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{
     decision::{Decision, Denial, Grant},
     document::{Mode, PolicyDocument},
+    forecast::Answer,
     principal::Reach,
     request::{Request, Resource},
 };
@@ -29,12 +30,47 @@ impl<'p> Policies<'p> {
     ///
     /// The owner of the mount is exempt for the policy verbs, so that no policy can lock him out.
     pub fn evaluate(&self, request: &Request<'_>) -> Decision {
+        self.settled(request).unwrap_or_else(|| {
+            if self.allow_at_once(request) {
+                return Decision::Allow(Grant::mint(request));
+            }
+            self.weigh(request)
+        })
+    }
+
+    /// The same by all statements, without regard to what is remembered of other requests.
+    pub(super) fn evaluate_anew(&self, request: &Request<'_>) -> Decision {
+        self.settled(request).unwrap_or_else(|| self.weigh(request))
+    }
+
+    /// What no statement can change.
+    fn settled(&self, request: &Request<'_>) -> Option<Decision> {
         if !request.fits_together() || self.all().any(|policy| !policy.scope.has(request.resource)) {
-            return Decision::Deny(Denial::misdirected(request));
+            return Some(Decision::Deny(Denial::misdirected(request)));
         }
-        if request.principal.is_owner() && request.action.is_policy_verb() {
-            return Decision::Allow(Grant::mint(request));
+        let exempt = request.principal.is_owner() && request.action.is_policy_verb();
+        exempt.then(|| Decision::Allow(Grant::mint(request)))
+    }
+
+    /// Whether `request` is allowed as far as is remembered of its kind. Only what is not is worth a reason.
+    pub(super) fn allow_at_once(&self, request: &Request<'_>) -> bool {
+        let by_resource = match self.resource.map(|policy| policy.answer(request)) {
+            None => None,
+            Some(Some(Answer { denied: false, allowed })) => allowed,
+            Some(_) => return false,
+        };
+        let mut by_identity = self.mode == Mode::Open;
+        for policy in self.identity {
+            match policy.answer(request) {
+                Some(Answer { denied: false, allowed }) => by_identity |= allowed.is_some(),
+                _ => return false,
+            }
         }
+        self.suffices(request, by_identity, by_resource)
+    }
+
+    /// Decides by all statements.
+    fn weigh(&self, request: &Request<'_>) -> Decision {
         let resource = self.resource.map(|policy| policy.judge(request));
         let identity: Vec<_> = self.identity.iter().map(|policy| policy.judge(request)).collect();
         let verdicts = || resource.iter().chain(&identity);

@@ -63,6 +63,11 @@ impl PrincipalArn {
         &self.text
     }
 
+    /// The user name; a role has none.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// Checks `text`: `arn:aws:iam::<account>:user/<name>` or `:role/<name>`, with a path before the name if need be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refused = || {

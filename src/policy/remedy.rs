@@ -41,6 +41,9 @@ pub(super) fn remedy(condition: &Condition, goal: Goal) -> Option<String> {
     }
 }
 
+/// The other place that a user can set by himself.
+const OR_DIRECTORY: &str = ", or let a directory ask for it: `strongroom attr set DIR --sse ...`";
+
 fn request_encryption(values: &[String]) -> String {
     let options: Vec<_> = ENCRYPTIONS
         .iter()
@@ -49,18 +52,20 @@ fn request_encryption(values: &[String]) -> String {
         .collect();
     let names = values.join(" or ");
     if options.is_empty() {
-        return format!("request an encryption that matches {names}: mount with `--sse`");
+        return format!("request an encryption that matches {names}: mount with `--sse`{OR_DIRECTORY}");
     }
     let options = options.join(" or ");
     format!(
-        "request encryption {names}: mount with {options} (or `--sse bucket-default` if that is the default)"
+        "request encryption {names}: mount with {options} (or `--sse bucket-default` if that is the default){OR_DIRECTORY}"
     )
 }
 
 fn presence(key: &ConditionKey, present: bool) -> Option<String> {
     let text = match (key, present) {
         (ConditionKey::Encryption, true) => {
-            "request an encryption: mount with `--sse bucket-default`, `--sse AES256` or `--sse aws:kms`"
+            return Some(format!(
+                "request an encryption: mount with `--sse bucket-default`, `--sse AES256` or `--sse aws:kms`{OR_DIRECTORY}"
+            ));
         }
         (ConditionKey::Encryption, false) => "request no encryption: mount without `--sse`",
         (ConditionKey::KmsKey, true) => "use a KMS key: mount with `--sse aws:kms`",

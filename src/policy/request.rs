@@ -1,6 +1,6 @@
 //! One request, as policies see it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, os::unix::ffi::OsStrExt};
 
 use jiff::Timestamp;
 
@@ -8,6 +8,7 @@ use super::{
     action::{Action, Level},
     context::{ConditionKey, Context, Values},
     principal::Principal,
+    value::Moment,
 };
 use crate::name::{BucketName, ObjectName};
 
@@ -55,6 +56,19 @@ impl<'a> Resource<'a> {
             Self::Object(_, name) => Some(name.as_os_str().to_string_lossy()),
             Self::Bucket(_) | Self::Key(_) => None,
         }
+    }
+
+    /// What the name begins with, up to and with its last `/`, shown in the same way; empty without one.
+    pub(super) fn directory(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.directory_bytes())
+    }
+
+    /// The same as it is.
+    pub(super) fn directory_bytes(self) -> &'a [u8] {
+        let Self::Object(_, name) = self else { return &[] };
+        let name = name.as_os_str().as_bytes();
+        let end = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        name.get(..end).unwrap_or_default()
     }
 
     /// The ARN.
@@ -140,6 +154,20 @@ impl Request<'_> {
         match self.resource {
             Resource::Key(arn) => Values::maybe(arn.split(':').nth(4)),
             Resource::Bucket(_) | Resource::Object(..) => Values::maybe(Some(self.principal.home().as_str())),
+        }
+    }
+
+    /// The moment that a key tells of by itself: the same as its text, for comparing.
+    pub(super) fn moment(&self, key: &ConditionKey) -> Option<Moment> {
+        if self.context.set_by_caller(key).is_some() {
+            return None;
+        }
+        match key {
+            ConditionKey::CurrentTime => self.time().map(Moment::at),
+            ConditionKey::EpochTime => {
+                self.time().and_then(|time| Timestamp::from_second(time.as_second()).ok()).map(Moment::at)
+            }
+            _ => None,
         }
     }
 

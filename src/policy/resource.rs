@@ -4,13 +4,16 @@
 //! developer guide, "Key policies": there, `*` means the key that the policy is attached to. IAM user guide, "IAM JSON
 //! policy elements: Resource": in an identity policy a wildcard does not cross the first five colons of an ARN.
 
+use std::borrow::Cow;
+
 use super::{
     action::{ActionSet, Level},
     element::Element,
     error::PolicyError,
     request::{Request, Resource},
     scope::Scope,
-    template::{Reading, Template, arn_matches},
+    template::{Reading, Template, arn_always_matches_in, arn_matches},
+    ternary::any,
 };
 use crate::name::BucketName;
 
@@ -23,6 +26,8 @@ pub(super) struct ResourceSet {
     /// Patterns of whole ARNs, each in its six components.
     arns: Vec<Vec<Template>>,
     inverted: bool,
+    /// The items of `NotResource` as they are written.
+    exceptions: Vec<String>,
 }
 
 impl ResourceSet {
@@ -33,10 +38,19 @@ impl ResourceSet {
         variables: bool,
         inverted: bool,
     ) -> Result<Self, PolicyError> {
-        let mut set =
-            Self { everything: false, bucket: false, objects: Vec::new(), arns: Vec::new(), inverted };
+        let mut set = Self {
+            everything: false,
+            bucket: false,
+            objects: Vec::new(),
+            arns: Vec::new(),
+            inverted,
+            exceptions: Vec::new(),
+        };
         let reading = Reading { wildcards: true, variables, ignore_case: false };
         for item in element.one_or_many()? {
+            if inverted {
+                set.exceptions.push(item.string()?.to_owned());
+            }
             match scope {
                 Scope::Bucket(bucket) => set.add_of_bucket(&item, bucket, reading)?,
                 Scope::Key(key) => set.add_of_key(&item, key)?,
@@ -82,9 +96,9 @@ impl ResourceSet {
             self.everything = true;
             return Ok(());
         }
-        let template = Template::parse(text, reading).map_err(|p| item.wrong(p))?;
+        let components = Template::parse_arn(text, reading.variables).map_err(|p| item.wrong(p))?;
         let known = text.starts_with("arn:aws:s3:") || text.starts_with("arn:aws:kms:");
-        let Some(components) = template.arn_components().filter(|_| known) else {
+        let Some(components) = components.filter(|_| known) else {
             return Err(item.wrong(format!(
                 "`{}` is no ARN of S3 or KMS: write `arn:aws:s3:::<bucket>`, `arn:aws:s3:::<bucket>/*`, \
                  `arn:aws:kms:<region>:<account>:key/<id>` or `*`",
@@ -93,6 +107,11 @@ impl ResourceSet {
         };
         self.arns.push(components);
         Ok(())
+    }
+
+    /// The items of `NotResource` as they are written.
+    pub(super) fn exceptions(&self) -> &[String] {
+        &self.exceptions
     }
 
     /// Whether the statement is about the resource of `request`.
@@ -111,6 +130,41 @@ impl ResourceSet {
                 self.arns.iter().any(|pattern| arn_matches(pattern, &arn, request))
             });
         listed != self.inverted
+    }
+
+    /// Whether the statement is about the resources of all requests of the kind of `request`, or of none.
+    pub(super) fn always_contains(&self, request: &Request<'_>) -> Option<bool> {
+        let (resource, directory) = (request.resource, request.resource.directory());
+        let listed = match resource {
+            _ if self.everything => Some(true),
+            Resource::Bucket(_) => Some(self.bucket),
+            Resource::Object(..) => {
+                any(self.objects.iter().map(|pattern| pattern.always_matches_in(&directory, request)))
+            }
+            Resource::Key(_) => Some(false),
+        };
+        let arn = || match resource {
+            Resource::Object(bucket, _) => format!("arn:aws:s3:::{bucket}/{directory}").into(),
+            Resource::Bucket(_) | Resource::Key(_) => resource.arn(),
+        };
+        let by_arn = |pattern: &Vec<Template>, arn: &str| match resource {
+            Resource::Object(..) => arn_always_matches_in(pattern, arn, request),
+            _ if pattern.iter().all(Template::is_constant) => Some(arn_matches(pattern, arn, request)),
+            Resource::Bucket(_) | Resource::Key(_) => None,
+        };
+        let arns = if self.arns.is_empty() {
+            Some(false)
+        } else {
+            let arn: Cow<'_, str> = arn();
+            any(self.arns.iter().map(|pattern| by_arn(pattern, &arn)))
+        };
+        any([listed, arns]).map(|listed| listed != self.inverted)
+    }
+
+    /// Whether every variable that decides has a value in all requests of the kind of `request`, or in none.
+    pub(super) fn always_resolves(&self, request: &Request<'_>) -> Option<bool> {
+        let constant = !self.inverted || self.templates().all(Template::is_constant);
+        constant.then(|| self.resolves(request))
     }
 
     /// Whether every variable that decides about `request` has a value.
@@ -137,17 +191,22 @@ impl ResourceSet {
         self.objects.iter().chain(self.arns.iter().flatten())
     }
 
-    /// Whether every resource that `other` lists is listed here in the same words.
+    /// Whether every resource that `other` lists is listed here, in the same words or as what begins so.
     pub(super) fn covers(&self, other: &Self) -> bool {
         if self.inverted || other.inverted {
             return self == other;
         }
-        let all_objects = self.objects.iter().any(Template::matches_everything);
+        let is_listed = |object: &Template| self.objects.iter().any(|mine| mine.covers(object));
+        let is_arn = |arn: &Vec<Template>| {
+            self.arns
+                .iter()
+                .any(|mine| mine.len() == arn.len() && mine.iter().zip(arn).all(|(a, b)| a.covers(b)))
+        };
         self.everything
             || (!other.everything
                 && (self.bucket || !other.bucket)
-                && (all_objects || other.objects.iter().all(|o| self.objects.contains(o)))
-                && other.arns.iter().all(|a| self.arns.contains(a)))
+                && other.objects.iter().all(is_listed)
+                && other.arns.iter().all(is_arn))
     }
 }
 

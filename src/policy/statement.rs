@@ -9,6 +9,7 @@ use super::{
     request::Request,
     resource::ResourceSet,
     scope::Scope,
+    ternary::all,
 };
 
 /// What a statement does to the requests it applies to.
@@ -64,6 +65,25 @@ impl Statement {
             && (self.effect == Effect::Deny || self.resources.resolves(request))
     }
 
+    /// Whether the statement applies to all requests of the kind of `request`, or to none.
+    pub(super) fn always_applies(&self, request: &Request<'_>) -> Option<bool> {
+        if !self.actions.contains(request.action) || self.reach(request).is_none() {
+            return Some(false);
+        }
+        let resolves = || match self.effect {
+            Effect::Deny => Some(true),
+            Effect::Allow => self.resources.always_resolves(request),
+        };
+        all([self.resources.always_contains(request), resolves()]
+            .into_iter()
+            .chain(self.conditions.iter().map(|condition| condition.always_holds(request, self.effect))))
+    }
+
+    /// Whether the statement applies.
+    pub(super) fn applies(&self, request: &Request<'_>) -> bool {
+        self.concerns(request) && self.holds(request)
+    }
+
     /// How the statement means the principal of `request`, if it does.
     pub(super) fn reach(&self, request: &Request<'_>) -> Option<Reach> {
         self.principals.reach(request.principal)
@@ -71,7 +91,12 @@ impl Statement {
 
     /// Whether all conditions hold; without conditions they do.
     pub(super) fn holds(&self, request: &Request<'_>) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(request, self.effect))
+        // The process is looked at last.
+        [false, true].into_iter().all(|process| {
+            let mut these =
+                self.conditions.iter().filter(|condition| condition.asks_the_process() == process);
+            these.all(|condition| condition.holds(request, self.effect))
+        })
     }
 }
 

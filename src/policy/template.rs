@@ -5,11 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    context::ConditionKey,
-    request::Request,
-    wildcard::{self, Token},
-};
+use super::{context::ConditionKey, pattern::Pattern, request::Request, ternary::all, wildcard::Token};
 
 /// How the text of a template is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +21,15 @@ pub(super) struct Reading {
 /// Compiled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
-    pieces: Vec<Piece>,
-    /// The finished pattern when there is no variable to fill: its plain beginning, which most texts differ in, and the rest.
-    fixed: Option<(String, Vec<Token>)>,
+    text: Text,
     ignore_case: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Text {
+    /// There is no variable to fill.
+    Finished(Pattern),
+    Open(Vec<Piece>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,74 +41,101 @@ enum Piece {
 impl Template {
     /// Compiles `text`. An error says what is wrong with a variable.
     pub(super) fn parse(text: &str, reading: Reading) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            if reading.variables && rest.starts_with("${") {
-                let (piece, after) = variable(rest)?;
-                pieces.push(piece);
-                rest = after;
-            } else {
-                pieces.push(Piece::Token(plain(c, reading.wildcards)));
-                rest = rest.get(c.len_utf8()..).unwrap_or("");
-            }
-        }
-        Ok(Self::of(pieces, reading.ignore_case))
+        Ok(Self::of(&pieces(text, reading)?, reading.ignore_case))
+    }
+
+    /// Compiles the pattern `text` of an ARN, cut at its first five literal `:` into its six components; `None` if it has
+    /// fewer.
+    pub(super) fn parse_arn(text: &str, variables: bool) -> Result<Option<Vec<Self>>, String> {
+        let pieces = pieces(text, Reading { wildcards: true, variables, ignore_case: false })?;
+        let colon = Piece::Token(Token::Char(':'));
+        let components: Vec<Self> =
+            pieces.splitn(6, |piece| *piece == colon).map(|part| Self::of(part, false)).collect();
+        Ok((components.len() == 6).then_some(components))
     }
 
     /// Whether it matches every text.
     pub(super) fn matches_everything(&self) -> bool {
-        self.pieces == [Piece::Token(Token::Any)]
+        matches!(&self.text, Text::Finished(pattern) if pattern.matches_everything())
     }
 
-    /// Cuts the template at its first five literal `:` into the six components of an ARN.
-    pub(super) fn arn_components(&self) -> Option<Vec<Self>> {
-        let colon = Piece::Token(Token::Char(':'));
-        let components: Vec<Self> = self
-            .pieces
-            .splitn(6, |p| *p == colon)
-            .map(|part| Self::of(part.to_vec(), self.ignore_case))
-            .collect();
-        (components.len() == 6).then_some(components)
+    /// Whether this matches whatever `other` matches, as far as their beginnings tell.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        match (&self.text, &other.text) {
+            (Text::Finished(mine), Text::Finished(others)) => {
+                self.ignore_case == other.ignore_case && mine.covers(others)
+            }
+            _ => self == other || self.matches_everything(),
+        }
     }
 
     /// Whether `text` matches once the variables are filled from `request`.
     pub(super) fn matches(&self, text: &str, request: &Request<'_>) -> bool {
         let text = if self.ignore_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) };
-        match &self.fixed {
-            Some((beginning, rest)) => {
-                text.strip_prefix(beginning.as_str()).is_some_and(|text| wildcard::matches(rest, text))
+        match &self.text {
+            Text::Finished(pattern) => pattern.matches(&text),
+            Text::Open(pieces) => self.filled(pieces, request).is_some_and(|pattern| pattern.matches(&text)),
+        }
+    }
+
+    /// Whether `text` matches for all requests of the kind of `request`.
+    pub(super) fn always_matches(&self, text: &str, request: &Request<'_>) -> Option<bool> {
+        self.is_constant().then(|| self.matches(text, request))
+    }
+
+    /// Whether everything that is called `start` and more, without another `/`, matches for all requests of the kind of
+    /// `request`, or nothing does.
+    pub(super) fn always_matches_in(&self, start: &str, request: &Request<'_>) -> Option<bool> {
+        match &self.text {
+            Text::Finished(pattern) => pattern.matches_in(start),
+            Text::Open(_) if !self.is_constant() => None,
+            Text::Open(pieces) => {
+                self.filled(pieces, request).map_or(Some(false), |pattern| pattern.matches_in(start))
             }
-            None => self.filled(request).is_some_and(|pattern| wildcard::matches(&pattern, &text)),
         }
     }
 
     /// Whether every variable has a value in `request`.
     pub(super) fn resolves(&self, request: &Request<'_>) -> bool {
-        self.fixed.is_some() || self.filled(request).is_some()
+        match &self.text {
+            Text::Finished(_) => true,
+            Text::Open(pieces) => self.filled(pieces, request).is_some(),
+        }
+    }
+
+    /// Whether all requests of one kind fill it alike.
+    pub(super) fn is_constant(&self) -> bool {
+        self.variables().all(ConditionKey::is_constant)
     }
 
     /// The keys of all variables.
     pub(super) fn variables(&self) -> impl Iterator<Item = &ConditionKey> {
-        self.pieces.iter().filter_map(|piece| match piece {
+        let pieces = match &self.text {
+            Text::Finished(_) => &[],
+            Text::Open(pieces) => pieces.as_slice(),
+        };
+        pieces.iter().filter_map(|piece| match piece {
             Piece::Token(_) => None,
             Piece::Variable { key, .. } => Some(key),
         })
     }
 
-    fn of(pieces: Vec<Piece>, ignore_case: bool) -> Self {
+    fn of(pieces: &[Piece], ignore_case: bool) -> Self {
         let token = |piece: &Piece| match piece {
             Piece::Token(token) => Some(*token),
             Piece::Variable { .. } => None,
         };
-        let fixed = pieces.iter().map(token).collect::<Option<Vec<_>>>().map(|t| folded(t, ignore_case));
-        Self { pieces, fixed: fixed.map(|tokens| divided(&tokens)), ignore_case }
+        let text = match pieces.iter().map(token).collect::<Option<Vec<_>>>() {
+            Some(tokens) => Text::Finished(Pattern::new(&folded(tokens, ignore_case))),
+            None => Text::Open(pieces.to_vec()),
+        };
+        Self { text, ignore_case }
     }
 
     /// The pattern with its variables filled; `None` if one has no value.
-    fn filled(&self, request: &Request<'_>) -> Option<Vec<Token>> {
+    fn filled(&self, pieces: &[Piece], request: &Request<'_>) -> Option<Pattern> {
         let mut tokens = Vec::new();
-        for piece in &self.pieces {
+        for piece in pieces {
             match piece {
                 Piece::Token(token) => tokens.push(*token),
                 Piece::Variable { key, default } => {
@@ -117,7 +145,7 @@ impl Template {
                 }
             }
         }
-        Some(folded(tokens, self.ignore_case))
+        Some(Pattern::new(&folded(tokens, self.ignore_case)))
     }
 }
 
@@ -128,12 +156,30 @@ pub(super) fn arn_matches(wanted: &[Template], seen: &str, request: &Request<'_>
     wanted.iter().all(|w| seen.next().is_some_and(|s| w.matches(s, request))) && seen.next().is_none()
 }
 
-/// A pattern as the plain text that it begins with and what follows.
-fn divided(pattern: &[Token]) -> (String, Vec<Token>) {
-    let plain = pattern.iter().map_while(|t| if let Token::Char(c) = t { Some(*c) } else { None });
-    let beginning: String = plain.collect();
-    let rest = pattern.iter().skip(beginning.chars().count()).copied().collect();
-    (beginning, rest)
+/// Whether every ARN that is `start` and more, without another `/`, matches for all requests of the kind of `request`, or
+/// none does. `start` goes beyond the fifth `:`.
+pub(super) fn arn_always_matches_in(wanted: &[Template], start: &str, request: &Request<'_>) -> Option<bool> {
+    let components = wanted.iter().zip(start.splitn(6, ':')).enumerate();
+    all(components.map(|(at, (wanted, seen))| match at {
+        5 => wanted.always_matches_in(seen, request),
+        _ => wanted.always_matches(seen, request),
+    }))
+}
+
+fn pieces(text: &str, reading: Reading) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if reading.variables && rest.starts_with("${") {
+            let (piece, after) = variable(rest)?;
+            pieces.push(piece);
+            rest = after;
+        } else {
+            pieces.push(Piece::Token(plain(c, reading.wildcards)));
+            rest = rest.get(c.len_utf8()..).unwrap_or("");
+        }
+    }
+    Ok(pieces)
 }
 
 fn plain(c: char, wildcards: bool) -> Token {

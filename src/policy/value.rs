@@ -39,6 +39,11 @@ impl Number {
 pub(super) struct Moment(i128);
 
 impl Moment {
+    /// The same point in time.
+    pub(super) fn at(time: Timestamp) -> Self {
+        Self(time.as_nanosecond())
+    }
+
     /// Parses a W3C date (`2026`, `2026-03`, `2026-03-01`, `2026-03-01T10:00Z`, …) or Unix time in seconds.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Ok(moment) = text.parse::<Timestamp>() {

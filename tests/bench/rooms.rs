@@ -1,9 +1,11 @@
 //! What single steps cost without a kernel: sealing, opening, headers, and the engine over a temporary directory.
 //!
-//! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches.
+//! `cargo bench` takes the figures; `cargo bench -- seal` only those whose name matches. `cargo bench -- --count N [POLICY]`
+//! creates and closes N files, under a policy if one is given, and nothing else: for counting, as with `valgrind`.
 
 use std::{
     ffi::OsStr,
+    fs,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,7 +17,7 @@ use strongroom::{
     crypto::Secret,
     engine::{
         Access, Caller, DefaultEncryption, Encryption, Engine, Item, JournalMode, Limits, NewBucket,
-        OpenFile, OpenFlags, Options, create_store,
+        OpenFile, OpenFlags, Options, PolicyFile, create_store,
     },
     envelope::{DataKey, DataKeys, Id},
     keys::{Keyring, NewSlot, Unlock, create_key_file},
@@ -29,6 +31,10 @@ use strongroom::{
 };
 
 fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--count").skip(1);
+    if let Some(count) = arguments.next() {
+        return create_and_close(count.parse()?, arguments.next().filter(|policy| policy != "--bench"));
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
@@ -43,6 +49,19 @@ fn main() -> anyhow::Result<()> {
     audit(&mut criterion)?;
     criterion.final_summary();
     Ok(())
+}
+
+/// Makes so many empty files in one directory, which has a policy of its own in the file `policy`.
+fn create_and_close(count: u32, policy: Option<String>) -> anyhow::Result<()> {
+    let drive = Drive::new()?;
+    if let Some(policy) = policy {
+        let text = fs::read_to_string(policy)?.replace("BUCKET", "bench");
+        PolicyFile::of(&drive.dir.path().join("store"), &BucketName::parse("bench")?)?.put(&text)?;
+    }
+    (0..count).try_for_each(|number| {
+        drive.engine.close(drive.create(&format!("f{number:07}"))?);
+        Ok(())
+    })
 }
 
 /// Blocks that the engine seals at a time in a stream: a segment.
@@ -99,24 +118,33 @@ impl Object {
     }
 }
 
-/// What a ready policy costs each creation, and one with a user in its resources.
+/// What a policy costs each creation: ready ones, one with a user in its resources, and a long one, in a directory that it
+/// was asked about before and in another one each time.
 fn policies(criterion: &mut Criterion) -> anyhow::Result<()> {
     let bucket = BucketName::parse("bench")?;
-    let object = ObjectName::parse("home/ann/file".as_ref())?;
-    let principal = Principal::new(AccountId::default(), 1000, vec![1000], Some("ann"));
-    for (name, text) in [
-        ("require-aes256", include_str!("../../config/policies/require-aes256.json")),
-        ("home-directories", include_str!("../../config/policies/home-directories.json")),
+    let object = |path: &str| ObjectName::parse(path.as_ref());
+    let known = [object("home/root/file")?];
+    let others: Vec<_> = (0..5000).map(|at| object(&format!("work/{at}/file"))).collect::<Result<_, _>>()?;
+    let principal = Principal::new(AccountId::default(), 1000, vec![1000], Some("root"));
+    for (name, text, objects) in [
+        ("require-aes256", include_str!("../../config/policies/require-aes256.json"), &known[..]),
+        ("home-directories", include_str!("../../config/policies/home-directories.json"), &known),
+        ("ten-statements", include_str!("ten-statements.json"), &known),
+        ("ten-statements in new directories", include_str!("ten-statements.json"), &others),
     ] {
         let policy = PolicyDocument::parse(&text.replace("BUCKET", "bench"), &bucket)?;
-        let request = || Request {
+        let request = |object| Request {
             principal: &principal,
             action: Action::PutObject,
-            resource: Resource::Object(&bucket, &object),
+            resource: Resource::Object(&bucket, object),
             context: Context::at(SystemTime::now()).encryption(Some("AES256")),
         };
         criterion.bench_function(&format!("policy/{name}"), |bencher| {
-            bencher.iter(|| policy.evaluate(black_box(&request()), Mode::Open).is_allowed());
+            let mut objects = objects.iter().cycle();
+            bencher.iter(|| {
+                let object = objects.next().expect("they come again");
+                policy.evaluate(black_box(&request(object)), Mode::Open).is_allowed()
+            });
         });
     }
     Ok(())
@@ -142,7 +170,7 @@ fn headers(criterion: &mut Criterion) -> anyhow::Result<()> {
 struct Drive {
     engine: Engine,
     bucket: Item,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Drive {
@@ -175,7 +203,7 @@ impl Drive {
         let engine = Engine::start(&store, keyring, "bench", options)?;
         engine.create_bucket(&BucketName::parse("bench")?, new_bucket, false)?;
         let bucket = engine.lookup(&engine.root(), OsStr::new("bench"))?.0;
-        Ok(Self { engine, bucket, _dir: dir })
+        Ok(Self { engine, bucket, dir })
     }
 
     fn create(&self, name: &str) -> anyhow::Result<OpenFile> {

@@ -27,6 +27,7 @@ ready! {
     DROP_BOX = "drop-box",
     READ_ONLY = "read-only-group",
     NO_DELETES = "no-deletes",
+    KEEP_BACKUPS = "keep-backups",
     HOURS = "working-hours",
     PROGRAM = "one-program-only",
     HOME = "home-directories",
@@ -164,6 +165,26 @@ fn no_deletes_takes_and_shows_and_keeps() {
     ] {
         assert_eq!(Ask { action, ..Ask::default() }.allowed_by(NO_DELETES), allowed, "{action}");
     }
+}
+
+#[test]
+fn backups_are_kept_and_locks_come_and_go() {
+    for (path, kept) in [
+        ("data/ab/abcd", true),
+        ("host/repo/data/0/17", true),
+        ("snapshots/1", true),
+        ("repo/index/1", true),
+        ("repo/keys/1", true),
+        ("repo/locks/1", false),
+        ("repo/lock.exclusive/host.1", false),
+        ("repo/index.5", false),
+        ("repo/config", false),
+    ] {
+        let may = |action| Ask { action, path, ..Ask::default() }.allowed_by(KEEP_BACKUPS);
+        assert_eq!(may(Action::DeleteObject), !kept, "{path}");
+        assert!(may(Action::PutObject) && may(Action::GetObject), "{path}");
+    }
+    assert!(!Ask { action: Action::DeleteBucket, ..Ask::default() }.allowed_by(KEEP_BACKUPS));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod actions;
 mod explained;
+mod operators;
 mod ready;
 mod retention;
+mod rows;
 mod sources;
 mod table;
 mod tools;

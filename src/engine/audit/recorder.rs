@@ -5,20 +5,19 @@ use std::{ffi::OsStr, sync::Arc};
 use super::blame::{Blame, named, say_state};
 use crate::{
     audit::{Actor, AuditError, AuditLog, Event, EventName},
-    engine::{Caller, Engine, EngineError, Item, programs::Programs},
+    engine::{Caller, Engine, EngineError, Item},
     keys::{KeyError, KeyName},
 };
 
-/// The log, and what is remembered about those who ask.
+/// Writes what happens to the log.
 pub(in crate::engine) struct Recorder {
     pub(super) log: Arc<AuditLog>,
-    programs: Programs,
 }
 
 impl Recorder {
     /// One that writes to `log`.
     pub(in crate::engine) fn new(log: Arc<AuditLog>) -> Self {
-        Self { log, programs: Programs::default() }
+        Self { log }
     }
 
     /// The log.
@@ -112,9 +111,8 @@ impl Engine {
 
     /// Who asks.
     pub(in crate::engine) fn actor(&self, caller: &Caller) -> Arc<Actor> {
-        let programs = self.shared.recorder.as_ref().map(|recorder| &recorder.programs);
-        let pid = Some(caller.pid).filter(|pid| *pid != 0);
-        match pid.zip(programs).and_then(|(pid, programs)| programs.of(pid)) {
+        let programs = self.shared.admission.principals().programs();
+        match programs.of(caller.pid) {
             Some(program) => program.asker(caller, || self.actor_with(caller, program.path())),
             None => Arc::new(self.actor_with(caller, None)),
         }

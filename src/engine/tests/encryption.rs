@@ -1,14 +1,11 @@
 //! The encryption modes: which key protects an object, and who can still read it.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::SeqCst};
-
-use super::{super::wraps::Whom, *};
+use super::*;
 use crate::{
     crypto::Secret,
-    envelope::{EncryptionContext, Provider, RecordType},
+    envelope::{Provider, RecordType},
     keys::{
-        CustomerKey, CustomerKeys, CustomerScope, KeyError, KeyId, KeyScope, KeyService, MasterKey, Material,
-        NewKey, StateChange, fake::FakeMaster,
+        CustomerKey, CustomerKeys, CustomerScope, KeyError, KeyId, KeyScope, KeyService, NewKey, StateChange,
     },
     object::{Header, SseMode},
 };
@@ -17,7 +14,7 @@ fn headers(encryption: &str) -> EncryptionHeaders {
     EncryptionHeaders { encryption: Some(encryption.to_owned()), ..EncryptionHeaders::default() }
 }
 
-fn kms(key: Option<&KeyId>, bucket_key: bool) -> Encryption {
+pub(super) fn kms(key: Option<&KeyId>, bucket_key: bool) -> Encryption {
     EncryptionHeaders {
         kms_key: key.map(ToString::to_string),
         bucket_key: Some(bucket_key),
@@ -36,7 +33,7 @@ fn customer() -> Encryption {
 }
 
 /// The keyring of the store, opened by somebody else than the engine.
-fn keyring(fixture: &Fixture) -> Keyring {
+pub(super) fn keyring(fixture: &Fixture) -> Keyring {
     Keyring::open(&fixture.store().join(STORE_DIR), &Unlock::KeyFile(fixture.key_file())).unwrap()
 }
 
@@ -44,7 +41,7 @@ fn change(fixture: &Fixture, key: &KeyId, change: StateChange) {
     keyring(fixture).change_state(key, None, change).unwrap();
 }
 
-fn name() -> BucketName {
+pub(super) fn name() -> BucketName {
     BucketName::parse("data").unwrap()
 }
 
@@ -83,13 +80,13 @@ fn customer_key(byte: u8) -> CustomerKey {
     CustomerKey::new(Secret::copy_from(&[byte; 32]))
 }
 
-fn put(engine: &Engine, file: &str, content: &[u8]) {
+pub(super) fn put(engine: &Engine, file: &str, content: &[u8]) {
     let file = create(engine, file);
     file.write_at(0, content).unwrap();
     engine.close(file);
 }
 
-fn get(engine: &Engine, file: &str) -> Result<Vec<u8>> {
+pub(super) fn get(engine: &Engine, file: &str) -> Result<Vec<u8>> {
     let file = open(engine, file, READ)?;
     let content = read_all(&file, 1 << 20);
     engine.close(file);
@@ -104,7 +101,7 @@ fn refusal<T>(outcome: Result<T>) -> EngineError {
     outcome.err().expect("this is refused")
 }
 
-fn try_create(engine: &Engine, file: &str) -> Result<()> {
+pub(super) fn try_create(engine: &Engine, file: &str) -> Result<()> {
     let (_, _, file) = engine.create(&caller(), &data(engine), OsStr::new(file), 0o644, WRITE)?;
     engine.close(file);
     Ok(())
@@ -112,38 +109,10 @@ fn try_create(engine: &Engine, file: &str) -> Result<()> {
 
 /// The key error behind a refusal.
 #[track_caller]
-fn key_error<T>(outcome: Result<T>) -> KeyError {
+pub(super) fn key_error<T>(outcome: Result<T>) -> KeyError {
     match refusal(outcome) {
         EngineError::Key(error) | EngineError::BucketKey(crate::keys::BucketKeyError::Key(error)) => error,
         other => panic!("{other}"),
-    }
-}
-
-/// A store with a key that a counting provider holds.
-struct Remote {
-    fixture: Fixture,
-    provider: Arc<FakeMaster>,
-    key: KeyId,
-}
-
-impl Remote {
-    fn new() -> Self {
-        let fixture = Fixture::with_bucket(4096);
-        let material = Material::Remote { provider: "cloud".into(), key: "remote".into() };
-        let key = keyring(&fixture).create_key(&NewKey { material, ..NewKey::random() }).unwrap();
-        Self { fixture, provider: Arc::new(FakeMaster::new()), key }
-    }
-
-    fn engine(&mut self, bucket_key: bool) -> Engine {
-        self.fixture.encryption = kms(Some(&self.key), bucket_key);
-        let providers: BTreeMap<String, Arc<dyn MasterKey>> =
-            [("cloud".to_owned(), self.provider.clone() as _)].into();
-        let keys = KeyService::new(keyring(&self.fixture), providers, KeyScope::default());
-        self.fixture.start_with(keys, false)
-    }
-
-    fn calls(&self) -> usize {
-        self.provider.calls.load(SeqCst)
     }
 }
 
@@ -246,20 +215,6 @@ fn row_b3_the_key_of_the_bucket_default_serves_requests_that_name_none() {
         assert_eq!(header.keys.find(RecordType::DataKey1).unwrap().key_id, key.as_str().as_bytes(), "{file}");
         assert!(!header.identity.bucket_key, "{file}: as the default says");
     }
-}
-
-#[test]
-fn row_b10_an_unreachable_key_service_is_an_error_that_ends_and_the_engine_lives_on() {
-    let mut remote = Remote::new();
-    let engine = remote.engine(false);
-    put(&engine, "before", b"x");
-    let outage = KeyError::Unavailable { key: "remote".into(), why: "no route".into() };
-    remote.provider.fail_with(Some(outage));
-    assert!(matches!(key_error(get(&engine, "before")), KeyError::Unavailable { .. }));
-    assert!(matches!(key_error(try_create(&engine, "x")), KeyError::Unavailable { .. }));
-    assert!(engine.lookup(&data(&engine), OsStr::new("x")).is_err(), "nothing is left behind");
-    remote.provider.fail_with(None);
-    assert_eq!(get(&engine, "before").unwrap(), b"x");
 }
 
 #[test]
@@ -384,47 +339,6 @@ fn a_context_that_does_not_fit_into_the_header_is_refused() {
         let outcome = try_create(&fixture.engine(), &len.to_string());
         assert_eq!(outcome.is_ok(), fits, "{len}");
     }
-}
-
-#[test]
-fn row_e1_a_hundred_thousand_objects_cost_a_handful_of_calls_to_the_key_service() {
-    let mut remote = Remote::new();
-    let engine = remote.engine(true);
-    put(&engine, "first", b"x");
-    let bucket = engine.bucket(&name()).unwrap();
-    let sealing = super::super::sealing::Sealing::Kms {
-        key: remote.key.clone(),
-        bucket_key: true,
-        context: EncryptionContext::default(),
-    };
-    let path = || PathBuf::from("x");
-    for _ in 0..100_000 {
-        bucket.key_generation();
-        bucket.wraps().new_object(&sealing, &bucket.asker(&path, Whom::Administrator)).unwrap();
-    }
-    assert!(remote.calls() <= 3, "{} calls", remote.calls());
-    drop((bucket, engine));
-    // Another day: one call opens the bucket key again, for reading and for writing.
-    let before = remote.calls();
-    let engine = remote.engine(true);
-    for at in 0..20 {
-        put(&engine, &at.to_string(), b"x");
-        assert_eq!(get(&engine, "first").unwrap(), b"x");
-    }
-    assert_eq!(remote.calls() - before, 1);
-}
-
-#[test]
-fn row_e1_without_bucket_keys_each_object_asks_the_key_service() {
-    let mut remote = Remote::new();
-    let engine = remote.engine(false);
-    let before = remote.calls();
-    for at in 0..10 {
-        put(&engine, &at.to_string(), b"x");
-    }
-    assert_eq!(remote.calls() - before, 10);
-    assert_eq!(get(&engine, "0").unwrap(), b"x");
-    assert_eq!(remote.calls() - before, 11);
 }
 
 #[test]

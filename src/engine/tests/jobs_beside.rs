@@ -98,6 +98,41 @@ fn no_change_of_attributes_or_names_is_lost_while_objects_are_replaced() {
     );
 }
 
+/// Cutting a plain file to nothing was done before it was looked at whether it still stood in its place: what was then written
+/// into it was lost with it.
+#[test]
+fn who_cuts_a_plain_file_whose_place_another_took_is_told_to_look_again() {
+    let fixture = Fixture::new();
+    let new = NewBucket { default_encryption: DefaultEncryption::None, ..bucket_of(4096) };
+    let engine = fixture.engine();
+    engine.create_bucket(&BucketName::parse("data").unwrap(), new, false).unwrap();
+    let cutting = OpenFlags { truncate: true, ..WRITE };
+    put(&engine, "plain", b"content");
+    let (item, _) = engine.lookup(&data(&engine), OsStr::new("plain")).unwrap();
+    // As a replacement does.
+    item.pin().unwrap();
+    std::fs::write(fixture.store().join("data/new"), "newer").unwrap();
+    std::fs::rename(fixture.store().join("data/new"), fixture.store().join("data/plain")).unwrap();
+    for flags in [cutting, WRITE, READ] {
+        let outcome = engine.open(&caller(), &item, flags);
+        assert!(
+            matches!(&outcome, Err(EngineError::Store(error)) if error.raw_os_error() == Some(libc::ESTALE)),
+            "{flags:?}: {:?}",
+            outcome.err()
+        );
+    }
+    assert_eq!(std::fs::read(fixture.store().join("data/plain")).unwrap(), b"newer");
+    // One that lost its name while it is open may be cut, as through `/proc/self/fd`.
+    let held = open(&engine, "plain", WRITE).unwrap();
+    let item = held.item().clone();
+    item.pin().unwrap();
+    engine.unlink(&caller(), &data(&engine), OsStr::new("plain")).unwrap();
+    let cut = engine.open(&caller(), &item, cutting).unwrap();
+    assert_eq!(engine.attr_open(&held).unwrap().size, 0);
+    engine.close(cut);
+    engine.close(held);
+}
+
 #[test]
 fn a_job_reads_back_as_it_was_sent() {
     let context = [("dept", "red"), ("aws:s3:arn", "arn:aws:s3:::data/x")];

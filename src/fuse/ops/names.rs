@@ -143,7 +143,8 @@ impl Ops {
     ) -> Result<()> {
         let mode = rename_mode(flags)?;
         let (dir, to) = (self.inode(parent)?, self.inode(to_parent)?);
-        let moving = self.known(&dir, name);
+        let key = self.engine.peek(dir.item(), name).ok();
+        let moving = key.and_then(|key| self.inodes.find(key));
         let over =
             if mode == RenameMode::NoReplace { None } else { self.engine.peek(to.item(), to_name).ok() };
         let target = over.and_then(|key| self.inodes.find(key));
@@ -159,6 +160,9 @@ impl Ops {
                 }
             },
         )?;
+        if let Some(key) = key {
+            self.engine.got_name(key);
+        }
         if let Some(key) = over {
             self.engine.lost_name(key);
         }

@@ -58,6 +58,13 @@ impl<K: Hash + Eq + Clone> BucketKeys<K> {
         flight.land(load())
     }
 
+    /// Whether the key known as `id` is here, so that [`BucketKeys::get`] asks no master key.
+    pub fn has(&self, id: &K) -> bool {
+        let now = self.clock.steady();
+        let answer = self.lock().entries.get(id).map(|entry| entry.answer(now));
+        matches!(answer, Some(Answer::Ready(Ok(_))))
+    }
+
     /// Forgets one key, unless it is just being loaded.
     pub fn forget(&self, id: &K) {
         let mut inner = self.lock();

@@ -301,7 +301,8 @@ fn a_denial_names_statement_condition_and_cure_on_one_line() {
         denial.to_string(),
         "s3:PutObject on `docs/a/b.txt` by `arn:aws:iam::111122223333:user/ann` denied by statement `DenyUnencrypted` \
          (Statement[0]): StringNotEquals s3:x-amz-server-side-encryption `AES256`, absent from the request (request \
-         encryption AES256: mount with `--sse AES256` (or `--sse bucket-default` if that is the default))"
+         encryption AES256: mount with `--sse AES256` (or `--sse bucket-default` if that is the default), or let a \
+         directory ask for it: `strongroom attr set DIR --sse ...`)"
     );
 }
 

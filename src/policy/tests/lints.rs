@@ -117,7 +117,15 @@ fn a_statement_that_another_always_overrules_is_unreachable() {
         all.replace(r#""*", "Action"#, r#"{"AWS": "arn:aws:iam::111122223333:user/bob"}, "Action"#);
     assert_eq!(kinds(&policy(&[some.clone(), other_users])), []);
     let elsewhere = all.replace("docs/*", "docs/a/*");
-    assert_eq!(kinds(&policy(&[some, elsewhere])), []);
+    assert_eq!(kinds(&policy(&[some, elsewhere.clone()])), []);
+    for within in ["docs/a/b/*", "docs/a/*.txt", "docs/a/"] {
+        let inner = elsewhere.replace("docs/a/*", within);
+        assert_eq!(kinds(&policy(&[inner.clone(), elsewhere.clone()])), [LintKind::Unreachable], "{within}");
+    }
+    for beside in ["docs/a", "docs/b/*", "docs/*/a"] {
+        let other = elsewhere.replace("docs/a/*", beside);
+        assert_eq!(kinds(&policy(&[other, elsewhere.clone()])), [], "{beside}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod lints;
 mod operators;
 mod parsing;
 mod properties;
+mod remembering;
 
 use std::{
     ffi::OsStr,

@@ -5,6 +5,7 @@
 //! never another file, never a place outside.
 
 use std::{
+    ffi::OsString,
     io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
@@ -151,17 +152,22 @@ impl LocalNode {
 
     /// The names from the root down to this node.
     pub(super) fn place_names(&self) -> PathBuf {
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(USUAL_DEPTH);
         let mut place = lock(&self.place).clone();
         while let Some(here) = place {
             let above = lock(&here.dir.place).clone();
             places.push(here);
             place = above;
         }
-        let mut path =
-            PathBuf::with_capacity(places.iter().map(|here| here.name.as_os_str().len() + 1).sum());
-        path.extend(places.iter().rev().map(|here| here.name.as_os_str()));
-        path
+        let length = places.iter().map(|place| place.name.as_os_str().len() + 1).sum();
+        let mut path = OsString::with_capacity(length);
+        for place in places.iter().rev() {
+            if !path.is_empty() {
+                path.push("/");
+            }
+            path.push(place.name.as_os_str());
+        }
+        path.into()
     }
 
     /// The directory and name under which this node was last known to stand.
@@ -260,6 +266,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Most paths have fewer names; longer ones cost a second allocation.
+const USUAL_DEPTH: usize = 8;
 /// More ancestors than any real tree has; ends the walk should places ever form a ring.
 const MAX_DEPTH: usize = 1 << 18;
 

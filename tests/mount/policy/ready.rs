@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
 
 use super::{as_user, assert_denied, assert_logged, shared_with};
-use crate::fixture::{Drive, command, fails, ok, python, run};
+use crate::fixture::{Drive, command, fails, ok, python, run, shell};
 
 /// A drive for everybody whose bucket has the ready policy `name`, with its words replaced.
 fn with_ready(name: &str, words: &[(&str, &str)], flags: &[&str]) -> Drive {
@@ -122,6 +122,48 @@ fn no_deletes_lets_rsync_add_and_nobody_remove() {
     assert_eq!(fs::read(drive.dir().join("a")).unwrap(), b"one");
     assert_logged(&drive, &["NothingIsDeleted", "data/a"]);
     assert_denied(fs::remove_file(drive.dir().join("a")));
+}
+
+/// `config` is not kept, since `borg check` replaces it.
+#[test]
+fn keep_backups_lets_restic_and_borg_add_and_nobody_remove() {
+    const ADD: &str = "seq $RANDOM 20000 > $native/f
+        [ -e repo/config ] || restic -q -r repo init
+        [ -e host/borg/config ] || { mkdir host; borg init -e repokey host/borg; }
+        restic -q -r repo backup $native/f; restic -q -r repo check --read-data
+        borg create host/borg::$(ls host/borg/data/0 | wc -l) $native/f; borg check host/borg";
+    const KEPT: &str =
+        "find repo/data repo/snapshots repo/index repo/keys host/borg/data -type f | sort | xargs sha256sum";
+    const REMOVING: [&str; 5] = [
+        // It tries again for a quarter of an hour.
+        "timeout 5 restic -q -r repo forget --keep-last 1 || exit 1",
+        "borg delete host/borg::$(borg list --short host/borg | head -1); borg compact --threshold 0 host/borg",
+        "mv repo/snapshots gone",
+        "mv repo elsewhere",
+        "rm -rf repo host",
+    ];
+    let drive = with_ready("keep-backups", &[], &[]);
+    let at_work = |script: &str| {
+        let mut client = shell(120, &drive.dir(), script);
+        client.env("native", drive.native()).env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes");
+        client.env("RESTIC_PASSWORD", "secret").env("RESTIC_CACHE_DIR", drive.native().join("cache"));
+        run(client.env("BORG_PASSPHRASE", "secret").env("BORG_BASE_DIR", drive.native().join("borg")))
+    };
+    for _ in 0..2 {
+        let ran = at_work(ADD);
+        assert_eq!(ran.code, 0, "{ran:?}\n{}", drive.log());
+    }
+    let kept = at_work(KEPT).stdout;
+    for script in REMOVING {
+        let ran = at_work(script);
+        assert_ne!(ran.code, 0, "{script}: {ran:?}");
+        assert!(ran.stderr.to_lowercase().contains("permission denied"), "{script}: {}", ran.stderr);
+    }
+    assert_logged(&drive, &["BackupsAreNotDeleted", "data/host/borg/data/"]);
+    assert_logged(&drive, &["BackupsAreNotDeleted", "data/repo/snapshots/"]);
+    let still = at_work(KEPT).stdout;
+    let lost: Vec<_> = kept.lines().filter(|file| !still.contains(file)).collect();
+    assert!(lost.is_empty() && kept.lines().count() > 10, "{lost:?}\n{kept}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt};
 use serde_json::Value;
 
 use super::{ENCRYPTION, KMS_KEY, job, set, value};
-use crate::fixture::{Drive, command, eventually, fails, ok};
+use crate::fixture::{Drive, command, eventually, fails, ok, run};
 
 #[test]
 fn k1_k2_a_copy_has_the_setting_of_the_directory_it_goes_to_or_the_default_of_the_bucket() {
@@ -25,6 +25,62 @@ fn k1_k2_a_copy_has_the_setting_of_the_directory_it_goes_to_or_the_default_of_th
     let copy = drive.inspected("copy");
     assert_eq!((&copy["encryption"], &copy["bucket_key"]), (&"aws:kms".into(), &false.into()));
     assert_eq!(drive.inspected("source")["bucket_key"], true);
+}
+
+#[test]
+fn row_k3_a_copy_onto_itself_needs_other_settings_or_force() {
+    let mut drive = Drive::with(&["--sse", "AES256"]);
+    fs::write(drive.dir().join("f"), "content").unwrap();
+    drive.unmount();
+    for (words, done) in [
+        (&["--sse", "AES256"][..], false),
+        (&["--sse", "AES256", "--force"], true),
+        (&["--sse", "aws:kms"], true),
+        (&["--sse", "aws:kms"], false),
+        (&["--sse", "aws:kms", "--sse-bucket-key", "off"], true),
+    ] {
+        let before = fs::read(drive.stored("f")).unwrap();
+        let ran = run(drive.on_store(["reencrypt"], ["data", "--json"]).args(words));
+        let totals: Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{words:?}: {ran:?}"));
+        assert_eq!(totals["succeeded"], u64::from(done), "{words:?}: {totals}");
+        assert_eq!(fs::read(drive.stored("f")).unwrap() != before, done, "{words:?}");
+    }
+    drive.mount(&[]);
+    assert_eq!(fs::read(drive.dir().join("f")).unwrap(), b"content");
+}
+
+#[test]
+fn row_k6_headers_that_contradict_each_other_are_refused_one_by_one() {
+    const BUCKET_KEY: &str = "user.s3.server-side-encryption-bucket-key-enabled";
+    const CONTEXT: &str = "user.s3.context";
+    let drive = Drive::with(&["--sse", "none"]);
+    let asked = |number: usize, pairs: &[(&str, &str)]| {
+        let dir = drive.dir().join(number.to_string());
+        fs::create_dir(&dir).unwrap();
+        pairs.iter().try_for_each(|(name, text)| set(&dir, name, text))
+    };
+    for (number, (pairs, accepted)) in [
+        (&[(ENCRYPTION, "aws:kms"), (BUCKET_KEY, "true"), (CONTEXT, r#"{"a": "b"}"#)][..], true),
+        (&[(ENCRYPTION, "AES256")], true),
+        (&[(ENCRYPTION, "AES256"), (KMS_KEY, "alias/a")], false),
+        (&[(ENCRYPTION, "AES256"), (BUCKET_KEY, "true")], false),
+        (&[(ENCRYPTION, "AES256"), (CONTEXT, r#"{"a": "b"}"#)], false),
+        (&[(KMS_KEY, "alias/a")], false),
+        (&[(ENCRYPTION, "aws:kms"), (CONTEXT, r#"{"aws:s3:x": "b"}"#)], false),
+        (&[(ENCRYPTION, "customer")], false),
+        (&[(ENCRYPTION, "bucket-default"), (KMS_KEY, "alias/a")], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let outcome = asked(number, pairs);
+        assert_eq!(
+            outcome.as_ref().err().and_then(std::io::Error::raw_os_error),
+            (!accepted).then_some(libc::EINVAL),
+            "{pairs:?}"
+        );
+    }
 }
 
 #[test]

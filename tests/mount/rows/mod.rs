@@ -1,11 +1,15 @@
-//! The rows of S3's semantics that show on a drive, sections A to H, K to M and P: a test for each, named by its row.
+//! The rows of S3's semantics that show on a drive, a test for each, named by its row; those of section J, about policies,
+//! stand in `policy/rows.rs`.
 //!
 //! Rows that need no mount to be shown stand by the code: `keys/tests`, `engine/tests` and `engine/sealing`.
 
+mod accounts;
 mod bucket_keys;
+mod channel;
 mod context;
 mod copies;
 mod customer;
+mod defaults;
 mod kms;
 mod layers;
 mod sse_s3;
