@@ -7,6 +7,7 @@
 //!
 //! Lock order: gate of replacements, bucket table, object table shard, object. Policy and key caches are leaves.
 
+mod acquire;
 mod admission;
 mod attributes;
 mod audit;
@@ -55,6 +56,7 @@ mod table;
 mod tags;
 mod uploads;
 mod verify;
+mod wrapping_keys;
 mod wraps;
 mod wreck;
 

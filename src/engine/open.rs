@@ -1,11 +1,6 @@
 //! Opening, creating and closing files.
 
-use std::{
-    cell::{Cell, OnceCell},
-    ffi::OsStr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{cell::OnceCell, ffi::OsStr, path::PathBuf, sync::Arc};
 
 use super::{
     Attr, Bucket, Caller, Encryption, EncryptionType, Engine, EngineError, Item, OpenFile, OpenFlags, Result,
@@ -13,14 +8,14 @@ use super::{
     bucket::Creation,
     file::Content,
     item::{Form, replaced},
-    live::{LiveObject, Opening, Sync, is_unborn, read_header},
+    live::{LiveObject, Sync, read_header},
     namespace::birth,
     retained::allows_append,
     wraps::Whom,
 };
 use crate::{
     keys::{KeyError, KeyId},
-    object::{FormatError, Identity, KeySection},
+    object::{Identity, KeySection},
     policy::{Action, Grant},
     store::{Access, Kind, NodeKey},
 };
@@ -145,69 +140,6 @@ impl Engine {
                 Err(error)
             }
         }
-    }
-
-    /// The open object, or the one that is opened now; whether its key may still be used is another question.
-    pub(super) fn acquire(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<Arc<LiveObject>> {
-        let loaded = Cell::new(false);
-        let object = self.shared.objects.acquire(item.key(), || {
-            loaded.set(true);
-            match self.load(item, access, whom) {
-                Err(EngineError::Integrity { reason: FormatError::NotAnObject, .. })
-                    if self.is_leftover(item)? =>
-                {
-                    self.finish_birth(item)
-                }
-                loaded => loaded,
-            }
-        })?;
-        // What others have open says nothing about what may be opened now.
-        let permitted = if loaded.get() { Ok(()) } else { Ok(item.node().permits(access.into())?) };
-        let writable = permitted.and_then(|()| match access {
-            Access::Read => Ok(()),
-            Access::ReadWrite => object.make_writable(|| item.node().open(access)),
-        });
-        match writable {
-            Ok(()) => Ok(object),
-            Err(error) => {
-                self.release(item);
-                Err(error)
-            }
-        }
-    }
-
-    fn load(&self, item: &Item, access: Access, whom: Whom<'_>) -> Result<LiveObject> {
-        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
-        let (file, stat) = node.open_and_stat(access)?;
-        if stat.nlink == 0 {
-            return Err(replaced());
-        }
-        let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        let opening = if access == Access::ReadWrite { Opening::Writing } else { Opening::Reading };
-        LiveObject::open(bucket, node, (file, &stat), (opening, whom), budget, peers)
-    }
-
-    /// Whether a crash left the file without a header before the end of its first commit. Anything else that has none
-    /// was cut.
-    fn is_leftover(&self, item: &Item) -> Result<bool> {
-        let stat = item.node().stat()?;
-        if self.read_only() || !item.bucket()?.may_be_unfinished(stat.ctime) {
-            return Ok(false);
-        }
-        Ok(is_unborn(&item.node().open(Access::Read)?)?)
-    }
-
-    /// Makes a leftover what it was, an empty object.
-    fn finish_birth(&self, item: &Item) -> Result<LiveObject> {
-        log::warn!(
-            "object `{}`: a crash left it empty before it was ever saved",
-            item.node().path().display()
-        );
-        let (bucket, node) = (item.bucket()?.clone(), item.node().clone());
-        let (new, file) = (bucket.default_object()?, node.open(Access::ReadWrite)?);
-        let (budget, peers) = (self.shared.budget.clone(), Arc::downgrade(&self.shared.objects));
-        file.set_len(0)?;
-        Ok(LiveObject::create(bucket, node, file, new, budget, peers))
     }
 
     /// Opens for writing what starts over as an empty object; a plain file is still as it was. What was stored is not read, so that a damaged or

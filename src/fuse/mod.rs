@@ -11,6 +11,7 @@
 mod activity;
 mod adapter;
 mod buffer;
+mod connecting;
 mod daemon;
 mod errno;
 mod fork;

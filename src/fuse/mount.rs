@@ -119,6 +119,15 @@ pub(super) fn probe(mountpoint: &Path) -> io::Result<Device> {
     Ok(Device { major: stat.stx_dev_major, minor: stat.stx_dev_minor })
 }
 
+/// Lets the kernel read ahead further than it does by itself: in requests of a mebibyte, several of which are answered at
+/// once. To be done before the handshake, which can only lower it, so that it holds for every file that is opened; nothing is
+/// asked of the file system.
+pub(super) fn raise_read_ahead(mountpoint: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statx(CWD, mountpoint, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
+    let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
+    fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), (READ_AHEAD / 1024).to_string())
+}
+
 /// The device number of a mount, by which the kernel names its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Device {
@@ -130,13 +139,6 @@ impl Device {
     /// Fails all requests, present and future, so that everybody waiting for the mount comes free.
     pub(super) fn abort(self) -> io::Result<()> {
         fs::write(format!("/sys/fs/fuse/connections/{}/abort", self.minor), "1")
-    }
-
-    /// Lets the kernel read ahead further than the handshake can ask for: in requests of a mebibyte, several of which are
-    /// answered at once.
-    pub(super) fn raise_read_ahead(self) -> io::Result<()> {
-        let Self { major, minor } = self;
-        fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READ_AHEAD_KB)
     }
 }
 
@@ -151,7 +153,8 @@ const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
 /// The environment variable that names the descriptor of its socket to the helper.
 const HELPER_SOCKET: &str = "_FUSE_COMMFD";
-const READ_AHEAD_KB: &str = "4096";
+/// In bytes.
+pub(super) const READ_AHEAD: u32 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
     path::{self, Path, PathBuf},
     sync::{
         Arc,
@@ -26,14 +25,14 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::{Activity, report_idleness},
     adapter::Adapter,
+    connecting::{answering, serve},
     mount::{self, Unmount},
     notify::{STOPPING, notify},
     ops::Ops,
     options::MountOptions,
     pages::Pages,
     prune,
-    terms::Terms,
-    transport::{self, HandshakeError, Serving, Transport, Unavailable},
+    transport::{HandshakeError, Transport, Unavailable},
 };
 
 /// Why a mount did not come up, or did not end well.
@@ -108,7 +107,7 @@ pub struct Session {
 }
 
 /// What a session waits for.
-enum Event {
+pub(super) enum Event {
     Signal(i32),
     Idle,
     Synced(Result<(), EngineError>),
@@ -133,11 +132,6 @@ impl Session {
         let adapter = Adapter::new(ops, activity, options);
         let (transport, connection) = serve(adapter, &mountpoint, options, sender.clone())?;
         let device = answering(&mountpoint)?;
-        if mount::is_root()
-            && let Err(error) = device.raise_read_ahead()
-        {
-            log::debug!("read-ahead stays at its default: {error}");
-        }
         log::info!("serving `{}`, transport {transport}", mountpoint.display());
         let pages = Pages::new(weak, connection.clone());
         let most = options.inode_cache;
@@ -312,60 +306,6 @@ fn forward_signals(sender: Sender<Event>) -> io::Result<Forwarding> {
     Ok(forwarding)
 }
 
-fn serve(
-    adapter: Adapter,
-    mountpoint: &Path,
-    options: &MountOptions,
-    sender: Sender<Event>,
-) -> Result<(Transport, transport::Device), SessionError> {
-    let rings = wants_rings(options.transport)?;
-    let device = mount::connect(mountpoint, options)
-        .map_err(|source| SessionError::Mount { path: mountpoint.to_owned(), source })?;
-    let served = serve_on(device, adapter, mountpoint, options, rings, sender);
-    served.inspect_err(|_| drop(mount::unmount(mountpoint, Unmount::Lazy)))
-}
-
-fn serve_on(
-    device: OwnedFd,
-    adapter: Adapter,
-    mountpoint: &Path,
-    options: &MountOptions,
-    rings: bool,
-    sender: Sender<Event>,
-) -> Result<(Transport, transport::Device), SessionError> {
-    let terms = Terms { writeback: options.writeback, posix_acl: options.allow_other, rings };
-    let device = transport::Device::open(device, |offer| terms.agree(offer))
-        .map_err(|source| SessionError::Handshake { path: mountpoint.to_owned(), source })?;
-    let serving =
-        Serving::start(&device, &Arc::new(adapter), options.thread_count()).map_err(SessionError::Prepare)?;
-    let transport = serving.transport();
-    if options.transport == Some(Transport::Uring) && transport != Transport::Uring {
-        return Err(SessionError::Transport(Unavailable::NotOffered));
-    }
-    spawn("mount", move || drop(sender.send(Event::Ended(serving.join()))))?;
-    Ok((transport, device))
-}
-
-/// Whether to ask the kernel for rings.
-fn wants_rings(transport: Option<Transport>) -> Result<bool, SessionError> {
-    match (transport, transport::available()) {
-        (Some(Transport::Classic), _) => Ok(false),
-        (Some(Transport::Uring), outcome) => outcome.map(|()| true).map_err(SessionError::Transport),
-        (None, Ok(())) => Ok(true),
-        (None, Err(why)) => {
-            log::info!("serving over /dev/fuse alone: {why}");
-            Ok(false)
-        }
-    }
-}
-
-fn answering(mountpoint: &Path) -> Result<mount::Device, SessionError> {
-    mount::probe(mountpoint).map_err(|source| {
-        let _ = mount::unmount(mountpoint, Unmount::Lazy);
-        SessionError::Silent { path: mountpoint.to_owned(), source }
-    })
-}
-
 fn watch_idleness(
     options: &MountOptions,
     ops: &Arc<Ops>,
@@ -380,7 +320,7 @@ fn watch_idleness(
     Ok(Some(stop))
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), SessionError> {
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), SessionError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map(drop).map_err(SessionError::Prepare)
 }
 

@@ -1,6 +1,9 @@
 //! What is agreed with the kernel when the mount begins.
 
-use super::protocol::{Agreement, Offer, features};
+use super::{
+    mount::READ_AHEAD,
+    protocol::{Agreement, Offer, features},
+};
 
 /// What a mount wants of the kernel.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +20,7 @@ impl Terms {
     /// What is wanted and offered.
     pub(super) fn agree(&self, offer: &Offer) -> Agreement {
         Agreement {
-            max_readahead: offer.max_readahead,
+            max_readahead: READ_AHEAD,
             features: offer.features & wanted(self),
             max_background: MAX_BACKGROUND,
             max_write: MAX_WRITE,
@@ -85,9 +88,8 @@ mod tests {
 
     #[test]
     fn only_what_the_kernel_offers_is_agreed_on() {
-        let offer = Offer { version: (7, 40), max_readahead: 1 << 17, features: features::POSIX_ACL };
+        let offer = Offer { version: (7, 40), features: features::POSIX_ACL };
         let agreement = Terms { rings: true, ..TERMS }.agree(&offer);
         assert_eq!(agreement.features, features::POSIX_ACL);
-        assert_eq!(agreement.max_readahead, offer.max_readahead);
     }
 }

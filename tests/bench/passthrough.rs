@@ -83,9 +83,9 @@ fn serve(source: &Path, mountpoint: &Path, rings: bool) -> anyhow::Result<()> {
     let root = rustix::fs::open(source, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open `{}`", source.display()))?;
     let device = mount(mountpoint).context("cannot mount: run as root")?;
+    raise_read_ahead(mountpoint)?;
     let serving = start(device, Passthrough::new(root), rings).inspect_err(|_| detach(mountpoint))?;
     eprintln!("passthrough: transport {}", serving.transport());
-    raise_read_ahead(mountpoint)?;
     Ok(serving.join()?)
 }
 
@@ -111,7 +111,7 @@ fn agree(offer: &Offer, rings: bool) -> Agreement {
         | features::HANDLE_KILLPRIV_V2
         | if rings { features::OVER_IO_URING } else { 0 };
     Agreement {
-        max_readahead: offer.max_readahead,
+        max_readahead: 4 << 20,
         features: offer.features & wanted,
         max_background: 64,
         max_write: 1 << 20,
@@ -141,7 +141,7 @@ fn detach(mountpoint: &Path) {
 }
 
 fn raise_read_ahead(mountpoint: &Path) -> io::Result<()> {
-    let stat = rustix::fs::statx(CWD, mountpoint, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)?;
+    let stat = rustix::fs::statx(CWD, mountpoint, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
     fs::write(format!("/sys/class/bdi/{}:{}/read_ahead_kb", stat.stx_dev_major, stat.stx_dev_minor), "4096")
 }
 

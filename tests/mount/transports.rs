@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     thread,
 };
@@ -236,4 +236,16 @@ fn mounts_come_and_go_without_a_trace() {
     assert_eq!(fs::read_dir(drive.dir()).unwrap().count(), 10);
     let log = drive.log();
     assert!(!log.contains("error:") && !log.contains("warn:"), "{log}");
+}
+
+/// A file keeps the read-ahead that its mount had when it was opened, so that it must be there from the beginning.
+#[test]
+fn a_drive_of_root_reads_ahead_of_streams() {
+    for transport in ["classic", newest()] {
+        let drive = Drive::with(&["--transport", transport]);
+        let device = fs::metadata(drive.root()).unwrap().dev();
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        let read_ahead = fs::read_to_string(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb")).unwrap();
+        assert_eq!(read_ahead.trim(), "4096", "{transport}");
+    }
 }

@@ -11,8 +11,6 @@ use super::{
 pub struct Offer {
     /// Version of its protocol: major and minor.
     pub version: (u32, u32),
-    /// How far it would read ahead, in bytes.
-    pub max_readahead: u32,
     /// Its [`features`].
     pub features: u64,
 }
@@ -22,9 +20,9 @@ impl Offer {
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields(body);
         let version = (fields.u32()?, fields.u32()?);
-        let (max_readahead, low) = (fields.u32()?, u64::from(fields.u32()?));
+        let (_read_ahead, low) = (fields.u32()?, u64::from(fields.u32()?));
         let high = if low & features::INIT_EXT == 0 { 0 } else { u64::from(fields.u32()?) };
-        Ok(Self { version, max_readahead, features: low | high << 32 })
+        Ok(Self { version, features: low | high << 32 })
     }
 
     /// Whether both sides can talk. Versions before 7.31 lay some requests out differently.
@@ -121,7 +119,7 @@ mod tests {
 
     #[test]
     fn old_and_later_kernels_are_told_apart() {
-        let offer = |version| Offer { version, max_readahead: 0, features: 0 };
+        let offer = |version| Offer { version, features: 0 };
         assert!(offer((7, 31)).is_understood() && !offer((7, 30)).is_understood());
         assert!(offer((8, 0)).is_too_new() && !offer((7, 99)).is_too_new());
     }
