@@ -10,6 +10,7 @@
 
 mod activity;
 mod adapter;
+mod arenas;
 mod buffer;
 mod connecting;
 mod daemon;

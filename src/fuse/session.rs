@@ -25,6 +25,7 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::{Activity, report_idleness},
     adapter::Adapter,
+    arenas,
     connecting::{answering, serve},
     mount::{self, Unmount},
     notify::{STOPPING, notify},
@@ -121,6 +122,7 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
+        arenas::bound();
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
