@@ -40,6 +40,31 @@ fn shared_with(policy: &str, flags: &[&str]) -> Drive {
     drive
 }
 
+/// Directories by what their attribute asks for, besides the bucket itself, and the words of the commands for that.
+const ASKING: [(&str, &[&str]); 4] = [
+    ("none", &[]),
+    ("aes", &["--sse", "AES256"]),
+    ("kms", &["--sse", "aws:kms"]),
+    ("default", &["--sse", "bucket-default"]),
+];
+
+const KMS_KEY: &str = "user.s3.server-side-encryption-aws-kms-key-id";
+
+/// Makes the directories of [`ASKING`] with an object in each; the ARN of the key of SSE-KMS.
+fn make_asking(drive: &Drive) -> String {
+    for (name, words) in ASKING {
+        let dir = drive.dir().join(name);
+        fs::create_dir(&dir).unwrap();
+        if !words.is_empty() {
+            ok(drive.strongroom(["attr", "set"]).arg(&dir).args(words));
+        }
+        fs::write(dir.join("there"), "content").unwrap();
+    }
+    let mut key = [0; 128];
+    let len = rustix::fs::getxattr(drive.dir().join("kms/there"), KMS_KEY, &mut key).unwrap();
+    String::from_utf8(key[..len].to_vec()).unwrap()
+}
+
 /// Makes this the policy of the bucket `data`.
 fn put(drive: &Drive, policy: &str) {
     fs::write(drive.path("policy.json"), policy.replace("DOCS", "arn:aws:s3:::data")).unwrap();

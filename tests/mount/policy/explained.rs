@@ -2,16 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::put;
+use super::{ASKING, make_asking, put};
 use crate::fixture::{Drive, ok};
-
-/// A directory by what its attribute asks for, and the words of `policy explain` for that.
-const SOURCES: [(&str, &[&str]); 4] = [
-    ("none", &[]),
-    ("aes", &["--sse", "AES256"]),
-    ("kms", &["--sse", "aws:kms"]),
-    ("default", &["--sse", "bucket-default"]),
-];
 
 const ACTIONS: [&str; 7] =
     ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket", "s3:*", "s3:Put*", "s3:*Object"];
@@ -106,28 +98,18 @@ fn agrees(mode: &str, default: &str, effects: &[&str]) {
     put(&drive, open);
     ok(&mut drive.on_store(["bucket", "encryption", "put"], ["data", "--sse", default]));
     drive.mount(&["--sse", "none"]);
-    for (name, words) in SOURCES {
-        let dir = drive.dir().join(name);
-        fs::create_dir(&dir).unwrap();
-        if !words.is_empty() {
-            ok(drive.strongroom(["attr", "set"]).arg(&dir).args(words));
-        }
-        fs::write(dir.join("there"), "content").unwrap();
-    }
-    let mut key = [0; 128];
-    let name = "user.s3.server-side-encryption-aws-kms-key-id";
-    let len = rustix::fs::getxattr(drive.dir().join("kms/there"), name, &mut key).unwrap();
-    let key = std::str::from_utf8(&key[..len]).unwrap();
+    let arn = make_asking(&drive);
+    let key = arn.as_str();
     let exe = std::env::current_exe().unwrap().display().to_string();
     let (mut dice, mut seen) = (Dice(0x9E37_79B9_7F4A_7C15), [0; 2]);
     for round in 0..rounds {
         put(&drive, open);
-        for (dir, _) in SOURCES {
+        for (dir, _) in ASKING {
             fs::write(drive.dir().join(dir).join("victim"), "x").unwrap();
         }
         let policy = dice.policy(effects).replace("KEY", key).replace("EXE", &exe);
         put(&drive, &policy);
-        for (dir, words) in SOURCES {
+        for (dir, words) in ASKING {
             let has_key = words.contains(&"aws:kms") || default == "aws:kms" && !words.contains(&"AES256");
             let key = if has_key { &["--sse-kms-key", key][..] } else { &[] };
             // Of what is there, policies see how it is stored.

@@ -4,20 +4,10 @@
 
 use std::{fs, io};
 
-use super::{as_user, assert_denied, assert_logged, put};
+use super::{ASKING, as_user, assert_denied, assert_logged, make_asking, put};
 use crate::fixture::{Drive, fails, ok, shell};
 
-const KMS_KEY: &str = "user.s3.server-side-encryption-aws-kms-key-id";
-
-/// Directories by what their requests name, besides the bucket itself.
-const DIRS: [(&str, &[&str]); 4] = [
-    ("none", &[]),
-    ("aes", &["--sse", "AES256"]),
-    ("kms", &["--sse", "aws:kms"]),
-    ("default", &["--sse", "bucket-default"]),
-];
-
-/// A drive with [`DIRS`], whose bucket has this default encryption.
+/// A drive with [`ASKING`], whose bucket has this default encryption.
 struct Judged {
     drive: Drive,
     /// ARN of the key of SSE-KMS.
@@ -31,17 +21,7 @@ impl Judged {
         let mut drive = drive;
         drive.mount(&["--sse", "none", "--allow-other"]);
         ok(&mut shell(20, &drive.root(), "chmod 777 . data"));
-        for (name, words) in DIRS {
-            let dir = drive.dir().join(name);
-            fs::create_dir(&dir).unwrap();
-            if !words.is_empty() {
-                ok(drive.strongroom(["attr", "set"]).arg(&dir).args(words));
-            }
-            fs::write(dir.join("there"), "content").unwrap();
-        }
-        let mut key = [0; 128];
-        let len = rustix::fs::getxattr(drive.dir().join("kms/there"), KMS_KEY, &mut key).unwrap();
-        let key = String::from_utf8(key[..len].to_vec()).unwrap();
+        let key = make_asking(&drive);
         Self { drive, key }
     }
 
@@ -57,10 +37,10 @@ impl Judged {
         );
     }
 
-    /// In which of [`DIRS`] an object can be put under a policy that denies puts under `condition`.
+    /// In which of [`ASKING`] an object can be put under a policy that denies puts under `condition`.
     fn puts(&self, condition: &str) -> [bool; 4] {
         self.deny("s3:PutObject", "/*", &format!(r#", "Condition": {{{condition}}}"#));
-        DIRS.map(|(dir, _)| self.can_put(&format!("{dir}/new")))
+        ASKING.map(|(dir, _)| self.can_put(&format!("{dir}/new")))
     }
 
     /// Whether an object can be put there; it is removed again, and a denied one leaves nothing behind.
@@ -389,7 +369,7 @@ fn row_j17_statements_about_the_headers_of_puts_leave_reads_alone() {
         r#""Null": {"s3:x-amz-server-side-encryption": "true"}"#,
     ] {
         judged.puts(condition);
-        for (dir, _) in DIRS {
+        for (dir, _) in ASKING {
             assert_eq!(
                 fs::read(judged.drive.dir().join(dir).join("there")).unwrap(),
                 b"content",

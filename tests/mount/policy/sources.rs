@@ -4,14 +4,13 @@ use std::{fs, io, path::Path};
 
 use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
 
-use super::{as_user, assert_denied, assert_logged, put, shared_with};
+use super::{KMS_KEY, as_user, assert_denied, assert_logged, put, shared_with};
 use crate::fixture::{Drive, fails, ok, run, shell};
 
 const STRICT: &str = r#"{"Statement": {"Sid": "Ask", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
     "Resource": "DOCS/*", "Condition": {"Null": {"s3:x-amz-server-side-encryption": "true"}}}}"#;
 
 const ENCRYPTION: &str = "user.s3.server-side-encryption";
-const KMS_KEY: &str = "user.s3.server-side-encryption-aws-kms-key-id";
 const BUCKET_KEY: &str = "user.s3.server-side-encryption-bucket-key-enabled";
 const CONTEXT: &str = "user.s3.context";
 
