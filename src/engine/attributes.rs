@@ -262,7 +262,7 @@ impl Engine {
             return Ok(());
         }
         if self.attr(item)?.size != 0 {
-            return Err(io::Error::from_raw_os_error(libc::EPERM).into());
+            return Err(EngineError::os(libc::EPERM));
         }
         let key = item.key();
         let new = self.shared.explicit.get(key).unwrap_or_default().with(header, value)?;
@@ -332,7 +332,7 @@ fn is_absent(error: &io::Error) -> bool {
 
 /// There is no such attribute.
 pub(super) fn no_data() -> EngineError {
-    io::Error::from_raw_os_error(libc::ENODATA).into()
+    EngineError::os(libc::ENODATA)
 }
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ impl Bucket {
         if let Some(journal) = &self.journal {
             journal.fail();
         }
-        std::io::Error::from_raw_os_error(libc::EIO).into()
+        EngineError::os(libc::EIO)
     }
 
     /// Notes that the disk is full, if that is the error.

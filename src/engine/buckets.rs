@@ -197,7 +197,7 @@ impl Buckets {
         self.check_new(&new)?;
         let existing = match self.root.lookup(&file_name(name)) {
             Ok((dir, _)) if adopt && !self.is_bucket(name) => Some(dir),
-            Ok(_) => return Err(io::Error::from_raw_os_error(libc::EEXIST).into()),
+            Ok(_) => return Err(EngineError::os(libc::EEXIST)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
@@ -258,7 +258,7 @@ impl Buckets {
         let mut entries = dir.entries()?;
         while let Some(entry) = entries.next()? {
             if entry.name != BUCKET_DIR {
-                return Err(io::Error::from_raw_os_error(libc::ENOTEMPTY).into());
+                return Err(EngineError::os(libc::ENOTEMPTY));
             }
         }
         let (store, _) = self.root.lookup(&fixed(STORE_DIR))?;
@@ -331,7 +331,7 @@ pub(super) fn file_name(name: &BucketName) -> FileName {
 
 /// `ENOENT`.
 pub(super) fn not_found() -> EngineError {
-    io::Error::from_raw_os_error(libc::ENOENT).into()
+    EngineError::os(libc::ENOENT)
 }
 
 const BUILDING: &str = "new-";

@@ -128,6 +128,13 @@ pub enum EngineError {
     TooLarge,
 }
 
+impl EngineError {
+    /// What the system calls by this number.
+    pub(super) fn os(errno: i32) -> Self {
+        io::Error::from_raw_os_error(errno).into()
+    }
+}
+
 /// What the process at the other end of a job said, in its words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -77,7 +77,7 @@ impl OpenFile {
 
     /// Refuses what is not writing at the end, where that is all that is allowed.
     pub(super) fn require_changeable(&self) -> Result<()> {
-        if self.terms.growing_only { Err(errno(libc::EPERM)) } else { Ok(()) }
+        if self.terms.growing_only { Err(EngineError::os(libc::EPERM)) } else { Ok(()) }
     }
 
     /// What was opened.
@@ -97,7 +97,7 @@ impl OpenFile {
     /// Decrypts from `offset` into `buf`; the number of bytes, short only at the end of the file.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         if !self.terms.readable {
-            return Err(errno(libc::EACCES));
+            return Err(EngineError::os(libc::EACCES));
         }
         match &self.content {
             Content::Plain(file) => Ok(file.read_at(buf, offset)?),
@@ -173,10 +173,6 @@ impl Drop for OpenFile {
             self.item.plain_closed();
         }
     }
-}
-
-fn errno(raw: i32) -> EngineError {
-    std::io::Error::from_raw_os_error(raw).into()
 }
 
 fn allocate_plain(file: &FileRef, how: Allocate, offset: u64, len: u64, end: u64) -> Result<()> {

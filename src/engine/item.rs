@@ -207,7 +207,7 @@ impl Item {
     /// A plain file that is written anew becomes an encrypted object; `EBUSY` while anybody has it open as plain.
     pub(super) fn become_encrypted(&self) -> Result<()> {
         if self.bucket()?.plain_opens().count(self.key()) > 0 {
-            return Err(std::io::Error::from_raw_os_error(libc::EBUSY).into());
+            return Err(EngineError::os(libc::EBUSY));
         }
         self.remember_form(Form::Encrypted);
         Ok(())
@@ -303,12 +303,12 @@ pub struct ListEntry {
 
 /// A file that another one has taken the place of (`ESTALE`, and the kernel looks the name up again).
 pub(super) fn replaced() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::ESTALE).into()
+    EngineError::os(libc::ESTALE)
 }
 
 fn parse_name(name: &OsStr) -> Result<FileName> {
     if name.len() > 255 {
-        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
+        return Err(EngineError::os(libc::ENAMETOOLONG));
     }
     Ok(FileName::parse(name)?)
 }

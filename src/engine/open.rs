@@ -142,8 +142,8 @@ impl Engine {
         }
     }
 
-    /// Opens for writing what starts over as an empty object; a plain file is still as it was. What was stored is not read, so that a damaged or
-    /// unfinished object can be written anew.
+    /// Opens for writing what starts over as an empty object; a plain file is still as it was. What was stored is not
+    /// read, so that a damaged or unfinished object can be written anew.
     fn open_truncated(&self, caller: &Caller, item: &Item, creation: Creation) -> Result<Content> {
         let form = item.form(|| Ok(item.node().stat()?.size))?;
         let new = match (form, creation) {

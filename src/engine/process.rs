@@ -92,7 +92,7 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         io::{BufRead, BufReader, Lines},
         process::{Child, ChildStdout, Command, Stdio},
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     /// A shell that does this, and what it says.
-    fn shell(what: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
+    pub(in crate::engine) fn shell(what: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", what]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = shell.spawn().unwrap();

@@ -142,11 +142,12 @@ const OFTEN: u32 = 8;
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufRead, BufReader, Lines},
-        process::{Child, ChildStdout, Command, Stdio},
+        io::{BufReader, Lines},
+        process::{Child, ChildStdout},
     };
 
     use super::*;
+    use crate::engine::process;
 
     /// As policies and as the audit log see it.
     fn path_of(programs: &Programs, pid: u32) -> Option<Arc<str>> {
@@ -183,13 +184,7 @@ mod tests {
 
     /// A shell that waits for a word and then becomes `cat`, and what it says.
     fn shell() -> (Child, Lines<BufReader<ChildStdout>>) {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", "echo begun; read word; exec cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (child, mut said) = process::tests::shell("echo begun; read word; exec cat");
         assert_eq!(said.next().unwrap().unwrap(), "begun");
         (child, said)
     }

@@ -49,6 +49,19 @@ pub struct SetAttr {
     pub mtime: crate::store::SetTime,
 }
 
+impl SetAttr {
+    /// Nothing changes.
+    pub const NOTHING: Self = Self {
+        mode: None,
+        drops_set_id: false,
+        uid: None,
+        gid: None,
+        size: None,
+        atime: crate::store::SetTime::Keep,
+        mtime: crate::store::SetTime::Keep,
+    };
+}
+
 /// How a file is opened.
 #[allow(clippy::struct_excessive_bools, reason = "these are the independent flags of open(2)")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

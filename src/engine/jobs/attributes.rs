@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::octets;
 use crate::{
-    engine::{Result, hidden},
+    engine::{EngineError, Result, hidden},
     store::{Kind, NodeRef, SetTime, Stat, Timestamp, XattrMode},
 };
 
@@ -52,7 +52,7 @@ impl Attributes {
             let value = node.xattr(&name)?;
             bytes += name.len() + value.len();
             if bytes > MOST_BYTES {
-                return Err(std::io::Error::from_raw_os_error(libc::E2BIG).into());
+                return Err(EngineError::os(libc::E2BIG));
             }
             xattrs.insert(name, value);
         }

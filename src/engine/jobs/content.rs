@@ -43,7 +43,7 @@ fn read(
         let want = usize::try_from((end - at).min(buffer.len() as u64)).expect("a buffer at most");
         let piece = buffer.get_mut(..want).expect("a buffer at most");
         if file.read_at(at, piece)? < want {
-            return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::EBUSY)));
+            return Err(EngineError::os(libc::EBUSY));
         }
         each(at, piece)?;
         at += want as u64;

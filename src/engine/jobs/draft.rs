@@ -124,7 +124,7 @@ impl<'a> Draft<'a> {
     pub(super) fn fill(&self, from: &OpenFile, size: u64, log: &mut Log<'_>) -> Result<u64> {
         pieces(from, size, &mut |at, bytes| {
             if log.is_cancelled() {
-                return Err(EngineError::from(std::io::Error::from_raw_os_error(libc::ECANCELED)));
+                return Err(EngineError::os(libc::ECANCELED));
             }
             self.write(at, bytes)
         })?;

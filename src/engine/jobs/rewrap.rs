@@ -23,7 +23,7 @@ use crate::{
     audit::{Event, EventName},
     crypto,
     engine::{
-        Bucket, Caller, Engine, Item, Result,
+        Bucket, Caller, Engine, EngineError, Item, Result,
         admission::{Ask, SeenEncryption},
         audit::say_object,
         ctime,
@@ -262,7 +262,7 @@ impl Deep<'_> {
                 return Ok(Some((format!("rewrap {rewraps}"), before)));
             }
         }
-        Err(std::io::Error::from_raw_os_error(libc::EBUSY).into())
+        Err(EngineError::os(libc::EBUSY))
     }
 }
 

@@ -42,7 +42,7 @@ impl LiveObject {
             }
         }
         // What fills the journal cannot be stored in place: the disk is full.
-        let error = EngineError::from(std::io::Error::from_raw_os_error(libc::ENOSPC));
+        let error = EngineError::os(libc::ENOSPC);
         self.bucket.note_shortage(&error);
         Err(error)
     }

@@ -210,6 +210,6 @@ impl LiveObject {
 
 impl Inner {
     pub(super) fn require_writable(&self) -> Result<()> {
-        if self.writable { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADF).into()) }
+        if self.writable { Ok(()) } else { Err(EngineError::os(libc::EBADF)) }
     }
 }

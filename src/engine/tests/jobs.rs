@@ -59,20 +59,6 @@ fn rotate(fixture: &Fixture) {
     Keyring::open(&fixture.store().join(STORE_DIR), &unlock).unwrap().rotate_service_key().unwrap();
 }
 
-fn put(engine: &Engine, name: &str, content: &[u8]) {
-    let file = create(engine, name);
-    file.write_at(0, content).unwrap();
-    file.sync(false).unwrap();
-    engine.close(file);
-}
-
-fn get(engine: &Engine, name: &str) -> Vec<u8> {
-    let file = open(engine, name, READ).unwrap();
-    let content = read_all(&file, 1 << 20).unwrap();
-    engine.close(file);
-    content
-}
-
 fn stored(fixture: &Fixture, name: &str) -> Vec<u8> {
     std::fs::read(fixture.store().join("data").join(name)).unwrap()
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     keys::{KeyScope, NewKey},
     policy::LockMode,
-    store::{RenameMode, SetTime, XattrMode},
+    store::{RenameMode, XattrMode},
 };
 
 struct Silent;
@@ -19,13 +19,6 @@ impl Watch for Silent {
     fn note(&mut self, _: &Line<'_>) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn put(engine: &Engine, name: &str, content: &[u8]) {
-    let file = create(engine, name);
-    file.write_at(0, content).unwrap();
-    file.sync(false).unwrap();
-    engine.close(file);
 }
 
 /// As the kernel does: after `ESTALE` it looks the name up again.
@@ -57,15 +50,7 @@ fn no_change_of_attributes_or_names_is_lost_while_objects_are_replaced() {
                 while !done.load(Ordering::Relaxed) {
                     round += 1;
                     let mode = 0o600 + round % 0o100;
-                    let set = SetAttr {
-                        drops_set_id: false,
-                        mode: Some(mode),
-                        uid: None,
-                        gid: None,
-                        size: None,
-                        atime: SetTime::Keep,
-                        mtime: SetTime::Keep,
-                    };
+                    let set = SetAttr { mode: Some(mode), ..SetAttr::NOTHING };
                     by_name(engine, &here, |item| engine.set_attr(&caller(), item, None, &set));
                     let value = round.to_string().into_bytes();
                     let (note, how) = (OsStr::new("user.note"), XattrMode::Set);

@@ -248,15 +248,7 @@ fn row_e6_and_b9_who_may_only_generate_writes_without_a_bucket_key_and_reads_not
     let engine = keyed.fixture.engine();
     let partly = OpenFlags { read: false, ..WRITE };
     assert_denied(open_as(&engine, ANN, "a", partly).map(drop), &["kms:Decrypt"]);
-    let size = crate::engine::SetAttr {
-        drops_set_id: false,
-        mode: None,
-        uid: None,
-        gid: None,
-        size: Some(3),
-        atime: crate::store::SetTime::Keep,
-        mtime: crate::store::SetTime::Keep,
-    };
+    let size = crate::engine::SetAttr { size: Some(3), ..crate::engine::SetAttr::NOTHING };
     let (item, _) = engine.lookup(&data(&engine), OsStr::new("a")).unwrap();
     assert_denied(engine.set_attr(&user(ANN), &item, None, &size).map(drop), &["kms:Decrypt"]);
     engine.close(open_as(&engine, BOB, "a", partly).unwrap());

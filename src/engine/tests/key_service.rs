@@ -10,7 +10,6 @@ use super::{
 use crate::{
     envelope::EncryptionContext,
     keys::{KeyError, KeyId, KeyScope, KeyService, MasterKey, Material, NewKey, fake::FakeMaster},
-    store::SetTime,
 };
 
 /// A store with a key that a counting provider holds.
@@ -137,15 +136,7 @@ fn the_gate_of_replacements_is_open_while_the_key_service_is_asked() {
     let (item, attr) = engine.lookup(&data(&engine), OsStr::new("left")).unwrap();
     assert_eq!((attr.size, free.lock().unwrap().len()), (7, 1), "looking takes a call of the key service");
     engine.link(&caller(), &item, &data(&engine), OsStr::new("again")).unwrap();
-    let mode = SetAttr {
-        mode: Some(0o600),
-        drops_set_id: false,
-        uid: None,
-        gid: None,
-        size: None,
-        atime: SetTime::Keep,
-        mtime: SetTime::Keep,
-    };
+    let mode = SetAttr { mode: Some(0o600), ..SetAttr::NOTHING };
     engine.set_attr(&caller(), &item, None, &mode).unwrap();
     assert_eq!(*free.lock().unwrap(), [true; 3]);
 }

@@ -156,6 +156,22 @@ fn read_all(file: &OpenFile, size: usize) -> Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Makes an object that is in the store.
+fn put(engine: &Engine, name: &str, content: &[u8]) {
+    let file = create(engine, name);
+    file.write_at(0, content).unwrap();
+    file.sync(false).unwrap();
+    engine.close(file);
+}
+
+/// All of a short object.
+fn get(engine: &Engine, name: &str) -> Vec<u8> {
+    let file = open(engine, name, READ).unwrap();
+    let content = read_all(&file, 1 << 20).unwrap();
+    engine.close(file);
+    content
+}
+
 #[test]
 fn what_is_written_reads_back_and_the_store_holds_no_plaintext() {
     let fixture = Fixture::with_bucket(4096);
@@ -281,15 +297,7 @@ fn a_time_set_by_hand_survives_every_later_save() {
     let file = create(&engine, "old");
     file.write_at(0, b"content").unwrap();
     let then = crate::store::Timestamp { sec: 1_000_000_000, nsec: 5 };
-    let set = SetAttr {
-        drops_set_id: false,
-        mode: None,
-        uid: None,
-        gid: None,
-        size: None,
-        atime: crate::store::SetTime::Keep,
-        mtime: crate::store::SetTime::At(then),
-    };
+    let set = SetAttr { mtime: crate::store::SetTime::At(then), ..SetAttr::NOTHING };
     engine.set_attr(&caller(), file.item(), Some(&file), &set).unwrap();
     file.sync(false).unwrap();
     engine.close(file);

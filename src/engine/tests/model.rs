@@ -117,16 +117,7 @@ impl Bench {
             }
             Op::Resize { size } => {
                 let (engine, file) = self.open.as_ref().unwrap();
-                let keep = crate::store::SetTime::Keep;
-                let set = SetAttr {
-                    mode: None,
-                    drops_set_id: false,
-                    uid: None,
-                    gid: None,
-                    size: Some(size),
-                    atime: keep,
-                    mtime: keep,
-                };
+                let set = SetAttr { size: Some(size), ..SetAttr::NOTHING };
                 let attr = engine.set_attr(&caller(), file.item(), Some(file), &set).unwrap();
                 assert_eq!(attr.size, size);
                 model.resize(size as usize, 0);

@@ -44,20 +44,6 @@ fn send(receiver: &mut Receiver<'_>, replica: &Replica, content: &[u8]) -> Resul
     receiver.end(Some(replicate_digest(content))).unwrap()
 }
 
-fn put(engine: &Engine, name: &str, content: &[u8]) {
-    let file = create(engine, name);
-    file.write_at(0, content).unwrap();
-    file.sync(false).unwrap();
-    engine.close(file);
-}
-
-fn get(engine: &Engine, name: &str) -> Vec<u8> {
-    let file = open(engine, name, READ).unwrap();
-    let content = read_all(&file, 1 << 20).unwrap();
-    engine.close(file);
-    content
-}
-
 fn nothing_is_left(fixture: &Fixture) {
     assert_eq!(std::fs::read_dir(fixture.store().join("data/.eob/tmp")).unwrap().count(), 0);
 }

@@ -54,7 +54,7 @@ impl Ops {
     pub(super) fn clear_set_id(&self, caller: &Caller, inode: &Inode<Item>, open: &OpenFile) -> Result<()> {
         let mode = self.mode_without_set_id(inode, Some(open))?;
         if mode.is_some() {
-            let set = SetAttr { mode, drops_set_id: true, ..UNCHANGED };
+            let set = SetAttr { mode, drops_set_id: true, ..SetAttr::NOTHING };
             self.engine.set_attr(caller, inode.item(), Some(open), &set)?;
         }
         Ok(())
@@ -90,16 +90,6 @@ fn without_set_id(kind: Kind, mode: u32) -> Option<u32> {
     (kind != Kind::Directory && left != mode).then_some(left & super::names::PERMISSIONS)
 }
 
-const UNCHANGED: SetAttr = SetAttr {
-    mode: None,
-    drops_set_id: false,
-    uid: None,
-    gid: None,
-    size: None,
-    atime: SetTime::Keep,
-    mtime: SetTime::Keep,
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,17 +111,17 @@ mod tests {
     #[test]
     fn a_change_of_nothing_asks_for_the_bits_to_go() {
         let caller = |uid| Caller { uid, gid: 0, pid: 1, umask: 0 };
-        assert!(takes_set_id(&caller(1000), &UNCHANGED));
-        assert!(!takes_set_id(&caller(0), &UNCHANGED));
+        assert!(takes_set_id(&caller(1000), &SetAttr::NOTHING));
+        assert!(!takes_set_id(&caller(0), &SetAttr::NOTHING));
     }
 
     #[test]
     fn truncation_by_root_keeps_them_and_a_change_of_owner_never_does() {
         let caller = |uid| Caller { uid, gid: 0, pid: 1, umask: 0 };
-        let shrink = SetAttr { size: Some(0), ..UNCHANGED };
+        let shrink = SetAttr { size: Some(0), ..SetAttr::NOTHING };
         assert!(!takes_set_id(&caller(0), &shrink));
         assert!(takes_set_id(&caller(1000), &shrink));
-        assert!(takes_set_id(&caller(0), &SetAttr { gid: Some(4), ..UNCHANGED }));
-        assert!(!takes_set_id(&caller(1000), &SetAttr { mtime: SetTime::Now, ..UNCHANGED }));
+        assert!(takes_set_id(&caller(0), &SetAttr { gid: Some(4), ..SetAttr::NOTHING }));
+        assert!(!takes_set_id(&caller(1000), &SetAttr { mtime: SetTime::Now, ..SetAttr::NOTHING }));
     }
 }

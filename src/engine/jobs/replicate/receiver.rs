@@ -130,7 +130,7 @@ impl<'a> Receiver<'a> {
         draft.set_size(object.size)?;
         draft.finish(&replica.attributes)?;
         if draft.digest(object.size)? != digest {
-            return Err(std::io::Error::from_raw_os_error(libc::EIO).into());
+            return Err(EngineError::os(libc::EIO));
         }
         let mut event = self.event(&replica.path)?;
         if let (Some(event), Content::Encrypted(live)) = (&mut event, draft.file().content()) {

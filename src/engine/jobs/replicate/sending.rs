@@ -150,9 +150,9 @@ pub(super) fn told<T>(answer: Result<Result<T>>) -> std::result::Result<T, Fault
 }
 
 fn busy() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::EBUSY).into()
+    EngineError::os(libc::EBUSY)
 }
 
 fn cancelled() -> EngineError {
-    std::io::Error::from_raw_os_error(libc::ECANCELED).into()
+    EngineError::os(libc::ECANCELED)
 }

@@ -293,7 +293,7 @@ pub(super) fn mark(draft: &Draft<'_>, version: &str, copy: &str) -> Result<()> {
 
 pub(super) fn refuse_directory(stat: &Stat) -> Result<()> {
     if stat.kind == Kind::Directory {
-        return Err(std::io::Error::from_raw_os_error(libc::EISDIR).into());
+        return Err(EngineError::os(libc::EISDIR));
     }
     Ok(())
 }
