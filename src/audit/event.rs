@@ -3,9 +3,13 @@
 //! Names and structure follow `CloudTrail` ("`CloudTrail` record contents", "Amazon S3 `CloudTrail` events", "Logging AWS KMS
 //! API calls with AWS `CloudTrail`"). `seq`, `decision`, `sid`, `errno` and `chain` are ours.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::{
+    Serialize, Serializer,
+    ser::{Error as _, SerializeStruct},
+};
+use uuid::Uuid;
 
 /// One thing that happened, or was refused.
 #[derive(Debug, Clone)]
@@ -58,8 +62,8 @@ pub struct Actor {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Parameters {
     /// The bucket.
-    #[serde(rename = "bucketName", skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<String>,
+    #[serde(rename = "bucketName", skip_serializing_if = "Option::is_none", serialize_with = "shared")]
+    pub bucket: Option<Arc<str>>,
     /// Path of the object in the bucket; bytes that are no text as U+FFFD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -234,12 +238,12 @@ impl Event {
             event_version: VERSION,
             seq,
             event_time: self.time,
-            event_id: id,
+            event_id: uuid::Builder::from_random_bytes(*id).into_uuid(),
             event_source: self.name.source(),
             event_name: self.name.as_str(),
             user_identity: &self.actor,
             request_parameters: &self.request,
-            resources: self.resources(),
+            resources: self,
             additional_event_data: &self.details,
             decision: if self.decision == Decision::Allow { "Allow" } else { "Deny" },
             sid: statement,
@@ -252,13 +256,13 @@ impl Event {
         to.pop();
     }
 
-    fn resources(&self) -> Vec<Resource> {
-        let bucket = self.request.bucket.as_ref();
-        let object = bucket.zip(self.request.key.as_ref());
-        let object = object.map(|(bucket, key)| ("AWS::S3::Object", format!("{S3}{bucket}/{key}")));
-        let bucket = bucket.map(|bucket| ("AWS::S3::Bucket", format!("{S3}{bucket}")));
-        let keys = self.keys.iter().map(|arn| ("AWS::KMS::Key", arn.clone()));
-        object.into_iter().chain(bucket).chain(keys).map(|(kind, arn)| Resource { kind, arn }).collect()
+    /// What it is about.
+    fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
+        let bucket = self.request.bucket.as_deref();
+        let object = bucket.zip(self.request.key.as_deref());
+        let object = object.map(|(bucket, key)| Resource::Object { bucket, key });
+        let keys = self.keys.iter().map(|arn| Resource::Key(arn));
+        object.into_iter().chain(bucket.map(Resource::Bucket)).chain(keys)
     }
 }
 
@@ -287,13 +291,14 @@ struct Line<'a> {
     seq: u64,
     #[serde(serialize_with = "iso_8601")]
     event_time: SystemTime,
-    #[serde(rename = "eventID", serialize_with = "uuid")]
-    event_id: &'a [u8; 16],
+    #[serde(rename = "eventID")]
+    event_id: Uuid,
     event_source: &'static str,
     event_name: &'static str,
     user_identity: &'a Actor,
     request_parameters: &'a Parameters,
-    resources: Vec<Resource>,
+    #[serde(serialize_with = "listed")]
+    resources: &'a Event,
     additional_event_data: &'a Details,
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -306,12 +311,43 @@ struct Line<'a> {
     errno: Option<i32>,
 }
 
-#[derive(Serialize)]
-struct Resource {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(rename = "ARN")]
-    arn: String,
+/// What an event is about; shown as its ARN.
+enum Resource<'a> {
+    Object {
+        bucket: &'a str,
+        key: &'a str,
+    },
+    Bucket(&'a str),
+    /// By its ARN.
+    Key(&'a str),
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object { bucket, key } => write!(f, "{S3}{bucket}/{key}"),
+            Self::Bucket(bucket) => write!(f, "{S3}{bucket}"),
+            Self::Key(arn) => f.write_str(arn),
+        }
+    }
+}
+
+impl Serialize for Resource<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = match self {
+            Self::Object { .. } => "AWS::S3::Object",
+            Self::Bucket(_) => "AWS::S3::Bucket",
+            Self::Key(_) => "AWS::KMS::Key",
+        };
+        let mut resource = serializer.serialize_struct("Resource", 2)?;
+        resource.serialize_field("type", kind)?;
+        resource.serialize_field("ARN", &format_args!("{self}"))?;
+        resource.end()
+    }
+}
+
+fn listed<S: Serializer>(event: &&Event, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(event.resources())
 }
 
 #[allow(clippy::ref_option, reason = "serde calls it with the field")]
@@ -321,7 +357,10 @@ fn shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok
 
 #[allow(clippy::ref_option, reason = "serde calls it with the field")]
 fn hexadecimal<S: Serializer>(id: &Option<[u8; 16]>, serializer: S) -> Result<S::Ok, S::Error> {
-    id.map(hex::encode).serialize(serializer)
+    let Some(id) = id else { return serializer.serialize_none() };
+    let mut digits = [0; 32];
+    hex::encode_to_slice(id, &mut digits).map_err(S::Error::custom)?;
+    serializer.serialize_str(str::from_utf8(&digits).map_err(S::Error::custom)?)
 }
 
 /// ISO 8601 in UTC with microseconds.
@@ -329,14 +368,6 @@ fn iso_8601<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S:
     // A clock beyond the year 9999 is wrong anyway; the order of lines does not hang on it.
     let time = jiff::Timestamp::try_from(*time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     serializer.collect_str(&format_args!("{time:.6}"))
-}
-
-/// The form of RFC 9562, version 4.
-fn uuid<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
-    let value = (u128::from_be_bytes(*id) & !(0xf << 76) & !(0x3 << 62)) | (4 << 76) | (2 << 62);
-    let digits = format!("{value:032x}");
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| digits.get(part).unwrap_or_default());
-    serializer.collect_str(&parts.join("-"))
 }
 
 /// Version of the record layout, which has the fields of `CloudTrail`'s 1.11.

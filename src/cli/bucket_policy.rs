@@ -104,7 +104,7 @@ impl OfBucket {
     ) -> anyhow::Result<()> {
         let Ok(store) = self.store.canonicalize() else { return act() };
         let mut event = Event::new(name, audit_log::actor());
-        event.request.bucket = Some(self.bucket.clone());
+        event.request.bucket = Some(self.bucket.as_str().into());
         AuditPlan::new(&store, &config.audit)?.recorded(event, |_| act())
     }
 

@@ -2,8 +2,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    os::unix::ffi::OsStringExt,
+    path::PathBuf,
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
@@ -215,28 +215,21 @@ impl Item {
 
     /// Path inside the bucket of `name` in this directory.
     pub(super) fn path_of(&self, name: &OsStr) -> PathBuf {
-        let dir = self.0.node.path();
-        let dir = below_bucket(&dir);
-        let mut path = OsString::with_capacity(dir.len() + 1 + name.len());
-        if !dir.is_empty() {
-            path.push(dir);
+        let mut path = self.path().into_os_string();
+        if !path.is_empty() {
             path.push("/");
         }
         path.push(name);
         path.into()
     }
 
-    /// Path inside the bucket of the item itself.
+    /// Path inside the bucket of the item itself: that in the store begins with the bucket.
     pub(super) fn path(&self) -> PathBuf {
-        below_bucket(&self.0.node.path()).into()
+        let mut path = self.0.node.path().into_os_string().into_vec();
+        let bucket = path.iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| slash + 1);
+        path.drain(..bucket);
+        OsString::from_vec(path).into()
     }
-}
-
-/// A path from the root of the store without the bucket that it begins with.
-fn below_bucket(path: &Path) -> &OsStr {
-    let path = path.as_os_str().as_bytes();
-    let slash = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-    OsStr::from_bytes(path.get(slash + 1..).unwrap_or_default())
 }
 
 /// Attributes as users see them.

@@ -1,20 +1,20 @@
 //! Bucket names by the S3 rules.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::NameError;
 
 /// A valid S3 bucket name; also a safe directory name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BucketName(String);
+pub struct BucketName(Arc<str>);
 
 impl BucketName {
     /// Checks `name` against the S3 rules.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         match broken_rule(name) {
-            None => Ok(Self(name.to_owned())),
+            None => Ok(Self(name.into())),
             Some(rule) => Err(NameError::Bucket { name: name.to_owned(), rule }),
         }
     }
@@ -22,6 +22,11 @@ impl BucketName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as text that costs nothing to copy.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
     }
 }
 
@@ -35,7 +40,7 @@ impl TryFrom<String> for BucketName {
 
 impl From<BucketName> for String {
     fn from(name: BucketName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 

@@ -291,7 +291,7 @@ fn event() -> Event {
     let actor =
         Actor { kind: "IAMUser", arn: Some(arn), user_name: Some("ann".to_owned()), exe, ..Actor::service() };
     let mut event = Event::new(EventName::PutObject, actor);
-    event.request.bucket = Some("photos".to_owned());
+    event.request.bucket = Some("photos".into());
     event.request.key = Some("2026/november/img_0001.jpg".to_owned());
     event.details.object = Some([7; 16]);
     event.details.applied = Some(SseApplied::Default_SSE_S3);

@@ -91,11 +91,11 @@ impl ConcatLines for [String] {
     }
 }
 
-fn event(number: u64) -> Event {
+pub(super) fn event(number: u64) -> Event {
     let actor =
         Actor { kind: "IAMUser", user_name: Some("ann".to_owned()), uid: 1000, gid: 100, ..Actor::default() };
     let mut event = Event::new(EventName::PutObject, actor);
-    event.request.bucket = Some("photos".to_owned());
+    event.request.bucket = Some("photos".into());
     event.request.key = Some(format!("file-{number}"));
     event
 }

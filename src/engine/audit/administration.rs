@@ -159,7 +159,7 @@ impl Engine {
     /// An event about customer keys, of which only the scope is told.
     fn scope_event(&self, name: EventName, caller: &Caller, scope: &CustomerScope) -> Event {
         let mut event = self.own_event(name, caller);
-        event.request.bucket.clone_from(&scope.bucket);
+        event.request.bucket = scope.bucket.as_deref().map(Into::into);
         event.request.more.insert("prefix", scope.prefix.as_str().into());
         event.request.more.extend(scope.uid.map(|uid| ("uid", uid.into())));
         event

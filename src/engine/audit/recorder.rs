@@ -35,25 +35,15 @@ pub(super) struct Object<'a> {
 }
 
 impl Object<'_> {
-    fn bucket(&self) -> Option<String> {
-        self.dir.bucket().ok().map(|bucket| bucket.name().to_string())
+    fn bucket(&self) -> Option<Arc<str>> {
+        self.dir.bucket().ok().map(|bucket| bucket.name().shared())
     }
 
     /// Its path in the bucket.
     pub(super) fn key(&self) -> String {
-        let stored = self.dir.node().path();
-        let stored = stored.as_os_str().as_encoded_bytes();
-        // The path in the store begins with the bucket.
-        let at = stored.iter().position(|byte| *byte == b'/').map_or(stored.len(), |at| at + 1);
-        let mut key = Vec::with_capacity(stored.len() + 256);
-        key.extend(stored.get(at..).unwrap_or_default());
-        if let Some(name) = self.name {
-            if !key.is_empty() {
-                key.push(b'/');
-            }
-            key.extend(name.as_encoded_bytes());
-        }
-        String::from_utf8(key).unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned())
+        let path = self.name.map_or_else(|| self.dir.path(), |name| self.dir.path_of(name));
+        let text = path.into_os_string().into_string();
+        text.unwrap_or_else(|odd| odd.to_string_lossy().into_owned())
     }
 }
 
@@ -105,7 +95,7 @@ impl Engine {
     /// An event about a bucket.
     pub(super) fn bucket_event(&self, name: EventName, caller: &Caller, bucket: &str) -> Event {
         let mut event = Event::new(name, self.actor(caller));
-        event.request.bucket = Some(bucket.to_owned());
+        event.request.bucket = Some(bucket.into());
         event
     }
 

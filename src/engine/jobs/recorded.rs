@@ -86,7 +86,7 @@ impl Engine {
         caller: &Caller,
     ) -> Event {
         let mut event = Event::new(name, self.actor(caller));
-        event.request.bucket = bucket.map(ToString::to_string);
+        event.request.bucket = bucket.map(BucketName::shared);
         event.details.more.insert("job", job.into());
         event.details.more.insert("dryRun", dry_run.into());
         if bypass {
@@ -105,7 +105,7 @@ impl Engine {
     ) -> Option<Box<Event>> {
         self.shared.recorder.as_ref()?;
         let mut event = Event::new(name, self.actor(caller));
-        event.request.bucket = Some(bucket.to_string());
+        event.request.bucket = Some(bucket.shared());
         event.request.key = Some(path.to_string_lossy().into_owned());
         if name == EventName::CopyObject {
             event.request.source.clone_from(&event.request.key);

@@ -7,7 +7,10 @@
 use std::{
     ffi::OsString,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
@@ -152,22 +155,17 @@ impl LocalNode {
 
     /// The names from the root down to this node.
     pub(super) fn place_names(&self) -> PathBuf {
-        let mut places = Vec::with_capacity(USUAL_DEPTH);
-        let mut place = lock(&self.place).clone();
-        while let Some(here) = place {
-            let above = lock(&here.dir.place).clone();
-            places.push(here);
-            place = above;
-        }
-        let length = places.iter().map(|place| place.name.as_os_str().len() + 1).sum();
-        let mut path = OsString::with_capacity(length);
-        for place in places.iter().rev() {
-            if !path.is_empty() {
-                path.push("/");
+        // From the last letter to the first, as the names are found.
+        let mut letters = Vec::with_capacity(USUAL_LENGTH);
+        let own = lock(&self.place).clone();
+        for here in std::iter::successors(own, |here| lock(&here.dir.place).clone()) {
+            if !letters.is_empty() {
+                letters.push(b'/');
             }
-            path.push(place.name.as_os_str());
+            letters.extend(here.name.as_os_str().as_bytes().iter().rev());
         }
-        path.into()
+        letters.reverse();
+        OsString::from_vec(letters).into()
     }
 
     /// The directory and name under which this node was last known to stand.
@@ -266,8 +264,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Most paths have fewer names; longer ones cost a second allocation.
-const USUAL_DEPTH: usize = 8;
+/// Most paths are shorter, and so they are with a name added; longer ones cost a second allocation.
+const USUAL_LENGTH: usize = 128;
 /// More ancestors than any real tree has; ends the walk should places ever form a ring.
 const MAX_DEPTH: usize = 1 << 18;
 
