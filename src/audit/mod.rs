@@ -8,6 +8,8 @@
 //! files of a log; it knows no engine, no policy and no key, and must never write a secret into a line.
 
 mod append;
+mod aside;
+mod batch;
 mod chain;
 mod error;
 mod event;

@@ -5,13 +5,15 @@
 //! [`MOST`] events; with [`Fail::Closed`] nothing that a program was told of.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::{Actor, Appender, AuditError, Event, EventName, Fail, Options, append::Found, journald::Journal};
+use super::{
+    Actor, Appender, AuditError, Event, EventName, Fail, Options, append::Found, aside, batch::Batch,
+    journald::Journal,
+};
 use crate::crypto::Secret;
 
 /// What a process uses a log for.
@@ -40,7 +42,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    events: VecDeque<Event>,
+    events: Batch,
+    /// The processor of who put the last one in.
+    processor: usize,
     /// Events ever put in, and ever written.
     pushed: u64,
     written: u64,
@@ -63,7 +67,7 @@ impl AuditLog {
         let fail = options.fail;
         let shared =
             Arc::new(Shared { queue: Mutex::default(), fail, work: Condvar::new(), done: Condvar::new() });
-        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: VecDeque::new(), role };
+        let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Batch::default(), role };
         writer.begin()?;
         let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(super::error::io_error("start the writer of", &options.dir))?;
@@ -84,24 +88,29 @@ impl AuditLog {
     pub fn emit(&self, event: Event) -> Result<(), AuditError> {
         let shared = &*self.shared;
         let mut queue = shared.lock();
-        let begun = Instant::now();
-        while queue.events.len() >= MOST {
-            if shared.fail == Fail::Open && (queue.trouble.is_some() || begun.elapsed() >= PATIENCE) {
-                queue.lost += 1;
-                return Ok(());
-            }
-            queue = shared.wait(queue);
+        if queue.events.len() >= MOST {
+            queue = shared.await_room(queue);
         }
-        queue.events.push_back(event);
+        if queue.events.len() >= MOST {
+            queue.lost += 1;
+            return Ok(());
+        }
+        let replaced = queue.events.push(event);
         queue.pushed += 1;
+        queue.processor = aside::processor();
         if queue.idle || queue.events.len() == MOST / 2 {
             queue.idle = false;
             shared.work.notify_one();
         }
-        match shared.fail {
-            Fail::Open => Ok(()),
+        let outcome = match shared.fail {
+            Fail::Open => {
+                drop(queue);
+                Ok(())
+            }
             Fail::Closed => shared.await_written(queue),
-        }
+        };
+        drop(replaced);
+        outcome
     }
 
     /// Waits until everything that was taken over is written, or cannot be.
@@ -140,6 +149,18 @@ impl Shared {
         queue
     }
 
+    /// Waits until the queue has room again; with [`Fail::Open`] only for as long as there is hope.
+    fn await_room<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let begun = Instant::now();
+        let is_patient = |queue: &Queue| {
+            self.fail == Fail::Closed || queue.trouble.is_none() && begun.elapsed() < PATIENCE
+        };
+        while queue.events.len() >= MOST && is_patient(&queue) {
+            queue = self.wait(queue);
+        }
+        queue
+    }
+
     fn await_written(&self, mut queue: MutexGuard<'_, Queue>) -> Result<(), AuditError> {
         let wanted = queue.pushed;
         while queue.written < wanted {
@@ -158,7 +179,7 @@ struct Writer {
     appender: Appender,
     journal: Option<Journal>,
     /// Empty, or what could not be written the last time.
-    batch: VecDeque<Event>,
+    batch: Batch,
     role: Role,
 }
 
@@ -180,18 +201,19 @@ impl Writer {
                 event.details.more.insert(name, true.into());
             }
         }
-        self.batch.push_back(event);
+        self.add(event);
         let outcome = self.attempt();
         if self.shared.fail == Fail::Open { Ok(()) } else { outcome }
     }
 
     fn run(mut self) {
         while self.take() {
+            self.step_aside();
             // What is wrong was logged, and is told to whoever has to know.
             let _ = self.attempt();
         }
         if self.role == Role::Serving {
-            self.batch.push_back(Event::new(EventName::StopLogging, Actor::service()));
+            self.add(Event::new(EventName::StopLogging, Actor::service()));
         }
         if let Err(error) = self.attempt() {
             log::error!("the audit log ends without its last {} events: {error}", self.batch.len());
@@ -206,14 +228,17 @@ impl Writer {
         if queue.trouble.is_some() && !queue.stopping {
             queue = wait(&shared.work, queue, RETRY);
         }
-        while queue.events.is_empty() && !queue.stopping && queue.trouble.is_none() {
+        loop {
+            let calm = queue.waiting == 0 && queue.events.len() < MOST / 2;
+            if shared.fail == Fail::Open && !queue.stopping && calm {
+                queue = wait(&shared.work, queue, GATHER);
+            }
+            if !queue.events.is_empty() || queue.stopping || queue.trouble.is_some() {
+                break;
+            }
             queue.idle = true;
             queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
             queue.idle = false;
-        }
-        let calm = queue.waiting == 0 && queue.events.len() < MOST / 2;
-        if shared.fail == Fail::Open && !queue.stopping && calm {
-            queue = wait(&shared.work, queue, GATHER);
         }
         if self.batch.is_empty() {
             // Nothing is moved while requests wait for the queue.
@@ -222,17 +247,30 @@ impl Writer {
         if queue.lost > 0 && queue.trouble.is_none() {
             let mut event = Event::new(EventName::EventsLost, Actor::service());
             event.details.more.insert("count", std::mem::take(&mut queue.lost).into());
-            self.batch.push_back(event);
+            self.add(event);
         }
         let has_work = queue.trouble.is_none() && !(queue.events.is_empty() && self.batch.is_empty());
         !queue.stopping || has_work
     }
 
+    /// Leaves the processor to the requests that go on meanwhile.
+    fn step_aside(&self) {
+        if self.shared.fail == Fail::Closed || self.batch.len() < WORTH_MOVING {
+            return;
+        }
+        let processor = self.shared.lock().processor;
+        if let Err(error) = aside::leave(processor) {
+            log::debug!("the writer of the audit log stays on processor {processor}: {error}");
+        }
+    }
+
     /// Writes the batch and makes room for the next ones.
     fn attempt(&mut self) -> Result<(), AuditError> {
-        let outcome = self.appender.append(self.batch.make_contiguous()).and_then(|()| {
+        let outcome = self.appender.append(self.batch.unwritten()).and_then(|()| {
             self.send_to_journal();
-            self.shared.lock().written += self.batch.drain(..).filter(Event::is_counted).count() as u64;
+            let counted = self.batch.unwritten().iter().filter(|event| event.is_counted()).count() as u64;
+            self.batch.clear();
+            self.shared.lock().written += counted;
             if self.shared.fail == Fail::Closed { self.appender.reserve() } else { Ok(()) }
         });
         let mut queue = self.shared.lock();
@@ -249,6 +287,11 @@ impl Writer {
         outcome
     }
 
+    /// Adds an event of the log's own.
+    fn add(&mut self, event: Event) {
+        drop(self.batch.push(event));
+    }
+
     fn send_to_journal(&mut self) {
         if let Some(journal) = &mut self.journal {
             journal.send(self.appender.last_lines());
@@ -262,8 +305,10 @@ fn wait<'a>(what: &Condvar, queue: MutexGuard<'a, Queue>, longest: Duration) -> 
 
 /// Most events in the queue.
 const MOST: usize = 8192;
-/// How long events are gathered for one batch.
-const GATHER: Duration = Duration::from_millis(10);
+/// Events that take longer to write than it takes to move to another processor.
+const WORTH_MOVING: usize = 16;
+/// How long events are gathered for one batch. A longer one holds requests up for longer when it is written.
+const GATHER: Duration = Duration::from_millis(4);
 /// How long a request waits for room.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a failure writing is tried again.
