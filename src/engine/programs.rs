@@ -9,12 +9,9 @@
 //! ([`Memory`]), which goes with the program: as long as it lives, the process is the one it was and runs what it ran, though
 //! the file may have another path by now. Policies ask for the path, so each request looks.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering},
 };
 
 use super::{
@@ -23,15 +20,15 @@ use super::{
 };
 use crate::{audit::Actor, policy::Process};
 
-/// Programs by process.
-#[derive(Default)]
+/// Programs of processes: each process has its place, which it may share with others.
 pub(super) struct Programs {
-    known: RwLock<HashMap<u32, Arc<Program>>>,
+    places: [Mutex<Option<Arc<Program>>>; PLACES as usize],
 }
 
 /// The program of a process.
 #[derive(Default)]
 pub(super) struct Program {
+    pid: u32,
     file: ProgramFile,
     path: Option<Arc<str>>,
     /// Who asked last.
@@ -61,6 +58,12 @@ impl Process for KnownAsker<'_> {
 impl std::fmt::Debug for KnownAsker<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process {}", self.pid)
+    }
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self { places: [const { Mutex::new(None) }; PLACES as usize] }
     }
 }
 
@@ -99,21 +102,23 @@ impl Programs {
         let (memory, file) = if is_frequent { (asker.memory(), asker.program_file()?) } else { (None, file) };
         let path: Option<Arc<str>> = asker.exe().map(Into::into);
         let looks = AtomicU32::new(if is_frequent { OFTEN + 1 } else { 0 });
-        let program = Arc::new(Program { file, path, memory, looks, asker: Mutex::default() });
-        if program.path.is_none() {
-            return Some(program);
+        let program =
+            Arc::new(Program { pid: asker.pid, file, path, memory, looks, asker: Mutex::default() });
+        if program.path.is_some() {
+            let replaced = self.place(asker.pid).replace(program.clone());
+            // A descriptor is closed with no lock held.
+            drop(replaced);
         }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Descriptors are closed with no lock held.
-        let before = if known.len() >= MOST { std::mem::take(&mut *known) } else { HashMap::new() };
-        let replaced = known.insert(asker.pid, program.clone());
-        drop(known);
-        drop((before, replaced));
         Some(program)
     }
 
     fn known(&self, pid: u32) -> Option<Arc<Program>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&pid).cloned()
+        self.place(pid).clone().filter(|program| program.pid == pid)
+    }
+
+    fn place(&self, pid: u32) -> MutexGuard<'_, Option<Arc<Program>>> {
+        let place = self.places.get((pid % PLACES) as usize).expect("a remainder is smaller");
+        place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,8 +139,8 @@ impl Program {
     }
 }
 
-/// Processes remembered, each with a descriptor at most; with more, all are asked again.
-const MOST: usize = 256;
+/// Processes remembered, each with a descriptor at most. Numbers are given out in turn, so few of them meet.
+const PLACES: u32 = 256;
 /// Looks at the program of one process after which its memory is held instead: that takes some calls itself.
 const OFTEN: u32 = 8;
 
@@ -225,20 +230,28 @@ mod tests {
         let other =
             Asker { pid: 1 }.program_file().filter(|file| Asker { pid: me }.program_file() != Some(*file));
         let (file, path) = (other.unwrap_or_default(), Some("/usr/bin/before".into()));
-        let before = Arc::new(Program { file, path, ..Program::default() });
-        programs.known.write().unwrap().insert(me, before);
+        let before = Arc::new(Program { pid: me, file, path, ..Program::default() });
+        *programs.place(me) = Some(before);
         assert_eq!(
             path_of(&programs, me).unwrap().as_ref(),
             std::env::current_exe().unwrap().to_str().unwrap()
         );
     }
 
+    /// Nor is one whose number has the same place.
     #[test]
-    fn what_is_remembered_stays_bounded() {
+    fn who_has_the_place_of_another_is_not_taken_for_it() {
         let programs = Programs::default();
-        let others = (0..u32::try_from(MOST).unwrap()).map(|number| (u32::MAX - number, Arc::default()));
-        programs.known.write().unwrap().extend(others);
-        programs.of(std::process::id());
-        assert_eq!(programs.known.read().unwrap().len(), 1);
+        let me = std::process::id();
+        let file = Asker { pid: me }.program_file().unwrap();
+        let other =
+            Program { pid: me + PLACES, file, path: Some("/usr/bin/other".into()), ..Program::default() };
+        *programs.place(me) = Some(Arc::new(other));
+        assert!(programs.known(me).is_none());
+        assert_eq!(
+            path_of(&programs, me).unwrap().as_ref(),
+            std::env::current_exe().unwrap().to_str().unwrap()
+        );
+        assert!(programs.known(me + PLACES).is_none(), "the last one has it");
     }
 }
