@@ -5,7 +5,10 @@
 //! [`MOST`] events; with [`Fail::Closed`] nothing that a program was told of.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -34,6 +37,8 @@ pub struct AuditLog {
 struct Shared {
     queue: Mutex<Queue>,
     fail: Fail,
+    /// The writer leaves the processors where requests are made.
+    steps_aside: AtomicBool,
     /// There is something to write, or to stop for.
     work: Condvar,
     /// Something was written, or could not be.
@@ -65,8 +70,13 @@ impl AuditLog {
         let appender = Appender::open(options, root)?;
         let journal = options.journal.as_deref().map(Journal::new);
         let fail = options.fail;
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), fail, work: Condvar::new(), done: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            fail,
+            steps_aside: AtomicBool::new(false),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        });
         let mut writer = Writer { shared: shared.clone(), appender, journal, batch: Batch::default(), role };
         writer.begin()?;
         let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
@@ -111,6 +121,11 @@ impl AuditLog {
         };
         drop(replaced);
         outcome
+    }
+
+    /// Requests are handled on the processors where they are made, with low standing: the writer leaves those.
+    pub fn step_aside(&self) {
+        self.shared.steps_aside.store(true, Ordering::Relaxed);
     }
 
     /// Waits until everything that was taken over is written, or cannot be.
@@ -255,7 +270,8 @@ impl Writer {
 
     /// Leaves the processor to the requests that go on meanwhile.
     fn step_aside(&self) {
-        if self.shared.fail == Fail::Closed || self.batch.len() < WORTH_MOVING {
+        let wanted = self.shared.steps_aside.load(Ordering::Relaxed) && self.shared.fail == Fail::Open;
+        if !wanted || self.batch.len() < WORTH_MOVING {
             return;
         }
         let processor = self.shared.lock().processor;

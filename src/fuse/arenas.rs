@@ -11,7 +11,6 @@ use std::thread;
 pub(super) fn bound() {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let most = i32::try_from(most(processors)).unwrap_or(i32::MAX);
-    #[cfg(target_env = "gnu")]
     // SAFETY: the call changes a setting of the allocator, which guards it by its own lock, and touches no memory of ours.
     if unsafe { libc::mallopt(libc::M_ARENA_MAX, most) } != 1 {
         log::debug!("the allocator takes no bound of {most} arenas");

@@ -10,6 +10,7 @@
 
 mod activity;
 mod adapter;
+#[cfg(target_env = "gnu")]
 mod arenas;
 mod buffer;
 mod connecting;

@@ -25,7 +25,6 @@ use crate::engine::{Engine, EngineError};
 use super::{
     activity::{Activity, report_idleness},
     adapter::Adapter,
-    arenas,
     connecting::{answering, serve},
     mount::{self, Unmount},
     notify::{STOPPING, notify},
@@ -122,7 +121,8 @@ impl Session {
     pub fn start(engine: Arc<Engine>, options: &MountOptions) -> Result<Self, SessionError> {
         let mountpoint = prepared(&options.mountpoint)?;
         let options = &MountOptions { read_only: options.read_only || engine.read_only(), ..options.clone() };
-        arenas::bound();
+        #[cfg(target_env = "gnu")]
+        super::arenas::bound();
         spawn("entropy", Engine::warm_up)?;
         let (sender, events) = mpsc::channel();
         let signals = forward_signals(sender.clone()).map_err(SessionError::Prepare)?;
@@ -135,6 +135,9 @@ impl Session {
         let (transport, connection) = serve(adapter, &mountpoint, options, sender.clone())?;
         let device = answering(&mountpoint)?;
         log::info!("serving `{}`, transport {transport}", mountpoint.display());
+        if transport == Transport::Uring {
+            engine.keep_log_aside();
+        }
         let pages = Pages::new(weak, connection.clone());
         let most = options.inode_cache;
         spawn("prune", move || prune::run(&many, &nodes, most, &connection))?;

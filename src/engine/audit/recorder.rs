@@ -48,6 +48,13 @@ impl Object<'_> {
 }
 
 impl Engine {
+    /// Requests are handled on the processors where they are made: the log is written elsewhere.
+    pub fn keep_log_aside(&self) {
+        if let Some(recorder) = &self.shared.recorder {
+            recorder.log.step_aside();
+        }
+    }
+
     /// Does `act` and records it as `event`, which sees what came of it. `undo` takes back what cannot be handed out
     /// because it could not be recorded.
     pub(super) fn recorded<T, E: Blame + From<EngineError>>(
