@@ -223,13 +223,18 @@ impl Item {
         path.into()
     }
 
-    /// Path inside the bucket of the item itself: that in the store begins with the bucket.
+    /// Path inside the bucket of the item itself.
     pub(super) fn path(&self) -> PathBuf {
-        let mut path = self.0.node.path().into_os_string().into_vec();
-        let bucket = path.iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| slash + 1);
-        path.drain(..bucket);
-        OsString::from_vec(path).into()
+        path_in_bucket(&self.0.node)
     }
+}
+
+/// Path of `node` inside its bucket, with which its path in the store begins.
+pub(super) fn path_in_bucket(node: &NodeRef) -> PathBuf {
+    let mut path = node.path().into_os_string().into_vec();
+    let bucket = path.iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| slash + 1);
+    path.drain(..bucket);
+    OsString::from_vec(path).into()
 }
 
 /// Attributes as users see them.

@@ -1,11 +1,11 @@
 //! Commits through the journal (`docs/semantics.md`): fresh data in place first, then one frame, then, once that is
 //! durable, the same changes in place.
 
-use std::{ops::Range, time::Instant};
+use std::{ops::Range, os::unix::ffi::OsStringExt, time::Instant};
 
 use super::{Inner, LiveObject, Result, Sync, base::Promise, tags::Stored};
 use crate::{
-    engine::defects::Defect,
+    engine::{defects::Defect, item::path_in_bucket},
     store::{
         Timestamp,
         journal::{Frame, Journal, Lsn, Subject},
@@ -245,12 +245,11 @@ impl LiveObject {
         freed: &[Range<u64>],
         stored_len: u64,
     ) -> Frame {
-        use std::os::unix::ffi::OsStrExt;
-        let path = self.node.path().iter().skip(1).collect::<std::path::PathBuf>();
+        let path = path_in_bucket(&self.node);
         let subject = Subject {
             object_id: *inner.identity.object.as_bytes(),
             inode: self.node.key().ino,
-            path: path.as_os_str().as_bytes().to_vec(),
+            path: path.into_os_string().into_vec(),
         };
         let mut frame = Frame::new(&subject);
         if let Some(old) = inner.superseded.filter(|old| *old != inner.identity.object) {

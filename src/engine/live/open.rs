@@ -15,7 +15,7 @@ use super::{
 use crate::{
     engine::{
         Bucket,
-        item::damaged,
+        item::{damaged, path_in_bucket},
         table::ObjectTable,
         wraps::{NewObject, Whom},
     },
@@ -99,7 +99,7 @@ impl LiveObject {
             return Err(refused(FormatError::Malformed("bucket: this object was made in another bucket")));
         }
         let access = KeyAccess::proven_in(bucket.key_generation());
-        let path = || node.path().iter().skip(1).collect();
+        let path = || path_in_bucket(&node);
         let data_keys =
             bucket.wraps().data_keys(&header.identity, &header.keys, &bucket.asker(&path, whom))?;
         let keys = ObjectKeys::open(&data_keys, &header.identity).map_err(refused)?;
