@@ -107,7 +107,9 @@ impl AuditLog {
         }
         let replaced = queue.events.push(event);
         queue.pushed += 1;
-        queue.processor = aside::processor();
+        if shared.steps_aside.load(Ordering::Relaxed) {
+            queue.processor = aside::processor();
+        }
         if queue.idle || queue.events.len() == MOST / 2 {
             queue.idle = false;
             shared.work.notify_one();
@@ -123,9 +125,10 @@ impl AuditLog {
         outcome
     }
 
-    /// Requests are handled on the processors where they are made, with low standing: the writer leaves those.
+    /// Requests are handled on the processors where they are made, with low standing: the writer leaves those, unless
+    /// requests wait for it.
     pub fn step_aside(&self) {
-        self.shared.steps_aside.store(true, Ordering::Relaxed);
+        self.shared.steps_aside.store(self.shared.fail == Fail::Open, Ordering::Relaxed);
     }
 
     /// Waits until everything that was taken over is written, or cannot be.
@@ -270,8 +273,7 @@ impl Writer {
 
     /// Leaves the processor to the requests that go on meanwhile.
     fn step_aside(&self) {
-        let wanted = self.shared.steps_aside.load(Ordering::Relaxed) && self.shared.fail == Fail::Open;
-        if !wanted || self.batch.len() < WORTH_MOVING {
+        if !self.shared.steps_aside.load(Ordering::Relaxed) || self.batch.len() < WORTH_MOVING {
             return;
         }
         let processor = self.shared.lock().processor;
